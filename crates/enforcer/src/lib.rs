@@ -1,0 +1,1 @@
+//! The authorization service: every request is decided here.

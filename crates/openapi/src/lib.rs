@@ -1,0 +1,1 @@
+//! API projects and OpenAPI definitions to a typed model with diagnostics.

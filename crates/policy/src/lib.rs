@@ -1,0 +1,1 @@
+//! API policies as the enforcer uses them, and their wire conversion.

@@ -1,0 +1,387 @@
+//! What the router serves, as plain values: made by the adapter, encoded to Envoy's messages, decoded by the router.
+//!
+//! Every value here is valid by construction or by [`crate::decode`]; the router never meets a generated type.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A socket the router accepts on. Wire: `envoy.config.listener.v3.Listener` with one filter chain that holds an HTTP
+/// connection manager whose routes come from the route configuration `default`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Resource name: `HTTPListener` or `HTTPSListener`.
+    pub name: String,
+    /// Address to bind.
+    pub address: IpAddr,
+    /// Port to bind; never 0 on the wire.
+    pub port: u16,
+    /// TLS settings, absent on the plain listener.
+    pub tls: Option<ListenerTls>,
+    /// HTTP settings.
+    pub http: HttpSettings,
+    /// How the enforcer is asked.
+    pub check: CheckSettings,
+    /// The file access log; absent when disabled.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Downstream TLS of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// Certificate chain file, PEM.
+    pub certificate: String,
+    /// Private key file, PEM.
+    pub key: String,
+    /// CA file that client certificates are verified against; client certificates are asked for, never required.
+    pub client_ca: Option<String>,
+    /// Lowest protocol version.
+    pub min_version: TlsVersion,
+    /// Highest protocol version.
+    pub max_version: TlsVersion,
+    /// OpenSSL names of the TLS 1.2 cipher suites, empty for the default set.
+    pub ciphers: Vec<String>,
+}
+
+/// TLS protocol versions that are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+/// Connection manager settings. Zero durations mean "no limit", as in Envoy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSettings {
+    /// Whole-request timeout.
+    pub request_timeout: Duration,
+    /// Time to receive the request head.
+    pub request_headers_timeout: Duration,
+    /// Idle timeout of a stream.
+    pub stream_idle_timeout: Duration,
+    /// Idle timeout of a connection.
+    pub idle_timeout: Duration,
+    /// Take the client address from the connection and append to `x-forwarded-for`; else trust the header.
+    pub use_remote_address: bool,
+    /// `server` response header.
+    pub server_name: String,
+}
+
+/// ext_authz settings of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckSettings {
+    /// Name of the cluster the enforcer is reached by; the router's own settings define it.
+    pub cluster: String,
+    /// Bound on one check.
+    pub timeout: Duration,
+    /// Greatest body, in bytes, that is buffered for the enforcer on routes that pass it; above it 413.
+    pub max_request_bytes: u32,
+}
+
+/// The file access log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// File to append to; `/dev/stdout` is the standard output.
+    pub path: String,
+    /// Envoy format string (text), or JSON fields by name.
+    pub format: AccessLogFormat,
+}
+
+/// How an access log line is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// One format string per field of a JSON object.
+    Json(BTreeMap<String, String>),
+    /// One format string, line break included.
+    Text(String),
+}
+
+/// The routes of one API on one virtual host (or the system routes). Wire: one `RouteConfiguration`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fragment {
+    /// Resource name: that of the API's policy (virtual host + base path + version), or `trireme.system`.
+    pub name: String,
+    /// Where its routes stand among those of other fragments on the same virtual host.
+    pub position: Position,
+    /// Revision of the API; zero for the system routes.
+    pub revision: Revision,
+    /// Routes by virtual host.
+    pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// Order of fragments on a virtual host; fragments of one position are ordered by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Position {
+    /// Ordinary APIs.
+    Front,
+    /// Default versions.
+    Back,
+    /// System routes.
+    System,
+}
+
+/// Generation of an API (design D5): the store it comes from, and its count in that store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Revision {
+    /// Identity of the store, newer stores have greater ones.
+    pub epoch: u64,
+    /// Count within the store.
+    pub counter: u64,
+}
+
+/// A set of hosts and the ordered routes that serve them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VirtualHost {
+    /// Host name without port, lower case, or `*`. Wire: domains `<name>` and `<name>:*`.
+    pub name: String,
+    /// First full match wins.
+    pub routes: Vec<Route>,
+}
+
+/// One match and what is done with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Name for logs: the API's base path, or the system path.
+    pub name: String,
+    /// Path condition.
+    pub path: PathMatch,
+    /// Methods; empty matches any. Wire: header `:method`, full-match regex `^A|B|OPTIONS$`.
+    pub methods: Vec<String>,
+    /// Exact header conditions (name in lower case, value). Only `x-wso2-cluster-header` occurs today.
+    pub headers: Vec<(String, String)>,
+    /// What is done.
+    pub action: Action,
+    /// Whether and with which context the enforcer is asked.
+    pub check: Check,
+    /// CORS policy; absent disables the filter.
+    pub cors: Option<Cors>,
+    /// Local rate limit: tokens per interval; 429 beyond.
+    pub local_limit: Option<LocalLimit>,
+    /// Take request targets with two readings (design D15).
+    pub allow_ambiguous_path: bool,
+}
+
+/// Path condition of a route, on the path without query.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// A leading part of the path.
+    Prefix(String),
+    /// The whole path matches the expression (RE2 syntax).
+    Regex(String),
+}
+
+/// What a matched route does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Answer without any upstream.
+    Direct {
+        /// Status code.
+        status: u16,
+        /// Body, `text/plain`.
+        body: String,
+    },
+    /// Send upstream.
+    Forward(Forward),
+}
+
+/// Where and how a request is sent upstream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Forward {
+    /// The cluster.
+    pub cluster: ClusterRef,
+    /// Path rewrite; the query is kept.
+    pub rewrite: Option<Rewrite>,
+    /// Replace Host by the endpoint's host name (Envoy `auto_host_rewrite`).
+    pub auto_host: bool,
+    /// Time from the end of the request to the end of the response head; zero means no limit.
+    pub timeout: Duration,
+    /// Stream idle timeout; zero means no limit.
+    pub idle_timeout: Duration,
+    /// Retry policy.
+    pub retry: Option<Retry>,
+    /// Upgrade to WebSocket allowed.
+    pub websocket: bool,
+    /// Greatest duration of the whole stream.
+    pub max_stream_duration: Option<Duration>,
+}
+
+/// Names the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClusterRef {
+    /// The request header that holds the cluster's name.
+    Header(String),
+    /// The name itself.
+    Name(String),
+}
+
+/// Path rewrite.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rewrite {
+    /// The whole path becomes this.
+    Path(String),
+    /// RE2 pattern and substitution (`\1` references), applied to the path.
+    Regex {
+        /// Pattern.
+        pattern: String,
+        /// Substitution.
+        substitution: String,
+    },
+}
+
+/// Retry policy of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Retries beyond the first try.
+    pub count: u32,
+    /// Status codes that are retried.
+    pub statuses: Vec<u16>,
+    /// Base of the exponential backoff.
+    pub backoff_base: Duration,
+}
+
+/// Whether the enforcer is asked. The default in the router is to ask; nothing is exempt by omission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// Never (system routes only). Wire: `ExtAuthzPerRoute.disabled`.
+    Disabled,
+    /// Always.
+    Required {
+        /// Opaque to the router; keys in `trireme_proto::names::context`.
+        context: BTreeMap<String, String>,
+        /// Buffer the body and send it along.
+        with_body: bool,
+    },
+}
+
+/// CORS policy of a route.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cors {
+    /// Allowed origins; literal text in which `*` stands for anything.
+    pub allow_origins: Vec<String>,
+    /// `access-control-allow-methods`.
+    pub allow_methods: Vec<String>,
+    /// `access-control-allow-headers`.
+    pub allow_headers: Vec<String>,
+    /// `access-control-expose-headers`.
+    pub expose_headers: Vec<String>,
+    /// `access-control-allow-credentials`.
+    pub allow_credentials: bool,
+}
+
+/// Token bucket in the router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalLimit {
+    /// Requests per interval.
+    pub tokens: u32,
+    /// Interval.
+    pub interval: Duration,
+}
+
+/// A named group of upstream addresses. Wire: `envoy.config.cluster.v3.Cluster`, type STRICT_DNS, with its load
+/// assignment inside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cluster {
+    /// Resource name.
+    pub name: String,
+    /// Addresses; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// Time to connect, TLS included.
+    pub connect_timeout: Duration,
+    /// Name resolution interval.
+    pub dns_refresh: Duration,
+    /// Prefer the record's TTL to the interval.
+    pub respect_dns_ttl: bool,
+    /// Upstream protocol.
+    pub protocol: UpstreamProtocol,
+    /// TCP health check; only with two or more endpoints.
+    pub health: Option<HealthCheck>,
+    /// Limits; absent ones are Envoy's defaults.
+    pub limits: ClusterLimits,
+}
+
+/// One upstream address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// 0 is preferred; the next is used when all of the lower are unhealthy.
+    pub priority: u32,
+    /// TLS towards this endpoint.
+    pub tls: Option<UpstreamTls>,
+}
+
+/// TLS towards an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// Server name for SNI; absent for addresses.
+    pub sni: Option<String>,
+    /// CA bundle.
+    pub trust: Trust,
+    /// Name or address that the certificate must hold; absent skips the check.
+    pub verify_host: Option<String>,
+    /// Client certificate and key files that are offered.
+    pub client_certificate: Option<(String, String)>,
+    /// Lowest protocol version.
+    pub min_version: TlsVersion,
+    /// Highest protocol version.
+    pub max_version: TlsVersion,
+    /// OpenSSL names of the TLS 1.2 cipher suites, empty for the default set.
+    pub ciphers: Vec<String>,
+}
+
+/// What an upstream certificate is verified against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// A PEM file on the router.
+    File(String),
+    /// PEM text.
+    Inline(String),
+    /// No verification (`disableSslVerification`).
+    None,
+}
+
+/// Protocol towards the endpoints of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, with prior knowledge on plain connections.
+    Http2 {
+        /// HPACK table size.
+        header_table_size: Option<u32>,
+        /// Concurrent streams.
+        max_streams: Option<u32>,
+    },
+}
+
+/// Active TCP health check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Bound on one probe.
+    pub timeout: Duration,
+    /// Between probes.
+    pub interval: Duration,
+    /// Failures until ejected.
+    pub unhealthy: u32,
+    /// Successes until re-admitted.
+    pub healthy: u32,
+}
+
+/// Circuit breaker thresholds; Envoy's defaults are 1024, 1024, 1024 and 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClusterLimits {
+    /// Connections.
+    pub max_connections: Option<u32>,
+    /// Requests that wait for a connection.
+    pub max_pending: Option<u32>,
+    /// Requests under way.
+    pub max_requests: Option<u32>,
+    /// Retries under way.
+    pub max_retries: Option<u32>,
+}

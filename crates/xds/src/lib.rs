@@ -1,0 +1,1 @@
+//! Delta discovery protocol, both ends.
