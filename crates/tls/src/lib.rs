@@ -1,1 +1,33 @@
 //! Certificates and mutual TLS between the processes.
+//!
+//! A [`Material`] is one key pair plus the certificates that are trusted, read from PEM files (or given as text) and
+//! replaced as a whole when the files change. [`Acceptor`] and [`Connector`] look at the newest material at every
+//! handshake; connections that are open keep what they were made with.
+//!
+//! ```text
+//! Settings ─▶ Material ─┬─▶ Acceptor  ─▶ grpc::incoming ─▶ tonic server
+//!     files ─▶ Watch ───┘└─▶ Connector ─▶ grpc::channel  ─▶ tonic client
+//! ```
+//!
+//! It does not decide who may do what with a verified certificate, and it opens no listening sockets.
+//! Start with `material.rs`; `verify.rs` holds the rules by which a peer is accepted.
+
+mod acceptor;
+pub mod authority;
+mod connector;
+mod error;
+mod facts;
+pub mod grpc;
+mod material;
+mod pem;
+mod protocols;
+mod verify;
+mod watch;
+
+pub use acceptor::{Acceptor, ClientAuth};
+pub use connector::{Connector, ServerCheck};
+pub use error::TlsError;
+pub use facts::{Facts, certificate_pem};
+pub use material::{Material, Pem, Settings};
+pub use protocols::{Protocols, Version};
+pub use watch::Watch;

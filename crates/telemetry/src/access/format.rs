@@ -1,0 +1,340 @@
+//! The compiler from Envoy's format strings to what is written per request.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+
+use super::record::{Field, Headers, Record, Value};
+use super::time::Layout;
+use crate::escape;
+
+/// What the original logs unless told otherwise.
+pub const DEFAULT_FORMAT: &str = concat!(
+    "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% ",
+    "%RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% ",
+    "\"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" ",
+    "\"%UPSTREAM_HOST%\"\n"
+);
+
+/// Far more than a line ever needs; it bounds what one header can add to it.
+const MAX_VALUE_BYTES: usize = 16 << 10;
+
+/// A compiled format string.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Format {
+    parts: Vec<Part>,
+}
+
+/// Why a format string could not be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("access log format: {reason} at offset {offset}")]
+pub struct InvalidFormat {
+    /// Byte offset of the operator.
+    pub offset: usize,
+    /// What is wrong there.
+    pub reason: Reason,
+}
+
+/// What is wrong with an operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// Something in the brackets is not understood.
+    #[error("%{operator}% does not take the argument \"{argument}\"")]
+    Argument {
+        /// The operator.
+        operator: String,
+        /// What its brackets hold.
+        argument: String,
+    },
+    /// What follows the colon is not a length.
+    #[error("%{0}% has a length that is not a number")]
+    Length(String),
+    /// The operator needs brackets and has none.
+    #[error("%{0}% needs an argument in brackets")]
+    MissingArgument(String),
+    /// No such operator.
+    #[error("unknown operator %{0}%")]
+    Unknown(String),
+    /// A percent sign without its partner.
+    #[error("operator without an end")]
+    Unterminated,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// Fixed text between operators.
+    Text(Vec<u8>),
+    Value(Source, Option<usize>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    /// An address without its port.
+    AddressOnly(Field),
+    Field(Field),
+    Header {
+        from: Headers,
+        name: String,
+        otherwise: Option<String>,
+        without_query: bool,
+    },
+    Metadata {
+        namespace: String,
+        path: Vec<String>,
+    },
+    /// The port of an address.
+    Port(Field),
+    Time(Layout),
+}
+
+impl Format {
+    /// Compiles a format string. The line always ends in a newline, whether the string does or not. Fails on an
+    /// operator that does not exist, naming it.
+    pub fn parse(text: &str) -> Result<Self, InvalidFormat> {
+        let mut parts = Vec::new();
+        let mut fixed = Vec::new();
+        let mut rest = text;
+        let offset = |rest: &str| text.len() - rest.len();
+        while let Some((before, operator)) = rest.split_once('%') {
+            fixed.extend_from_slice(before.as_bytes());
+            let at = offset(operator) - 1;
+            if let Some(after) = operator.strip_prefix('%') {
+                fixed.push(b'%');
+                rest = after;
+                continue;
+            }
+            let invalid = |reason| InvalidFormat { offset: at, reason };
+            let (operator, after) = Operator::split(operator).map_err(invalid)?;
+            if !fixed.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut fixed)));
+            }
+            parts.push(Part::Value(operator.source().map_err(invalid)?, operator.length));
+            rest = after;
+        }
+        fixed.extend_from_slice(rest.as_bytes());
+        if fixed.last() != Some(&b'\n') {
+            fixed.push(b'\n');
+        }
+        parts.push(Part::Text(fixed));
+        Ok(Self { parts })
+    }
+
+    /// Appends the line for one request. Values from outside are escaped; one that is missing is `-`.
+    pub fn write(&self, out: &mut Vec<u8>, record: &dyn Record) {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.extend_from_slice(text),
+                Part::Value(source, length) => {
+                    let limit = length.unwrap_or(MAX_VALUE_BYTES).min(MAX_VALUE_BYTES);
+                    source.write(out, record, limit);
+                }
+            }
+        }
+    }
+}
+
+impl Source {
+    fn write(&self, out: &mut Vec<u8>, record: &dyn Record, limit: usize) {
+        match self {
+            Self::AddressOnly(field) => match record.field(*field) {
+                Value::Address(address) => write_display(out, &address.ip(), limit),
+                other => write_value(out, other, limit),
+            },
+            Self::Field(field) => write_value(out, record.field(*field), limit),
+            Self::Header {
+                from,
+                name,
+                otherwise,
+                without_query,
+            } => {
+                let value = record
+                    .header(*from, name)
+                    .or_else(|| record.header(*from, otherwise.as_deref()?))
+                    .filter(|value| !value.is_empty());
+                let value = match value {
+                    Some(value) if *without_query => value.split(|byte| *byte == b'?').next(),
+                    value => value,
+                };
+                write_value(out, value.map_or(Value::Absent, Value::Bytes), limit);
+            }
+            Self::Metadata { namespace, path } => write_value(out, record.metadata(namespace, path), limit),
+            Self::Port(field) => match record.field(*field) {
+                Value::Address(address) => write_display(out, &address.port(), limit),
+                _ => write_value(out, Value::Absent, limit),
+            },
+            Self::Time(layout) => layout.write(out, record.start_time()),
+        }
+    }
+}
+
+fn write_value(out: &mut Vec<u8>, value: Value<'_>, limit: usize) {
+    match value {
+        Value::Absent => out.push(b'-'),
+        Value::Address(address) => write_display::<SocketAddr>(out, &address, limit),
+        Value::Bytes(bytes) => escape::append(out, bytes.get(..limit).unwrap_or(bytes)),
+        Value::Duration(duration) => write_display(out, &duration.as_millis(), limit),
+        Value::Number(number) => write_display(out, &number, limit),
+    }
+}
+
+fn write_display<T: std::fmt::Display>(out: &mut Vec<u8>, value: &T, limit: usize) {
+    let start = out.len();
+    write!(out, "{value}").expect("a vector takes any bytes");
+    out.truncate(start.saturating_add(limit).min(out.len()));
+}
+
+/// One operator as written: `NAME(argument):length`.
+struct Operator<'a> {
+    name: &'a str,
+    argument: Option<&'a str>,
+    length: Option<usize>,
+}
+
+impl<'a> Operator<'a> {
+    /// Takes the operator after its first percent sign, and gives what follows its last.
+    fn split(text: &'a str) -> Result<(Self, &'a str), Reason> {
+        let end = text.find(['(', ':', '%']).ok_or(Reason::Unterminated)?;
+        let (name, rest) = text.split_at(end);
+        let (argument, rest) = match rest.strip_prefix('(') {
+            // A layout of START_TIME has percent signs of its own, so the bracket decides.
+            Some(rest) => {
+                let (argument, rest) = rest.split_once(')').ok_or(Reason::Unterminated)?;
+                (Some(argument), rest)
+            }
+            None => (None, rest),
+        };
+        let (length, rest) = match rest.strip_prefix(':') {
+            Some(rest) => {
+                let (digits, rest) = rest.split_once('%').ok_or(Reason::Unterminated)?;
+                let length = digits.parse().map_err(|_| Reason::Length(name.to_owned()))?;
+                (Some(length), rest)
+            }
+            None => (None, rest.strip_prefix('%').ok_or(Reason::Unterminated)?),
+        };
+        Ok((
+            Operator {
+                name,
+                argument,
+                length,
+            },
+            rest,
+        ))
+    }
+
+    fn source(&self) -> Result<Source, Reason> {
+        match self.name {
+            "DYNAMIC_METADATA" => self.metadata(),
+            "METADATA" => self.metadata_of_kind(),
+            "REQ" => self.header(Headers::Request, false),
+            "REQ_WITHOUT_QUERY" => self.header(Headers::Request, true),
+            "RESP" => self.header(Headers::Response, false),
+            "START_TIME" => match self.argument.filter(|layout| !layout.is_empty()) {
+                Some(layout) => Layout::parse(layout)
+                    .map(Source::Time)
+                    .ok_or_else(|| self.wrong()),
+                None => Ok(Source::Time(Layout::default())),
+            },
+            "TRAILER" => self.header(Headers::Trailers, false),
+            _ => self.plain(),
+        }
+    }
+
+    fn plain(&self) -> Result<Source, Reason> {
+        if self.argument.is_some_and(|argument| !argument.is_empty()) {
+            return Err(
+                match self
+                    .address()
+                    .or_else(|| Field::parse(self.name).map(Source::Field))
+                {
+                    Some(_) => self.wrong(),
+                    None => self.unknown(),
+                },
+            );
+        }
+        Field::parse(self.name)
+            .map(Source::Field)
+            .or_else(|| self.address())
+            .ok_or_else(|| self.unknown())
+    }
+
+    fn address(&self) -> Option<Source> {
+        if let Some(name) = self.name.strip_suffix("_WITHOUT_PORT") {
+            return Field::parse(name)
+                .filter(|field| is_address(*field))
+                .map(Source::AddressOnly);
+        }
+        // DOWNSTREAM_LOCAL_PORT belongs to DOWNSTREAM_LOCAL_ADDRESS.
+        let name = format!("{}_ADDRESS", self.name.strip_suffix("_PORT")?);
+        Field::parse(&name)
+            .filter(|field| is_address(*field))
+            .map(Source::Port)
+    }
+
+    fn header(&self, from: Headers, without_query: bool) -> Result<Source, Reason> {
+        let argument = self.required()?;
+        let mut names = argument.split('?').map(|name| name.trim().to_ascii_lowercase());
+        let (first, second, third) = (names.next(), names.next(), names.next());
+        match (first.filter(|name| !name.is_empty()), second, third) {
+            (Some(name), otherwise, None) if otherwise.as_deref() != Some("") => Ok(Source::Header {
+                from,
+                name,
+                otherwise,
+                without_query,
+            }),
+            _ => Err(self.wrong()),
+        }
+    }
+
+    fn metadata(&self) -> Result<Source, Reason> {
+        self.metadata_path(self.required()?)
+    }
+
+    /// `METADATA(DYNAMIC:namespace:key)`; the other kinds describe routes and clusters, which carry none here.
+    fn metadata_of_kind(&self) -> Result<Source, Reason> {
+        let argument = self.required()?;
+        self.metadata_path(argument.strip_prefix("DYNAMIC:").ok_or_else(|| self.wrong())?)
+    }
+
+    fn metadata_path(&self, argument: &str) -> Result<Source, Reason> {
+        let mut names = argument.split(':').map(|name| name.trim().to_owned());
+        let namespace = names
+            .next()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(|| self.wrong())?;
+        Ok(Source::Metadata {
+            namespace,
+            path: names.collect(),
+        })
+    }
+
+    fn required(&self) -> Result<&'a str, Reason> {
+        self.argument
+            .filter(|argument| !argument.is_empty())
+            .ok_or_else(|| Reason::MissingArgument(self.name.to_owned()))
+    }
+
+    fn wrong(&self) -> Reason {
+        Reason::Argument {
+            operator: self.name.to_owned(),
+            argument: self.argument.unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn unknown(&self) -> Reason {
+        Reason::Unknown(self.name.to_owned())
+    }
+}
+
+fn is_address(field: Field) -> bool {
+    matches!(
+        field,
+        Field::DownstreamDirectRemoteAddress
+            | Field::DownstreamLocalAddress
+            | Field::DownstreamRemoteAddress
+            | Field::UpstreamHost
+            | Field::UpstreamLocalAddress
+            | Field::UpstreamRemoteAddress
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,280 @@
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+
+#[derive(Default)]
+struct Request {
+    headers: HashMap<&'static str, &'static [u8]>,
+    answer: HashMap<&'static str, &'static [u8]>,
+    metadata: HashMap<&'static str, &'static str>,
+    forwarded: bool,
+}
+
+impl Record for Request {
+    fn start_time(&self) -> SystemTime {
+        // 2024-02-29T13:05:09.007089
+        SystemTime::UNIX_EPOCH + Duration::new(1_709_211_909, 7_089_000)
+    }
+
+    fn header(&self, from: Headers, name: &str) -> Option<&[u8]> {
+        match from {
+            Headers::Request => self.headers.get(name).copied(),
+            Headers::Response => self.answer.get(name).copied(),
+            Headers::Trailers => None,
+        }
+    }
+
+    fn field(&self, field: Field) -> Value<'_> {
+        let address = |text: &str| Value::Address(text.parse().unwrap());
+        match field {
+            Field::BytesReceived => 11.into(),
+            Field::BytesSent => 2_048.into(),
+            Field::DownstreamRemoteAddress => address("10.1.2.3:50000"),
+            Field::DownstreamLocalAddress => address("[::1]:9095"),
+            Field::Duration => Value::Duration(Duration::from_micros(12_999)),
+            Field::Protocol => Value::text("HTTP/1.1"),
+            Field::ResponseCode => 200.into(),
+            Field::ResponseFlags => Value::text(if self.forwarded { "" } else { "UF,URX" }),
+            Field::RouteName => Value::text("orders"),
+            Field::UpstreamCluster if self.forwarded => Value::text("orders_prod"),
+            Field::UpstreamHost if self.forwarded => address("192.0.2.7:8443"),
+            _ => Value::Absent,
+        }
+    }
+
+    fn metadata(&self, namespace: &str, path: &[String]) -> Value<'_> {
+        let key = path.join("/");
+        let found =
+            (namespace == "envoy.filters.http.ext_authz").then(|| self.metadata.get(key.as_str()).copied());
+        found.flatten().into()
+    }
+}
+
+fn request() -> Request {
+    Request {
+        headers: HashMap::from([
+            (":method", &b"GET"[..]),
+            (":path", b"/v1/orders?id=7"),
+            (":authority", b"api.example:9095"),
+            ("user-agent", b"curl/8.1"),
+            ("x-request-id", b"0a1b"),
+            ("x-empty", b""),
+            ("x-evil", b"a\r\nGET \"fake\" \x1b[2J\xff"),
+        ]),
+        answer: HashMap::from([("x-envoy-upstream-service-time", &b"9"[..])]),
+        metadata: HashMap::from([("originalPath", "/orders/1.0/v1/orders"), ("a/b", "deep")]),
+        forwarded: true,
+    }
+}
+
+fn line(format: &str, request: &Request) -> String {
+    let format = Format::parse(format).unwrap_or_else(|error| panic!("{format}: {error}"));
+    let mut out = b"kept ".to_vec();
+    format.write(&mut out, request);
+    let line = String::from_utf8(out).unwrap();
+    let line = line
+        .strip_prefix("kept ")
+        .and_then(|line| line.strip_suffix('\n'))
+        .unwrap();
+    line.to_owned()
+}
+
+#[test]
+fn operators() {
+    let cases = [
+        ("", ""),
+        ("plain 100%% text", "plain 100% text"),
+        ("already ended\n", "already ended"),
+        ("%REQ(:METHOD)% %REQ(:path)%", "GET /v1/orders?id=7"),
+        ("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%", "/v1/orders?id=7"),
+        ("%REQ(USER-AGENT?:PATH)%", "curl/8.1"),
+        ("%REQ_WITHOUT_QUERY(X-ENVOY-ORIGINAL-PATH?:PATH)%", "/v1/orders"),
+        ("%REQ_WITHOUT_QUERY(:PATH):5%", "/v1/o"),
+        (
+            "%REQ(USER-AGENT):4%|%REQ(USER-AGENT):400%|%REQ(USER-AGENT):0%",
+            "curl|curl/8.1|",
+        ),
+        (
+            "%REQ(X-NONE)% %REQ(X-NONE?X-NEITHER)% %REQ(X-EMPTY)% %RESP(X-NONE)% %TRAILER(X)%",
+            "- - - - -",
+        ),
+        ("%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%", "9"),
+        (
+            "%PROTOCOL% %RESPONSE_CODE% %RESPONSE_CODE%%RESPONSE_FLAGS%",
+            "HTTP/1.1 200 200-",
+        ),
+        (
+            "%BYTES_RECEIVED%/%BYTES_SENT%/%DURATION%/%REQUEST_DURATION%",
+            "11/2048/12/-",
+        ),
+        (
+            "%UPSTREAM_HOST% %UPSTREAM_CLUSTER% %ROUTE_NAME%",
+            "192.0.2.7:8443 orders_prod orders",
+        ),
+        (
+            "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_REMOTE_PORT%",
+            "10.1.2.3:50000 10.1.2.3 50000",
+        ),
+        (
+            "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_LOCAL_PORT%",
+            "[::1]:9095 ::1 9095",
+        ),
+        (
+            "%UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT% %UPSTREAM_REMOTE_PORT%",
+            "- -",
+        ),
+        (
+            "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:originalPath)%",
+            "/orders/1.0/v1/orders",
+        ),
+        (
+            "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:originalPath):7%",
+            "/orders",
+        ),
+        (
+            "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:a:b)% %DYNAMIC_METADATA(other:a:b)%",
+            "deep -",
+        ),
+        ("%METADATA(DYNAMIC:envoy.filters.http.ext_authz:a:b)%", "deep"),
+        ("%START_TIME%", "2024-02-29T13:05:09.007Z"),
+        ("%START_TIME()%", "2024-02-29T13:05:09.007Z"),
+        (
+            "%START_TIME(%Y/%m/%dT%H:%M:%S%z %s)%",
+            "2024/02/29T13:05:09+0000 1709211909",
+        ),
+        (
+            "%START_TIME(%s.%3f)% %START_TIME(%6f)% %START_TIME(%3s)%",
+            "1709211909.007 007089 1709211909007",
+        ),
+        (
+            "%START_TIME(%a %e %b %y %I:%M %p %j %Z %F %T %%)%",
+            "Thu 29 Feb 24 01:05 PM 060 UTC 2024-02-29 13:05:09 %",
+        ),
+        (
+            "%REQ(X-EVIL)%",
+            "a\\u000d\\u000aGET \\\"fake\\\" \\u001b[2J\\ufffd",
+        ),
+        ("%REQ(X-EVIL):3%", "a\\u000d\\u000a"),
+        ("%TRACE_ID% %GRPC_STATUS% %HOSTNAME%", "- - -"),
+    ];
+    for (format, want) in cases {
+        assert_eq!(line(format, &request()), want, "{format}");
+    }
+}
+
+#[test]
+fn the_default_line() {
+    let forwarded = "[2024-02-29T13:05:09.007Z] \"GET /v1/orders?id=7 HTTP/1.1\" 200 - 11 2048 12 9 \"-\" \"curl/8.1\" \
+                     \"0a1b\" \"api.example:9095\" \"192.0.2.7:8443\"";
+    assert_eq!(line(DEFAULT_FORMAT, &request()), forwarded);
+    let nothing =
+        "[2024-02-29T13:05:09.007Z] \"- - HTTP/1.1\" 200 UF,URX 11 2048 12 - \"-\" \"-\" \"-\" \"-\" \"-\"";
+    assert_eq!(line(DEFAULT_FORMAT, &Request::default()), nothing);
+    // What the shipped file has in the place of the path.
+    let shipped = "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:originalPath)% %REQ_WITHOUT_QUERY(:PATH)%";
+    assert_eq!(line(shipped, &request()), "/orders/1.0/v1/orders /v1/orders");
+}
+
+#[test]
+fn a_format_that_looks_like_json_gives_json() {
+    let line = line(
+        "{\"agent\": \"%REQ(X-EVIL)%\", \"bytes\": %BYTES_SENT%}",
+        &request(),
+    );
+    assert_eq!(
+        line,
+        "{\"agent\": \"a\\u000d\\u000aGET \\\"fake\\\" \\u001b[2J\\ufffd\", \"bytes\": 2048}"
+    );
+}
+
+#[test]
+fn long_values_are_bounded() {
+    static LONG: [u8; 100_000] = [b'x'; 100_000];
+    let request = Request {
+        headers: HashMap::from([("x-long", &LONG[..])]),
+        ..Request::default()
+    };
+    assert_eq!(line("%REQ(X-LONG)%", &request).len(), MAX_VALUE_BYTES);
+    assert_eq!(line("%REQ(X-LONG):99999999%", &request).len(), MAX_VALUE_BYTES);
+}
+
+#[test]
+fn refusals_name_the_operator() {
+    let cases = [
+        (
+            "a %NOPE% b",
+            "access log format: unknown operator %NOPE% at offset 2",
+        ),
+        (
+            "%NOPE(x)%",
+            "access log format: unknown operator %NOPE% at offset 0",
+        ),
+        (
+            "%ROUTE_NAME_WITHOUT_PORT%",
+            "access log format: unknown operator %ROUTE_NAME_WITHOUT_PORT% at offset 0",
+        ),
+        (
+            "%DURATION_PORT%",
+            "access log format: unknown operator %DURATION_PORT% at offset 0",
+        ),
+        ("%%%", "access log format: operator without an end at offset 2"),
+        (
+            "100% sure",
+            "access log format: operator without an end at offset 3",
+        ),
+        ("%REQ(X", "access log format: operator without an end at offset 0"),
+        (
+            "%REQ(X) %PROTOCOL%",
+            "access log format: operator without an end at offset 0",
+        ),
+        (
+            "%REQ%",
+            "access log format: %REQ% needs an argument in brackets at offset 0",
+        ),
+        (
+            "%REQ()%",
+            "access log format: %REQ% needs an argument in brackets at offset 0",
+        ),
+        (
+            "%DYNAMIC_METADATA%",
+            "access log format: %DYNAMIC_METADATA% needs an argument in brackets at offset 0",
+        ),
+        (
+            "%REQ(A?B?C)%",
+            "access log format: %REQ% does not take the argument \"A?B?C\" at offset 0",
+        ),
+        (
+            "%REQ(A?)%",
+            "access log format: %REQ% does not take the argument \"A?\" at offset 0",
+        ),
+        (
+            "%REQ(A):x%",
+            "access log format: %REQ% has a length that is not a number at offset 0",
+        ),
+        (
+            "%REQ(A):-1%",
+            "access log format: %REQ% has a length that is not a number at offset 0",
+        ),
+        (
+            "%DURATION(ms)%",
+            "access log format: %DURATION% does not take the argument \"ms\" at offset 0",
+        ),
+        (
+            "%START_TIME(%Q)%",
+            "access log format: %START_TIME% does not take the argument \"%Q\" at offset 0",
+        ),
+        (
+            "%START_TIME(%0f)%",
+            "access log format: %START_TIME% does not take the argument \"%0f\" at offset 0",
+        ),
+        (
+            "%METADATA(ROUTE:a:b)%",
+            "access log format: %METADATA% does not take the argument \"ROUTE:a:b\" at offset 0",
+        ),
+    ];
+    for (format, want) in cases {
+        let error = Format::parse(format).expect_err(format);
+        assert_eq!(error.to_string(), want, "{format}");
+    }
+}

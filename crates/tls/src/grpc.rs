@@ -1,0 +1,299 @@
+//! Glue between mutual TLS and tonic, which is built without a TLS stack of its own.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Sleep, sleep, timeout};
+use tokio_rustls::{client, server};
+use tokio_stream::Stream;
+use tonic::transport::server::Connected;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::service_fn;
+use tracing::{debug, warn};
+
+use crate::acceptor::Acceptor;
+use crate::connector::Connector;
+
+/// The protocol that gRPC peers agree on.
+pub const ALPN: &[&[u8]] = &[b"h2"];
+
+/// A peer that is slower than this is not going to make it.
+const HANDSHAKE_BOUND: Duration = Duration::from_secs(10);
+/// Peers that connect and say nothing may hold this many places; further ones wait in the listen queue.
+const MAX_PENDING: usize = 256;
+const FIRST_BACKOFF: Duration = Duration::from_millis(10);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Turns a listening socket into the connections that passed the handshake. Handshakes run beside each other, none
+/// longer than ten seconds; a failed one is logged and dropped. Running out of file descriptors pauses accepting and
+/// never ends the stream. Dropping it closes the socket and breaks off what is in the middle of a handshake.
+pub fn incoming(listener: TcpListener, acceptor: Acceptor) -> Incoming {
+    Incoming {
+        listener,
+        acceptor,
+        handshakes: JoinSet::new(),
+        pause: None,
+        backoff: FIRST_BACKOFF,
+    }
+}
+
+/// Connections that passed the handshake; see [`incoming`].
+#[derive(Debug)]
+pub struct Incoming {
+    listener: TcpListener,
+    acceptor: Acceptor,
+    handshakes: JoinSet<Option<Conn>>,
+    pause: Option<Pin<Box<Sleep>>>,
+    backoff: Duration,
+}
+
+impl Incoming {
+    /// The address that is listened on.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Takes what waits in the listen queue, as far as there is room.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                if pause.as_mut().poll(cx).is_pending() {
+                    return;
+                }
+                self.pause = None;
+            }
+            if self.handshakes.len() >= MAX_PENDING {
+                return;
+            }
+            match self.listener.poll_accept(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok((stream, remote))) => {
+                    self.backoff = FIRST_BACKOFF;
+                    self.handshakes
+                        .spawn(handshake(self.acceptor.clone(), stream, remote));
+                }
+                Poll::Ready(Err(error)) if concerns_one_connection(&error) => {
+                    debug!(%error, "connection gone before it was accepted");
+                }
+                Poll::Ready(Err(error)) => {
+                    warn!(%error, pause = ?self.backoff, "cannot accept connections");
+                    self.pause = Some(Box::pin(sleep(self.backoff)));
+                    self.backoff = (self.backoff * 2).min(LONGEST_BACKOFF);
+                }
+            }
+        }
+    }
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Conn>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            self.poll_accept(cx);
+            match self.handshakes.poll_join_next(cx) {
+                Poll::Ready(Some(Ok(Some(conn)))) => return Poll::Ready(Some(Ok(conn))),
+                // The place that became free may be what a waiting connection needs.
+                Poll::Ready(Some(Ok(None))) => {}
+                Poll::Ready(Some(Err(error))) => warn!(%error, "a handshake ended abnormally"),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+async fn handshake(acceptor: Acceptor, stream: TcpStream, remote: SocketAddr) -> Option<Conn> {
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, %remote, "connection gone before its handshake");
+        return None;
+    }
+    let local = stream.local_addr().ok();
+    match timeout(HANDSHAKE_BOUND, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let certificate = stream
+                .get_ref()
+                .1
+                .peer_certificates()
+                .and_then(|chain| chain.first())
+                .map(|certificate| certificate.clone().into_owned());
+            Some(Conn {
+                stream,
+                peer: Peer {
+                    remote,
+                    local,
+                    certificate,
+                },
+            })
+        }
+        // What a port probe looks like.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            debug!(%error, %remote, "connection closed during its handshake");
+            None
+        }
+        Ok(Err(error)) => {
+            warn!(%error, %remote, "handshake refused");
+            None
+        }
+        Err(_) => {
+            debug!(%remote, "handshake not completed in time");
+            None
+        }
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Who is at the other end; in the extensions of every request that came over a [`Conn`].
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Address of the peer.
+    pub remote: SocketAddr,
+    /// Own address of the connection.
+    pub local: Option<SocketAddr>,
+    /// The verified certificate of the peer, if it showed one.
+    pub certificate: Option<CertificateDer<'static>>,
+}
+
+/// An accepted connection whose handshake is complete.
+#[derive(Debug)]
+pub struct Conn {
+    stream: server::TlsStream<TcpStream>,
+    peer: Peer,
+}
+
+impl Conn {
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl Connected for Conn {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Where a gRPC peer is and what its certificate must say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// DNS name or address to connect to.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Name (or address) that the certificate must carry.
+    pub server_name: String,
+}
+
+/// The settings that connections between our processes use: keep-alive pings that notice a dead peer within half a
+/// minute, and windows that let a megabyte of configuration pass in one round trip. Adjust them and go on with
+/// [`channel_with`].
+pub fn endpoint(target: &Target) -> Endpoint {
+    // The name the peer is known by makes the better `:authority`; where it lives is the connector's business, and so
+    // is a name that is none: it fails there, with the reason.
+    let name = if target.server_name.contains(':') {
+        format!("[{}]", target.server_name)
+    } else {
+        target.server_name.clone()
+    };
+    let uri = Uri::builder()
+        .scheme("https")
+        .authority(format!("{name}:{}", target.port))
+        .path_and_query("/")
+        .build()
+        .unwrap_or_else(|_| Uri::from_static("https://invalid/"));
+    Endpoint::from(uri)
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+}
+
+/// A channel that connects at the first call and again whenever the connection is lost. A call made while the peer is
+/// away fails at once with UNAVAILABLE and the reason; so does every call when the target is no usable address.
+pub fn channel(target: Target, connector: Connector) -> Channel {
+    channel_with(&endpoint(&target), target, connector)
+}
+
+/// As [`channel`], with an [`endpoint`] whose settings were adjusted.
+pub fn channel_with(endpoint: &Endpoint, target: Target, connector: Connector) -> Channel {
+    endpoint.connect_with_connector_lazy(service_fn(move |_: Uri| {
+        let (target, connector) = (target.clone(), connector.clone());
+        async move { connect(&target, &connector).await.map(TokioIo::new) }
+    }))
+}
+
+/// Opens one connection with TCP_NODELAY, trying every address of the host; ten seconds bound the whole. The error
+/// names host and port.
+pub async fn connect(target: &Target, connector: &Connector) -> io::Result<client::TlsStream<TcpStream>> {
+    let attempt = async {
+        let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+        stream.set_nodelay(true)?;
+        connector.connect(&target.server_name, stream).await
+    };
+    let outcome = timeout(HANDSHAKE_BOUND, Box::pin(attempt))
+        .await
+        .unwrap_or_else(|_| {
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "no connection within ten seconds",
+            ))
+        });
+    outcome.map_err(|error| io::Error::new(error.kind(), format!("{}:{}: {error}", target.host, target.port)))
+}
