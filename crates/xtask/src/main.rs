@@ -1,2 +1,161 @@
-//! Entry point.
-fn main() {}
+//! Developer tasks: `cargo xtask check` is what CI runs, the others are its parts and the benchmark.
+
+mod bench;
+mod images;
+mod layers;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Everything that CI checks: format, layers, lints, documentation, tests
+    Check,
+    /// Build the binaries, then run every test (with nextest when it is installed)
+    Test {
+        /// Handed to the test runner
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Compare the crates' dependencies with the allowed directions
+    Layers,
+    /// CPU per request against Envoy with the same enforcer behind it
+    Bench(bench::Options),
+    /// Static binaries for the images, and certificates for docker-compose
+    Images {
+        /// Cargo profile
+        #[arg(long, default_value = "release")]
+        profile: String,
+    },
+    /// Write the golden files and the configuration template anew
+    Golden,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    match task {
+        Task::Check => check(),
+        Task::Test { rest } => test(&rest),
+        Task::Layers => layers::check(),
+        Task::Bench(options) => bench::run(root(), &options),
+        Task::Images { profile } => images::build(root(), &profile),
+        Task::Golden => golden(),
+    }
+}
+
+/// The workspace's folder.
+fn root() -> &'static Path {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).unwrap_or(own)
+}
+
+/// The cheap and telling ones first, the tests last, so that their summary ends the output.
+fn check() -> anyhow::Result<()> {
+    if installed("fmt") {
+        cargo(&["fmt", "--all", "--check"])?;
+    }
+    layers::check()?;
+    if installed("clippy") {
+        cargo(&[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])?;
+    }
+    step(
+        Command::new(env!("CARGO"))
+            .args(["doc", "--quiet", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    cargo(&["test", "--quiet", "--workspace", "--doc"])?;
+    test(&[])
+}
+
+fn test(rest: &[String]) -> anyhow::Result<()> {
+    // The end-to-end tests start the real programs, which they find beside their own executable.
+    cargo(&["build", "--workspace", "--bins"])?;
+    let mut command = Command::new(env!("CARGO"));
+    if installed("nextest") {
+        command.args(["nextest", "run", "--workspace"]);
+    } else {
+        command.args(["test", "--workspace", "--lib", "--bins", "--tests"]);
+    }
+    step(command.args(rest))
+}
+
+fn golden() -> anyhow::Result<()> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--package", "trireme-adapter", "--test", "golden"]);
+    step(command.env("UPDATE_GOLDEN", "1"))?;
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "trireme-config",
+            "--example",
+            "template",
+        ])
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        bail!("the configuration template: {}", output.status);
+    }
+    Ok(std::fs::write(
+        root().join("conf/config.toml.template"),
+        output.stdout,
+    )?)
+}
+
+/// Whether cargo has the subcommand; says so loudly when it has not.
+fn installed(subcommand: &str) -> bool {
+    let found = Command::new(env!("CARGO"))
+        .args([subcommand, "--version"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !found {
+        eprintln!("xtask: cargo {subcommand} is not installed: SKIPPED");
+    }
+    found
+}
+
+fn cargo(args: &[&str]) -> anyhow::Result<()> {
+    step(Command::new(env!("CARGO")).args(args))
+}
+
+fn step(command: &mut Command) -> anyhow::Result<()> {
+    let words = || {
+        let args = command.get_args().map(|arg| arg.to_string_lossy());
+        args.collect::<Vec<_>>().join(" ")
+    };
+    eprintln!("xtask: cargo {}", words());
+    let name = words();
+    let status = command.status().with_context(|| format!("cargo {name}"))?;
+    if !status.success() {
+        bail!("cargo {name}: {status}");
+    }
+    Ok(())
+}
