@@ -1,3 +1,25 @@
-//! Routes, clusters and listeners: domain types, wire conversion and the route index.
+//! Routes, clusters and listeners: domain types, wire conversion, the route index and the canonical request target.
+//!
+//! What it does not do: no I/O, no clock, no knowledge of policies. A route carries an opaque check context which the
+//! enforcer alone understands.
+//!
+//! ```text
+//! adapter:  snapshot::Fragment ──encode::fragment──▶ Any ─── xDS ──▶ router: decode::fragment ──▶ RouteTable::update
+//!                              └─encode::assembled─▶ Any ─── xDS ──▶ stock Envoy
+//!
+//! router:   request line ──Target::parse──▶ RouteTable::find ──▶ Matched ──▶ rewrite_path ──▶ upstream
+//! ```
+//!
+//! Read [`snapshot`] first, then [`table`].
 
+pub mod decode;
+pub mod encode;
+mod invalid;
 pub mod snapshot;
+pub mod table;
+pub mod target;
+mod wire;
+
+pub use invalid::Invalid;
+pub use table::{Held, Matched, Rejected, RouteTable, Update};
+pub use target::{Ambiguity, Host, Refused, Target};

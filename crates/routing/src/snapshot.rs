@@ -29,18 +29,37 @@ pub struct Listener {
 /// Downstream TLS of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// Certificate chain file, PEM.
-    pub certificate: String,
-    /// Private key file, PEM.
-    pub key: String,
-    /// CA file that client certificates are verified against; client certificates are asked for, never required.
-    pub client_ca: Option<String>,
+    /// Certificate chain. The adapter reads `router.keystore` and sends it inline.
+    pub certificate: Pem,
+    /// Private key, sent inline like the certificate.
+    pub key: Pem,
+    /// CA bundle that client certificates are verified against; client certificates are asked for, never required.
+    pub client_ca: Option<Pem>,
     /// Lowest protocol version.
     pub min_version: TlsVersion,
     /// Highest protocol version.
     pub max_version: TlsVersion,
     /// OpenSSL names of the TLS 1.2 cipher suites, empty for the default set.
     pub ciphers: Vec<String>,
+}
+
+/// Where PEM material is. Wire: `envoy.config.core.v3.DataSource`, `filename` or `inline_string`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    /// A file on the router.
+    File(String),
+    /// The text itself.
+    Inline(String),
+}
+
+impl std::fmt::Debug for Pem {
+    /// Keys are never printed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Inline(text) => write!(f, "Inline({} bytes)", text.len()),
+        }
+    }
 }
 
 /// TLS protocol versions that are offered.
@@ -325,8 +344,8 @@ pub struct UpstreamTls {
     pub trust: Trust,
     /// Name or address that the certificate must hold; absent skips the check.
     pub verify_host: Option<String>,
-    /// Client certificate and key files that are offered.
-    pub client_certificate: Option<(String, String)>,
+    /// Client certificate and key that are offered.
+    pub client_certificate: Option<(Pem, Pem)>,
     /// Lowest protocol version.
     pub min_version: TlsVersion,
     /// Highest protocol version.
@@ -338,10 +357,8 @@ pub struct UpstreamTls {
 /// What an upstream certificate is verified against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// A PEM file on the router.
-    File(String),
-    /// PEM text.
-    Inline(String),
+    /// These anchors.
+    Anchors(Pem),
     /// No verification (`disableSslVerification`).
     None,
 }

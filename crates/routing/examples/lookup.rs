@@ -1,0 +1,138 @@
+//! Prints what one look-up costs with 10, 1,000 and 100,000 routes, and what one changed API costs.
+//!
+//! `cargo run -p trireme-routing --example lookup` (add `--release` for figures to compare).
+
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a measurement, printed"
+)]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use trireme_routing::RouteTable;
+use trireme_routing::snapshot::{
+    Action, Check, ClusterRef, Forward, Fragment, PathMatch, Position, Revision, Rewrite, Route, VirtualHost,
+};
+
+const ROUTES_PER_API: usize = 25;
+
+fn api(number: usize, routes: usize) -> Fragment {
+    let base = format!("/api{number}/1\\.0\\.0");
+    let route = |index: usize| {
+        let pattern = match index % 4 {
+            0 => format!("^{base}/resource{index}[/]{{0,1}}"),
+            1 => format!("^{base}/resource{index}/([^/]+)[/]{{0,1}}"),
+            2 => format!("^{base}/([^/]+)/sub{index}/([^/]+)[/]{{0,1}}"),
+            _ => format!("^{base}/resource{index}(/.*)*"),
+        };
+        let substitution = if index.is_multiple_of(4) { "/v1" } else { r"/v1/\1" }.to_owned();
+        let context = [
+            "path",
+            "vHost",
+            "basePath",
+            "method",
+            "version",
+            "name",
+            "prodClusterName",
+            "trireme.revision",
+        ];
+        Route {
+            name: base.clone(),
+            path: PathMatch::Regex(pattern.clone()),
+            methods: vec!["GET".to_owned(), "OPTIONS".to_owned()],
+            headers: Vec::new(),
+            action: Action::Forward(Forward {
+                cluster: ClusterRef::Header("x-wso2-cluster-header".to_owned()),
+                rewrite: Some(Rewrite::Regex {
+                    pattern,
+                    substitution,
+                }),
+                auto_host: true,
+                timeout: Duration::from_secs(60),
+                idle_timeout: Duration::from_secs(300),
+                retry: None,
+                websocket: false,
+                max_stream_duration: None,
+            }),
+            check: Check::Required {
+                context: context
+                    .iter()
+                    .map(|&key| (key.to_owned(), base.clone()))
+                    .collect::<BTreeMap<_, _>>(),
+                with_body: false,
+            },
+            cors: None,
+            local_limit: None,
+            allow_ambiguous_path: false,
+        }
+    };
+    let routes = (0..routes).map(route).collect();
+    Fragment {
+        name: format!("localhost/api{number}/1.0.0"),
+        position: Position::Front,
+        revision: Revision { epoch: 1, counter: 1 },
+        virtual_hosts: vec![VirtualHost {
+            name: "localhost".to_owned(),
+            routes,
+        }],
+    }
+}
+
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+}
+
+fn main() {
+    for routes in [10, 1_000, 100_000] {
+        let apis = routes / ROUTES_PER_API;
+        let before = resident();
+        let fragments = if apis == 0 {
+            vec![api(0, routes)]
+        } else {
+            (0..apis).map(|n| api(n, ROUTES_PER_API)).collect()
+        };
+        let built = Instant::now();
+        let table = RouteTable::new().update(fragments, &[]).table;
+        let built = built.elapsed();
+        let size = resident().saturating_sub(before);
+        let apis = apis.max(1);
+        let paths: Vec<String> = (0..1024_usize)
+            .map(|n| {
+                let base = format!("/api{}/1.0.0", n * 7919 % apis);
+                match n % 4 {
+                    0 => format!("{base}/resource8/"),
+                    1 => format!("{base}/resource5/12345"),
+                    2 => format!("{base}/first/sub6/second"),
+                    _ => format!("{base}/resource7/a/b/c"),
+                }
+            })
+            .collect();
+        let (mut rounds, started) = (0_u32, Instant::now());
+        while started.elapsed() < Duration::from_millis(500) {
+            for path in &paths {
+                let matched = table
+                    .find("localhost:9090", path, "GET", |_| None)
+                    .expect("a route");
+                black_box(matched.rewrite_path(path));
+            }
+            rounds += 1;
+        }
+        let each = started.elapsed() / (rounds * 1024);
+        let changed = Instant::now();
+        let update = table.update(vec![api(0, ROUTES_PER_API)], &[]);
+        println!(
+            "{:>7} routes: {each:?} a look-up with rewrite; built in {built:?} ({size} KiB); one API changed in {:?}",
+            table.routes(),
+            changed.elapsed(),
+        );
+        drop(update);
+    }
+}

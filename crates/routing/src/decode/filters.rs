@@ -1,0 +1,197 @@
+//! Typed per-route filter configuration.
+
+use std::collections::{BTreeMap, HashMap};
+use std::mem::take;
+
+use prost::{Message, Name};
+use trireme_proto::envoy::config::core::v3 as core;
+use trireme_proto::envoy::config::route::v3::FilterConfig;
+use trireme_proto::envoy::extensions::filters::http::cors::v3::CorsPolicy;
+use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::{
+    ExtAuthzPerRoute, ext_authz_per_route::Override,
+};
+use trireme_proto::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
+use trireme_proto::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
+use trireme_proto::envoy::r#type::v3::fractional_percent::DenominatorType;
+use trireme_proto::google::protobuf::Any;
+use trireme_proto::names::{filter, type_url};
+use trireme_proto::trireme::router::v1 as own;
+
+use super::{Path, boolean, nothing_else, number, span, unpack};
+use crate::Invalid;
+use crate::snapshot::{Check, Cors, LocalLimit};
+
+/// What a route's filters are told.
+pub(super) struct Filters {
+    pub(super) check: Check,
+    pub(super) cors: Option<Cors>,
+    pub(super) local_limit: Option<LocalLimit>,
+    pub(super) allow_ambiguous_path: bool,
+}
+
+pub(super) fn per_route(mut configs: HashMap<String, Any>, path: &Path<'_>) -> Result<Filters, Invalid> {
+    // As in Envoy: a route that says nothing is checked, body and all.
+    let mut filters = Filters {
+        check: Check::Required {
+            context: BTreeMap::new(),
+            with_body: true,
+        },
+        cors: None,
+        local_limit: None,
+        allow_ambiguous_path: false,
+    };
+    if let Some(any) = configs.remove(filter::EXT_AUTHZ) {
+        filters.check = check(&any, &path.key(filter::EXT_AUTHZ))?;
+    }
+    if let Some(any) = configs.remove(filter::CORS) {
+        filters.cors = cors(&any, &path.key(filter::CORS))?;
+    }
+    if let Some(any) = configs.remove(filter::LOCAL_RATELIMIT) {
+        filters.local_limit = Some(local_limit(&any, &path.key(filter::LOCAL_RATELIMIT))?);
+    }
+    if let Some(any) = configs.remove(filter::REQUEST) {
+        let rules: own::RequestRules = own_config(any, type_url::REQUEST_RULES, &path.key(filter::REQUEST))?;
+        filters.allow_ambiguous_path = rules.allow_ambiguous_path;
+    }
+    match configs.keys().min() {
+        Some(other) => Err(path.key(other).invalid("not supported")),
+        None => Ok(filters),
+    }
+}
+
+/// Reads one of our own messages, wrapped in a `FilterConfig` or bare.
+pub(super) fn own_config<M: Message + Default>(any: Any, url: &str, path: &Path<'_>) -> Result<M, Invalid> {
+    let mut any = any;
+    if any.type_url.rsplit('/').next() == Some(FilterConfig::full_name().as_str()) {
+        let mut wrapper: FilterConfig = unpack(Some(&any), path)?;
+        any = wrapper
+            .config
+            .take()
+            .ok_or_else(|| path.field("config").invalid("missing"))?;
+        wrapper.is_optional = false;
+        nothing_else(&wrapper, path)?;
+    }
+    if any.type_url.rsplit('/').next() != url.rsplit('/').next() {
+        return Err(path.invalid(format!("type {:?} instead of {url:?}", any.type_url)));
+    }
+    M::decode(any.value.as_slice())
+        .map_err(|error| path.invalid(format!("not a message of its type: {error}")))
+}
+
+fn check(any: &Any, path: &Path<'_>) -> Result<Check, Invalid> {
+    let message: ExtAuthzPerRoute = unpack(Some(any), path)?;
+    match message.r#override {
+        Some(Override::Disabled(true)) => Ok(Check::Disabled),
+        Some(Override::CheckSettings(mut settings)) => {
+            let path = &path.field("check_settings");
+            let context = take(&mut settings.context_extensions).into_iter().collect();
+            let with_body = !take(&mut settings.disable_request_body_buffering);
+            nothing_else(&settings, path)?;
+            Ok(Check::Required { context, with_body })
+        }
+        Some(Override::Disabled(false)) | None => Err(path.invalid("must be disabled or check_settings")),
+    }
+}
+
+fn cors(any: &Any, path: &Path<'_>) -> Result<Option<Cors>, Invalid> {
+    let mut policy: CorsPolicy = unpack(Some(any), path)?;
+    if policy == CorsPolicy::default() {
+        return Ok(None);
+    }
+    let list = &path.field("allow_origin_string_match");
+    let mut allow_origins = Vec::new();
+    for (index, mut matcher) in take(&mut policy.allow_origin_string_match)
+        .into_iter()
+        .enumerate()
+    {
+        let path = &list.index(index);
+        allow_origins.push(match matcher.match_pattern.take() {
+            Some(MatchPattern::SafeRegex(regex)) => {
+                let path = &path.field("safe_regex");
+                let pattern = super::route::pattern(regex, path)?;
+                origin(&pattern).ok_or_else(|| path.field("regex").invalid("must be literal text and .*"))?
+            }
+            Some(MatchPattern::Exact(text)) if !text.contains('*') => text,
+            _ => return Err(path.invalid("must be safe_regex or exact")),
+        });
+        nothing_else(&matcher, path)?;
+    }
+    let names = |list: String| -> Vec<String> {
+        list.split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let read = Cors {
+        allow_origins,
+        allow_methods: names(take(&mut policy.allow_methods)),
+        allow_headers: names(take(&mut policy.allow_headers)),
+        expose_headers: names(take(&mut policy.expose_headers)),
+        allow_credentials: boolean(policy.allow_credentials.take()),
+    };
+    nothing_else(&policy, path)?;
+    Ok(Some(read))
+}
+
+/// Literal text in which `*` stands for what is `.*` in `pattern`; `None` for a pattern that is not of this kind.
+fn origin(pattern: &str) -> Option<String> {
+    let mut origin = String::with_capacity(pattern.len());
+    let mut chars = pattern.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '.' if chars.next() == Some('*') => origin.push('*'),
+            // A star that stands for itself has no place in the text.
+            '\\' => origin.push(
+                chars
+                    .next()
+                    .filter(|char| char.is_ascii_punctuation() && *char != '*')?,
+            ),
+            '.' | '^' | '$' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '|' => return None,
+            other => origin.push(other),
+        }
+    }
+    Some(origin)
+}
+
+fn local_limit(any: &Any, path: &Path<'_>) -> Result<LocalLimit, Invalid> {
+    let mut limit: LocalRateLimit = unpack(Some(any), path)?;
+    limit.stat_prefix.clear();
+    always(limit.filter_enabled.take(), &path.field("filter_enabled"))?;
+    always(limit.filter_enforced.take(), &path.field("filter_enforced"))?;
+    let bucket = limit.token_bucket.take();
+    nothing_else(&limit, path)?;
+    let path = &path.field("token_bucket");
+    let bucket = bucket.ok_or_else(|| path.invalid("missing"))?;
+    let tokens = bucket.max_tokens;
+    if tokens == 0 {
+        return Err(path.field("max_tokens").invalid("must be greater than zero"));
+    }
+    super::fixed(
+        &number(bucket.tokens_per_fill).unwrap_or(1),
+        &tokens,
+        &path.field("tokens_per_fill"),
+    )?;
+    Ok(LocalLimit {
+        tokens,
+        interval: span(bucket.fill_interval, &path.field("fill_interval"))?,
+    })
+}
+
+/// The filter must be on for all requests: it is off where nothing says so.
+fn always(fraction: Option<core::RuntimeFractionalPercent>, path: &Path<'_>) -> Result<(), Invalid> {
+    let default = fraction
+        .and_then(|fraction| fraction.default_value)
+        .unwrap_or_default();
+    let whole = match DenominatorType::try_from(default.denominator) {
+        Ok(DenominatorType::Hundred) => 100,
+        Ok(DenominatorType::TenThousand) => 10_000,
+        Ok(DenominatorType::Million) => 1_000_000,
+        Err(_) => u32::MAX,
+    };
+    super::fixed(
+        &default.numerator,
+        &whole,
+        &path.field("default_value").field("numerator"),
+    )
+}

@@ -1,0 +1,197 @@
+//! Listeners and their HTTP connection manager (spec/adapter.md 5.1).
+
+use prost::{Message, Name};
+use trireme_proto::envoy::config::accesslog::v3 as accesslog;
+use trireme_proto::envoy::config::core::v3 as core;
+use trireme_proto::envoy::config::listener::v3 as proto;
+use trireme_proto::envoy::extensions::access_loggers::file::v3::FileAccessLog;
+use trireme_proto::envoy::extensions::filters::http::cors::v3::Cors;
+use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::{BufferSettings, ExtAuthz, ext_authz};
+use trireme_proto::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
+use trireme_proto::envoy::extensions::filters::http::router::v3::Router;
+use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
+    CodecType, RouteSpecifier, UpgradeConfig,
+};
+use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, Rds, http_filter,
+};
+use trireme_proto::envoy::extensions::formatter::req_without_query::v3::ReqWithoutQuery;
+use trireme_proto::google::protobuf::Any;
+use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, filter};
+
+use super::{address, boolean, duration, inline, number, replies, tls, transport_socket};
+use crate::snapshot::{AccessLog, AccessLogFormat, CheckSettings, Listener};
+use crate::wire::{Writer, json_format, pack, tag};
+
+/// Name of the only network filter.
+pub(crate) const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
+/// Name of the last HTTP filter.
+pub(crate) const ROUTER: &str = "envoy.filters.http.router";
+/// Name of the access logger.
+pub(crate) const FILE_ACCESS_LOG: &str = "envoy.access_loggers.file";
+/// Statistics prefix of the connection manager.
+pub(crate) const STAT_PREFIX: &str = "ingress_http";
+/// `router.perConnectionBufferLimitBytes` where nothing else is said.
+pub(crate) const BUFFER_LIMIT: u32 = 1_048_576;
+
+pub(super) fn message(listener: &Listener) -> Vec<u8> {
+    let manager = Any {
+        type_url: HttpConnectionManager::type_url(),
+        value: connection_manager(listener),
+    };
+    let chain = proto::FilterChain {
+        filters: vec![proto::Filter {
+            name: CONNECTION_MANAGER.to_owned(),
+            config_type: Some(proto::filter::ConfigType::TypedConfig(manager)),
+        }],
+        transport_socket: listener
+            .tls
+            .as_ref()
+            .and_then(|settings| transport_socket(tls::downstream(settings))),
+        ..Default::default()
+    };
+    let message = proto::Listener {
+        name: listener.name.clone(),
+        address: address(&listener.address.to_string(), listener.port),
+        filter_chains: vec![chain],
+        per_connection_buffer_limit_bytes: number(BUFFER_LIMIT),
+        ..Default::default()
+    };
+    message.encode_to_vec()
+}
+
+fn connection_manager(listener: &Listener) -> Vec<u8> {
+    let http = &listener.http;
+    let ads = core::ConfigSource {
+        resource_api_version: core::ApiVersion::V3.into(),
+        config_source_specifier: Some(core::config_source::ConfigSourceSpecifier::Ads(Default::default())),
+        ..Default::default()
+    };
+    let rds = Rds {
+        config_source: Some(ads),
+        route_config_name: DEFAULT_ROUTE_CONFIG.to_owned(),
+    };
+    let check = || http_filter(filter::EXT_AUTHZ, pack(&ext_authz(&listener.check)));
+    let cors = || http_filter(filter::CORS, pack(&Cors {}));
+    let router = || {
+        http_filter(
+            ROUTER,
+            pack(&Router {
+                suppress_envoy_headers: true,
+                ..Default::default()
+            }),
+        )
+    };
+    let limit = LocalRateLimit {
+        stat_prefix: "http_local_rate_limiter".to_owned(),
+        ..Default::default()
+    };
+    let manager = HttpConnectionManager {
+        codec_type: CodecType::Auto.into(),
+        stat_prefix: STAT_PREFIX.to_owned(),
+        route_specifier: Some(RouteSpecifier::Rds(rds)),
+        http_filters: vec![
+            cors(),
+            http_filter(filter::LOCAL_RATELIMIT, pack(&limit)),
+            check(),
+            router(),
+        ],
+        upgrade_configs: vec![UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            filters: vec![cors(), check(), router()],
+            enabled: boolean(true),
+        }],
+        common_http_protocol_options: Some(core::HttpProtocolOptions {
+            idle_timeout: duration(http.idle_timeout),
+            ..Default::default()
+        }),
+        stream_idle_timeout: duration(http.stream_idle_timeout),
+        request_timeout: duration(http.request_timeout),
+        request_headers_timeout: duration(http.request_headers_timeout),
+        use_remote_address: boolean(http.use_remote_address),
+        server_name: http.server_name.clone(),
+        strip_matching_host_port: true,
+        access_log: listener.access_log.iter().map(access_log).collect(),
+        ..Default::default()
+    };
+    let mut manager = Writer::of(&manager);
+    manager.field(
+        tag::HTTP_CONNECTION_MANAGER_LOCAL_REPLY_CONFIG,
+        &replies::message(),
+    );
+    manager.finish()
+}
+
+fn ext_authz(check: &CheckSettings) -> ExtAuthz {
+    let service = core::GrpcService {
+        timeout: duration(check.timeout),
+        target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(
+            core::grpc_service::EnvoyGrpc {
+                cluster_name: check.cluster.clone(),
+                ..Default::default()
+            },
+        )),
+        ..Default::default()
+    };
+    ExtAuthz {
+        services: Some(ext_authz::Services::GrpcService(service)),
+        transport_api_version: core::ApiVersion::V3.into(),
+        // The enforcer chooses the cluster by a header that routes match on.
+        clear_route_cache: true,
+        include_peer_certificate: true,
+        with_request_body: Some(BufferSettings {
+            max_request_bytes: check.max_request_bytes,
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn access_log(log: &AccessLog) -> accesslog::AccessLog {
+    let mut format = Writer::default();
+    match &log.format {
+        AccessLogFormat::Json(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(name, format)| (name.as_str(), format.as_str()));
+            format.field(tag::FORMAT_JSON, &json_format(fields));
+        }
+        AccessLogFormat::Text(text) => {
+            let text =
+                core::substitution_format_string::Format::TextFormatSource(inline(text).unwrap_or_default());
+            format = Writer::of(&core::SubstitutionFormatString {
+                format: Some(text),
+                ..Default::default()
+            });
+        }
+    }
+    let formatter = core::TypedExtensionConfig {
+        name: "envoy.formatter.req_without_query".to_owned(),
+        typed_config: Some(pack(&ReqWithoutQuery {})),
+    };
+    format.message(&core::SubstitutionFormatString {
+        formatters: vec![formatter],
+        ..Default::default()
+    });
+    let mut file = Writer::of(&FileAccessLog {
+        path: log.path.clone(),
+        ..Default::default()
+    });
+    file.field(tag::FILE_ACCESS_LOG_FORMAT, &format.finish());
+    accesslog::AccessLog {
+        name: FILE_ACCESS_LOG.to_owned(),
+        config_type: Some(accesslog::access_log::ConfigType::TypedConfig(Any {
+            type_url: FileAccessLog::type_url(),
+            value: file.finish(),
+        })),
+        ..Default::default()
+    }
+}
+
+fn http_filter(name: &str, config: Any) -> HttpFilter {
+    HttpFilter {
+        name: name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,202 @@
+//! One fragment in the form in which its routes are tried.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::origin::Origins;
+use super::program::{Compiler, Program};
+use super::rewrite::{Fault, Plan};
+use super::template::Captures;
+use crate::Invalid;
+use crate::snapshot::{Action, Fragment, Position, Revision, Route, VirtualHost};
+
+/// A fragment, compiled.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) name: Box<str>,
+    pub(super) position: Position,
+    pub(super) revision: Revision,
+    pub(super) hosts: Box<[Host]>,
+}
+
+/// A virtual host of a fragment.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) name: Box<str>,
+    pub(super) entries: Box<[Entry]>,
+}
+
+/// A route with its programs.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) route: Route,
+    pub(super) plan: Plan,
+    pub(super) origins: Option<Arc<Origins>>,
+    program: Program,
+}
+
+/// A route as the index holds it. Sorted by configured order.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) fragment: Arc<Compiled>,
+    pub(super) host: u32,
+    pub(super) route: u32,
+}
+
+// === impl Compiled ===
+
+impl Compiled {
+    pub(super) fn new(fragment: Fragment) -> Result<Self, Invalid> {
+        if fragment.name.is_empty() {
+            return Err(Invalid::new("name", "must not be empty"));
+        }
+        let mut build = Build::default();
+        let hosts = fragment
+            .virtual_hosts
+            .into_iter()
+            .enumerate()
+            .map(|(at, host)| build.host(at, host))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            name: fragment.name.into(),
+            position: fragment.position,
+            revision: fragment.revision,
+            hosts,
+        })
+    }
+
+    /// Number of routes.
+    pub(super) fn routes(&self) -> usize {
+        self.hosts.iter().map(|host| host.entries.len()).sum()
+    }
+
+    /// The route at that place.
+    pub(super) fn entry(&self, host: u32, route: u32) -> Option<&Entry> {
+        let host = self.hosts.get(usize::try_from(host).ok()?)?;
+        host.entries.get(usize::try_from(route).ok()?)
+    }
+}
+
+#[derive(Default)]
+struct Build {
+    compiler: Compiler,
+    origins: HashMap<Vec<String>, Arc<Origins>>,
+}
+
+impl Build {
+    fn host(&mut self, at: usize, host: VirtualHost) -> Result<Host, Invalid> {
+        let entries = host
+            .routes
+            .into_iter()
+            .enumerate()
+            .map(|(index, route)| {
+                self.entry(route).map_err(|(field, reason)| {
+                    Invalid::new(format!("virtual_hosts[{at}].routes[{index}].{field}"), reason)
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Host {
+            name: host.name.to_ascii_lowercase().into(),
+            entries,
+        })
+    }
+
+    fn entry(&mut self, route: Route) -> Result<Entry, (&'static str, String)> {
+        let program = self
+            .compiler
+            .whole(&route.path)
+            .map_err(|reason| ("match.safe_regex", reason))?;
+        let rewrite = match &route.action {
+            Action::Direct { .. } => None,
+            Action::Forward(forward) => forward.rewrite.as_ref(),
+        };
+        let plan =
+            Plan::compile(rewrite, &route.path, &program, &mut self.compiler).map_err(
+                |fault| match fault {
+                    Fault::Pattern(reason) => ("route.regex_rewrite.pattern", reason),
+                    Fault::Substitution(reason) => ("route.regex_rewrite.substitution", reason),
+                },
+            )?;
+        let origins = route.cors.as_ref().map(|cors| {
+            let known = self.origins.entry(cors.allow_origins.clone());
+            Arc::clone(known.or_insert_with(|| Arc::new(Origins::new(&cors.allow_origins))))
+        });
+        Ok(Entry {
+            route,
+            plan,
+            origins,
+            program,
+        })
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// The keys under which the index finds the route.
+    pub(super) fn keys(&self) -> Vec<Vec<u8>> {
+        self.program.keys(&self.route.path)
+    }
+
+    /// Tries the route.
+    pub(super) fn matches<'h>(
+        &self,
+        path: &str,
+        method: &str,
+        header: &impl Fn(&str) -> Option<&'h [u8]>,
+    ) -> Option<Captures> {
+        let route = &self.route;
+        // OPTIONS is let through by every route, for the enforcer to answer (spec/adapter.md 5.5).
+        let by_method = route.methods.is_empty()
+            || method == "OPTIONS"
+            || route.methods.iter().any(|allowed| allowed == method);
+        let by_headers = || {
+            route
+                .headers
+                .iter()
+                .all(|(name, value)| header(name) == Some(value.as_bytes()))
+        };
+        if by_method && by_headers() {
+            self.program.matches(&route.path, path)
+        } else {
+            None
+        }
+    }
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    pub(super) fn entry(&self) -> Option<&Entry> {
+        self.fragment.entry(self.host, self.route)
+    }
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let fragments = if Arc::ptr_eq(&self.fragment, &other.fragment) {
+            Ordering::Equal
+        } else {
+            let (left, right) = (&self.fragment, &other.fragment);
+            left.position
+                .cmp(&right.position)
+                .then_with(|| left.name.cmp(&right.name))
+        };
+        fragments.then_with(|| (self.host, self.route).cmp(&(other.host, other.route)))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Candidate {}

@@ -1,0 +1,490 @@
+//! The index against a naive list of regular expressions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::*;
+use crate::snapshot::{Action, Check, ClusterRef, Cors, Forward, PathMatch, Rewrite, VirtualHost};
+
+const NO_HEADERS: fn(&str) -> Option<&'static [u8]> = |_| None;
+
+fn forward(rewrite: Option<Rewrite>) -> Action {
+    Action::Forward(Forward {
+        cluster: ClusterRef::Name("c".to_owned()),
+        rewrite,
+        auto_host: true,
+        timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_secs(300),
+        retry: None,
+        websocket: false,
+        max_stream_duration: None,
+    })
+}
+
+fn route(name: &str, path: PathMatch, methods: &[&str]) -> Route {
+    Route {
+        name: name.to_owned(),
+        path,
+        methods: methods.iter().map(|&method| method.to_owned()).collect(),
+        headers: Vec::new(),
+        action: forward(None),
+        check: Check::Required {
+            context: BTreeMap::new(),
+            with_body: false,
+        },
+        cors: None,
+        local_limit: None,
+        allow_ambiguous_path: false,
+    }
+}
+
+fn regex(pattern: &str) -> PathMatch {
+    PathMatch::Regex(pattern.to_owned())
+}
+
+fn fragment(name: &str, position: Position, hosts: Vec<(&str, Vec<Route>)>) -> Fragment {
+    Fragment {
+        name: name.to_owned(),
+        position,
+        revision: Revision { epoch: 1, counter: 1 },
+        virtual_hosts: hosts
+            .into_iter()
+            .map(|(name, routes)| VirtualHost {
+                name: name.to_owned(),
+                routes,
+            })
+            .collect(),
+    }
+}
+
+fn table(fragments: Vec<Fragment>) -> RouteTable {
+    let update = RouteTable::new().update(fragments, &[]);
+    assert_eq!(update.rejected, []);
+    update.table
+}
+
+fn found(table: &RouteTable, host: &str, path: &str, method: &str) -> Option<String> {
+    table
+        .find(host, path, method, NO_HEADERS)
+        .map(|matched| matched.route().name.clone())
+}
+
+#[test]
+fn host_is_exact_without_port_and_case_then_star() {
+    let table = table(vec![
+        fragment(
+            "a",
+            Position::Front,
+            vec![("a.example", vec![route("a", regex("^/x"), &[])])],
+        ),
+        fragment(
+            "b",
+            Position::Front,
+            vec![("*", vec![route("b", regex("^/(x|y)"), &[])])],
+        ),
+        fragment(
+            "c",
+            Position::Front,
+            vec![("[::1]", vec![route("c", regex("^/x"), &[])])],
+        ),
+    ]);
+    for (host, path, want) in [
+        ("a.example", "/x", Some("a")),
+        ("A.Example:9095", "/x", Some("a")),
+        ("a.example", "/y", None),
+        ("b.example", "/y", Some("b")),
+        ("[::1]:80", "/x", Some("c")),
+        ("[::1]", "/x", Some("c")),
+        ("[::2]:80", "/x", Some("b")),
+        ("", "/x", Some("b")),
+    ] {
+        assert_eq!(found(&table, host, path, "GET").as_deref(), want, "{host} {path}");
+    }
+    assert_eq!(found(&RouteTable::new(), "a.example", "/x", "GET"), None);
+}
+
+#[test]
+fn order_is_position_then_name_then_place() {
+    let star = || vec![("h", vec![route("z", regex("^/c(/.*)*"), &[])])];
+    let mut back = fragment("0-back", Position::Back, star());
+    back.virtual_hosts[0].routes[0].name = "back".to_owned();
+    let routes = vec![
+        route("one", regex("^/c/([^/]+)[/]{0,1}"), &["GET"]),
+        route("two", regex("^/c/1"), &["GET"]),
+    ];
+    let table = table(vec![
+        back,
+        fragment("b", Position::Front, star()),
+        fragment("a", Position::Front, vec![("h", routes)]),
+        fragment(
+            "s",
+            Position::System,
+            vec![("h", vec![route("system", PathMatch::Exact("/c".to_owned()), &[])])],
+        ),
+    ]);
+    assert_eq!(found(&table, "h", "/c/1", "GET").as_deref(), Some("one"));
+    assert_eq!(found(&table, "h", "/c/1", "OPTIONS").as_deref(), Some("one"));
+    assert_eq!(found(&table, "h", "/c/1", "PUT").as_deref(), Some("z"));
+    let table = table.update(Vec::new(), &["b".to_owned()]).table;
+    assert_eq!(found(&table, "h", "/c/1", "PUT").as_deref(), Some("back"));
+    let table = table.update(Vec::new(), &["0-back".to_owned()]).table;
+    assert_eq!(found(&table, "h", "/c", "PUT").as_deref(), Some("system"));
+    assert_eq!(found(&table, "h", "/c/1", "PUT"), None);
+}
+
+#[test]
+fn header_conditions_choose_after_the_check() {
+    let mut sandbox = route("sandbox", regex("^/x"), &[]);
+    sandbox.headers = vec![("x-wso2-cluster-header".to_owned(), "sand".to_owned())];
+    let table = table(vec![fragment(
+        "a",
+        Position::Front,
+        vec![("h", vec![sandbox, route("production", regex("^/x"), &[])])],
+    )]);
+    for (value, want) in [
+        (None, "production"),
+        (Some("prod"), "production"),
+        (Some("sand"), "sandbox"),
+    ] {
+        let header = |name: &str| {
+            value
+                .filter(|_| name == "x-wso2-cluster-header")
+                .map(str::as_bytes)
+        };
+        let matched = table.find("h", "/x", "GET", header).expect("a match");
+        assert_eq!(matched.route().name, want);
+    }
+}
+
+#[test]
+fn a_match_tells_what_the_router_needs() {
+    let pattern = "^(?:/c/1.0.0|/c)/pets/([^/]+)(/.*)*"
+        .replace('.', r"\.")
+        .replace(r"/\.*", "/.*");
+    let mut pets = route("pets", regex(&pattern), &["GET"]);
+    pets.action = forward(Some(Rewrite::Regex {
+        pattern,
+        substitution: r"/v9/pets/\1\2".to_owned(),
+    }));
+    pets.cors = Some(Cors {
+        allow_origins: vec!["https://*.example".to_owned()],
+        ..Cors::default()
+    });
+    let table = table(vec![fragment("api", Position::Back, vec![("h", vec![pets])])]);
+    let held = table
+        .find("h", "/c/pets/7/x", "GET", NO_HEADERS)
+        .expect("a match")
+        .hold();
+    drop(table);
+    let matched = held.matched();
+    assert_eq!(matched.rewrite_path("/c/pets/7/x"), "/v9/pets/7/x");
+    assert_eq!(
+        (matched.fragment(), matched.virtual_host(), matched.place()),
+        ("api", "h", (0, 0))
+    );
+    assert_eq!(
+        (matched.position(), matched.revision()),
+        (Position::Back, Revision { epoch: 1, counter: 1 })
+    );
+    assert!(matched.allows_origin("https://a.example"));
+    assert!(!matched.allows_origin("https://a.example.org"));
+}
+
+#[test]
+fn a_bad_fragment_keeps_its_last_good_version_and_spares_the_others() {
+    let good = fragment(
+        "a",
+        Position::Front,
+        vec![("h", vec![route("a", regex("^/a"), &[])])],
+    );
+    let first = table(vec![good]);
+    let mut bad = fragment(
+        "a",
+        Position::Front,
+        vec![(
+            "h",
+            vec![route("x", regex("^/x"), &[]), route("y", regex("^/("), &[])],
+        )],
+    );
+    let other = fragment(
+        "b",
+        Position::Front,
+        vec![("h", vec![route("b", regex("^/b"), &[])])],
+    );
+    let update = first.update(vec![bad.clone(), other], &[]);
+    let invalid = Invalid::new(
+        "virtual_hosts[0].routes[1].match.safe_regex",
+        "invalid pattern: unclosed group",
+    );
+    assert_eq!(
+        update.rejected,
+        [Rejected {
+            fragment: "a".to_owned(),
+            invalid
+        }]
+    );
+    assert_eq!(found(&update.table, "h", "/a", "GET").as_deref(), Some("a"));
+    assert_eq!(found(&update.table, "h", "/b", "GET").as_deref(), Some("b"));
+    assert_eq!(found(&first, "h", "/b", "GET"), None);
+
+    bad.virtual_hosts[0].routes[1].path = regex("^/y");
+    let rewrite = |pattern: &str, substitution: &str| {
+        Some(Rewrite::Regex {
+            pattern: pattern.to_owned(),
+            substitution: substitution.to_owned(),
+        })
+    };
+    for (action, path) in [
+        (
+            forward(rewrite("^/(", "/")),
+            "virtual_hosts[0].routes[1].route.regex_rewrite.pattern",
+        ),
+        (
+            forward(rewrite("^/y", r"\1")),
+            "virtual_hosts[0].routes[1].route.regex_rewrite.substitution",
+        ),
+    ] {
+        bad.virtual_hosts[0].routes[1].action = action;
+        let update = first.update(vec![bad.clone()], &[]);
+        assert_eq!(
+            update
+                .rejected
+                .iter()
+                .map(|rejected| rejected.invalid.path.as_str())
+                .collect::<Vec<_>>(),
+            [path]
+        );
+    }
+    bad.name.clear();
+    assert_eq!(first.update(vec![bad], &[]).rejected[0].invalid.path, "name");
+}
+
+#[test]
+fn counts_and_revisions_follow_updates() {
+    let api = |name: &str, counter| {
+        let mut api = fragment(
+            name,
+            Position::Front,
+            vec![("h", vec![route(name, regex("^/a"), &[]); 3])],
+        );
+        api.revision.counter = counter;
+        api
+    };
+    let table = table(vec![api("a", 1), api("b", 2)]);
+    assert_eq!((table.fragments(), table.routes()), (2, 6));
+    let table = table.update(vec![api("a", 3)], &["nothing".to_owned()]).table;
+    assert_eq!((table.fragments(), table.routes()), (2, 6));
+    let revision = |counter| Revision { epoch: 1, counter };
+    assert_eq!(
+        table.revisions(),
+        [("a".to_owned(), revision(3)), ("b".to_owned(), revision(2))]
+    );
+    assert_eq!(table.revision("a"), Some(revision(3)));
+    let table = table.update(Vec::new(), &["a".to_owned(), "b".to_owned()]).table;
+    assert_eq!(
+        (table.fragments(), table.routes(), table.is_empty()),
+        (0, 0, true)
+    );
+    assert!(table.hosts.is_empty(), "an emptied virtual host is gone");
+}
+
+#[test]
+fn an_update_shares_the_other_fragments() {
+    let api = |name: &str| {
+        fragment(
+            name,
+            Position::Front,
+            vec![("h", vec![route(name, regex(&format!("^/{name}")), &[])])],
+        )
+    };
+    let before = table((0..50).map(|n| api(&format!("api{n}"))).collect());
+    let after = before.update(vec![api("api7")], &[]).table;
+    let changed: Vec<usize> = (0..50)
+        .filter(|n| {
+            let name = format!("api{n}");
+            !Arc::ptr_eq(
+                before.fragment(&name).expect("there"),
+                after.fragment(&name).expect("there"),
+            )
+        })
+        .collect();
+    assert_eq!(changed, [7]);
+}
+
+/// The specification of [`RouteTable::find`]: every route in order, each by an anchored expression.
+struct Naive(Vec<(String, Vec<(regex::Regex, Route)>)>);
+
+impl Naive {
+    fn new(mut fragments: Vec<Fragment>) -> Self {
+        fragments.sort_by(|a, b| (a.position, &a.name).cmp(&(b.position, &b.name)));
+        let mut hosts: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for host in fragments.into_iter().flat_map(|fragment| fragment.virtual_hosts) {
+            let routes = host.routes.into_iter().map(|route| {
+                let pattern = match &route.path {
+                    PathMatch::Exact(path) => regex::escape(path),
+                    PathMatch::Prefix(path) => format!("{}.*", regex::escape(path)),
+                    PathMatch::Regex(pattern) => pattern.clone(),
+                };
+                (
+                    regex::Regex::new(&format!(r"\A(?:{pattern})\z")).expect("compiles"),
+                    route,
+                )
+            });
+            hosts.entry(host.name).or_default().extend(routes);
+        }
+        // A virtual host without routes is no virtual host; `encode::assembled` leaves it out, too.
+        Self(
+            hosts
+                .into_iter()
+                .filter(|(_, routes): &(_, Vec<_>)| !routes.is_empty())
+                .collect(),
+        )
+    }
+
+    fn find(&self, host: &str, path: &str, method: &str) -> Option<(&Route, String)> {
+        let routes = |name: &str| {
+            self.0
+                .iter()
+                .find(|(host, _)| host == name)
+                .map(|(_, routes)| routes)
+        };
+        let (regex, route) = routes(host)
+            .or_else(|| routes("*"))?
+            .iter()
+            .find(|(regex, route)| {
+                let by_method = route.methods.is_empty()
+                    || method == "OPTIONS"
+                    || route.methods.iter().any(|m| m == method);
+                by_method && regex.is_match(path)
+            })?;
+        let rewritten = match &route.action {
+            Action::Forward(Forward {
+                rewrite: Some(Rewrite::Regex { substitution, .. }),
+                ..
+            }) => {
+                let replacement = substitution
+                    .replace('$', "$$")
+                    .replace(r"\1", "${1}")
+                    .replace(r"\2", "${2}");
+                regex.replace(path, replacement).into_owned()
+            }
+            Action::Forward(_) | Action::Direct { .. } => path.to_owned(),
+        };
+        Some((
+            route,
+            if rewritten.is_empty() {
+                "/".to_owned()
+            } else {
+                rewritten
+            },
+        ))
+    }
+}
+
+fn any_pattern() -> impl Strategy<Value = PathMatch> {
+    let literal = || {
+        select(vec![
+            "/", "/a", "/b", "/a/b", "/ab", "a", r"\.x", "-", "/a/", r"/v1\.0",
+        ])
+    };
+    let element = prop_oneof![3 => literal(), 2 => Just("/([^/]+)"), 1 => Just("([^/]+)")];
+    let head = prop_oneof![4 => Just(""), 1 => Just("(?:/a/b|/a)"), 1 => Just("(?:/a|/b)")];
+    let tail = prop_oneof![2 => Just("[/]{0,1}"), 1 => Just("(/.*)*"), 1 => Just(""), 1 => Just("$")];
+    let template = (head, proptest::collection::vec(element, 0..5), tail)
+        .prop_map(|(head, parts, tail)| PathMatch::Regex(format!("^{head}{}{tail}", parts.concat())));
+    let odd = select(vec![
+        "^/a.*",
+        "^/(a|b)/.+",
+        "/a|/b/.*",
+        "^/a/?b*",
+        r"^/\w+/[ab]{1,2}",
+        "^/a/b.?x?",
+    ]);
+    let path = || select(vec!["/", "/a", "/a/b", "/a/b/", "/b/a/b"]).prop_map(str::to_owned);
+    prop_oneof![
+        8 => template,
+        2 => odd.prop_map(|pattern| PathMatch::Regex(pattern.to_owned())),
+        1 => path().prop_map(PathMatch::Exact),
+        1 => path().prop_map(PathMatch::Prefix),
+    ]
+}
+
+fn any_route() -> impl Strategy<Value = Route> {
+    (
+        any_pattern(),
+        select(vec![vec![], vec!["GET"], vec!["GET", "PUT"]]),
+        any::<u32>(),
+    )
+        .prop_map(|(path, methods, id)| {
+            let mut route = route(&id.to_string(), path.clone(), &methods);
+            if let PathMatch::Regex(pattern) = path {
+                let groups = regex::Regex::new(&pattern).expect("compiles").captures_len() - 1;
+                let substitution = ["/up", r"/up\1", r"/up/\2\1"][groups.min(2)].to_owned();
+                // A searched rewrite is unanchored at its end; only templates are the same either way.
+                if template::Template::parse(&pattern).is_some() {
+                    route.action = forward(Some(Rewrite::Regex {
+                        pattern,
+                        substitution,
+                    }));
+                }
+            }
+            route
+        })
+}
+
+fn any_fragments() -> impl Strategy<Value = Vec<Fragment>> {
+    let position = select(vec![Position::Front, Position::Back, Position::System]);
+    let host = (
+        select(vec!["h", "g", "*"]),
+        proptest::collection::vec(any_route(), 0..5),
+    );
+    let one = (position, proptest::collection::vec(host, 1..3));
+    proptest::collection::vec(one, 1..6).prop_map(|all| {
+        let named = all.into_iter().enumerate();
+        named
+            .map(|(n, (position, hosts))| fragment(&format!("f{n}"), position, hosts))
+            .collect()
+    })
+}
+
+fn any_path() -> impl Strategy<Value = String> {
+    let piece = select(vec![
+        "/", "/a", "/b", "/ab", "/a/b", "a", "b", ".x", "-", "/v1.0", "/v1x0", "/x",
+    ]);
+    proptest::collection::vec(piece, 1..7)
+        .prop_map(|pieces| format!("/{}", pieces.concat().trim_start_matches('/')))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+    #[test]
+    fn finds_what_the_ordered_list_finds(
+        fragments in any_fragments(),
+        paths in proptest::collection::vec(any_path(), 30),
+        removed in any::<Index>(),
+    ) {
+        let mut table = table(fragments.clone());
+        let mut left = fragments;
+        for round in 0..2 {
+            let naive = Naive::new(left.clone());
+            for path in &paths {
+                for (host, method) in [("h", "GET"), ("g", "PUT"), ("other", "DELETE"), ("h", "OPTIONS")] {
+                    let got = table.find(host, path, method, NO_HEADERS);
+                    let got = got.map(|got| (got.route().clone(), got.rewrite_path(path).into_owned()));
+                    let want = naive.find(host, path, method).map(|(route, path)| (route.clone(), path));
+                    prop_assert_eq!(&got, &want, "round {} {} {} {}", round, host, method, path);
+                }
+            }
+            let gone = left.remove(removed.index(left.len()));
+            table = table.update(Vec::new(), &[gone.name]).table;
+            if left.is_empty() {
+                prop_assert!(table.is_empty() && table.hosts.is_empty());
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Legal, ambiguous and refused targets.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn legal_paths_stay_as_they_are() {
+    for path in [
+        "/100%25x/%25%25/2f",
+        "/",
+        "/a/b/",
+        "/a.b/..c/.d/e..",
+        "/a%20b/%E2%82%AC/%c3%a9",
+        "/a;v=1/b,c/d@e:f!$&'()*+=~",
+        "/100%25",
+        "/{a}|b^`\"<>",
+        "/%3F%23%3b",
+        "/...",
+    ] {
+        let got = Target::parse(path, "h").map(|target| (target.path, target.ambiguity));
+        assert_eq!(got, Ok((path, None)), "{path}");
+    }
+    let target = Target::parse("/a?b=%&c=//..%2f?d", "h").expect("legal");
+    assert_eq!(
+        (target.path, target.query, target.ambiguity),
+        ("/a", Some("b=%&c=//..%2f?d"), None)
+    );
+    assert_eq!(Target::parse("/a?", "h").expect("legal").query, Some(""));
+}
+
+#[test]
+fn two_readings_are_named() {
+    use Ambiguity::*;
+    for (path, want) in [
+        ("/a%2Fb", EncodedSlash),
+        ("/a%2fb", EncodedSlash),
+        ("/a%5Cb", EncodedBackslash),
+        ("/a%5cb", EncodedBackslash),
+        ("/a\\b", Backslash),
+        ("//a", EmptySegment),
+        ("/a//b", EmptySegment),
+        ("/a//", EmptySegment),
+        ("/a/../b", DotSegment),
+        ("/a/./b", DotSegment),
+        ("/..", DotSegment),
+        ("/a/.", DotSegment),
+        ("/a/%2e%2E/b", DotSegment),
+        ("/a/.%2e", DotSegment),
+        ("/a/..;/b", DotSegment),
+        ("/a/.;x=../b", DotSegment),
+        ("/a/..%3bx", DotSegment),
+        ("/a%00b", EncodedControl),
+        ("/a%0d%0ab", EncodedControl),
+        ("/a%7f", EncodedControl),
+        ("/a%252e", DoubleEncoding),
+        ("/a%25ff", DoubleEncoding),
+        ("/a%25%32f", DoubleEncoding),
+        ("/a%25%25%32%66", DoubleEncoding),
+        ("/a%c0%af", OverlongUtf8),
+        ("/a%C1%81", OverlongUtf8),
+        ("/a%e0%80%af", OverlongUtf8),
+        ("/a%f0%80%80%af", OverlongUtf8),
+    ] {
+        let target = Target::parse(path, "h").unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!(target.ambiguity, Some(want), "{path}");
+        assert_eq!(
+            (target.admit(false), target.admit(true)),
+            (Err(want), Ok(())),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn what_no_route_may_accept_is_refused() {
+    let long = format!("/{}", "a".repeat(Target::MAX_BYTES));
+    for (target, want) in [
+        ("", Refused::NotAPath),
+        ("*", Refused::NotAPath),
+        ("http://h/", Refused::NotAPath),
+        ("?a", Refused::NotAPath),
+        ("/a#b", Refused::Fragment),
+        ("/a?b#c", Refused::Fragment),
+        ("/a b", Refused::Space),
+        ("/a\tb", Refused::Control),
+        ("/a\0b", Refused::Control),
+        ("/a?b\u{7f}", Refused::Control),
+        ("/é", Refused::NonAscii),
+        ("/a?é", Refused::NonAscii),
+        ("/a%", Refused::InvalidEscape),
+        ("/a%2", Refused::InvalidEscape),
+        ("/a%zz", Refused::InvalidEscape),
+        ("/a%u002f", Refused::InvalidEscape),
+        ("//a%zz", Refused::InvalidEscape),
+        (&long, Refused::TooLong),
+    ] {
+        assert_eq!(Target::parse(target, "h").expect_err(target), want, "{target}");
+    }
+}
+
+#[test]
+fn hosts_are_canonical_or_refused() {
+    for (authority, name, port) in [
+        ("localhost", "localhost", None),
+        ("LocalHost:9090", "localhost", Some(9090)),
+        ("example.com.", "example.com", None),
+        ("Example.com.:80", "example.com", Some(80)),
+        ("my_service.local", "my_service.local", None),
+        ("10.0.0.1:1", "10.0.0.1", Some(1)),
+        ("[::1]", "[::1]", None),
+        ("[FE80::1]:443", "[fe80::1]", Some(443)),
+    ] {
+        let host = Host::parse(authority).unwrap_or_else(|error| panic!("{authority}: {error}"));
+        assert_eq!((&*host.name, host.port), (name, port), "{authority}");
+    }
+    let long = "a.".repeat(127) + "a";
+    let label = "a".repeat(64);
+    for authority in [
+        "",
+        ".",
+        "a..b",
+        ".a",
+        "a..",
+        "user@h",
+        "h:",
+        "h:x",
+        "h:65536",
+        "h:+1",
+        "h:1:2",
+        "a b",
+        "a/b",
+        "-a",
+        "a-",
+        "é",
+        "[::1",
+        "[::1]x",
+        "[::1]:",
+        "[v1.a]",
+        "[fe80::1%eth0]",
+        "a*",
+        "h\0",
+        &long,
+        &label,
+    ] {
+        assert_eq!(Host::parse(authority), Err(Refused::Host), "{authority:?}");
+    }
+}
+
+/// What a lax server may make of a path: decoded, backslashes turned, slashes merged, dots resolved.
+fn lax(path: &str) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut bytes = path.as_bytes();
+    while let Some((&byte, rest)) = bytes.split_first() {
+        let (byte, rest) = (byte == b'%')
+            .then(|| escape(rest))
+            .flatten()
+            .unwrap_or((byte, rest));
+        decoded.push(if byte == b'\\' { b'/' } else { byte });
+        bytes = rest;
+    }
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in decoded.split(|byte| *byte == b'/') {
+        match segment.split(|byte| *byte == b';').next().unwrap_or_default() {
+            b"" if segment.is_empty() => {}
+            b"." => {}
+            b".." => drop(segments.pop()),
+            _ => segments.push(segment),
+        }
+    }
+    segments.join(&b'/')
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn an_unambiguous_path_has_the_same_segments_for_a_lax_server(
+        pieces in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "/", "a", "b", ".", "..", "%2e", "%2f", "%5c", "\\", ";", "%25", "%41", "2f", "%32", "%66", "4",
+                "1", "%3b", "%C3%A9",
+            ]),
+            0..12,
+        ),
+    ) {
+        let path = format!("/{}", pieces.concat());
+        if let Ok(Target { path, ambiguity: None, .. }) = Target::parse(&path, "h") {
+            let own = path.split('/').filter(|segment| !segment.is_empty()).count();
+            let text = lax(path);
+            let again = String::from_utf8_lossy(&text).into_owned();
+            let theirs = text.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty()).count();
+            prop_assert_eq!(own, theirs, "{}", path);
+            // Decoding again changes nothing.
+            prop_assert!(!again.contains("%2f") && !again.contains("%41"), "{}", path);
+        }
+    }
+
+    #[test]
+    fn nothing_panics(target in "\\PC*", host in "\\PC*") {
+        drop(Target::parse(&target, &host));
+        drop(Host::parse(&host));
+    }
+}

@@ -1,0 +1,81 @@
+//! Byte-exact writing of protobuf fields.
+//!
+//! The generated types keep maps in hash maps, whose order changes from run to run. The same snapshot must give the same
+//! bytes, else a restarted adapter would send everything again; so messages with maps of several entries are written in
+//! parts: the message without its map by `prost`, the map's entries, sorted, by [`Writer`]. A protobuf reader merges the
+//! parts.
+
+use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::{Message, Name};
+use trireme_proto::google::protobuf::{Any, Value, value};
+
+/// Collects the fields of one message.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(Vec<u8>);
+
+impl Writer {
+    /// Starts with the fields that `message` has set.
+    pub(crate) fn of(message: &impl Message) -> Self {
+        Self(message.encode_to_vec())
+    }
+
+    /// Appends the fields that `message` has set.
+    pub(crate) fn message(&mut self, message: &impl Message) {
+        self.0.extend_from_slice(&message.encode_to_vec());
+    }
+
+    /// Appends a length-delimited field: a nested message, a string or bytes.
+    pub(crate) fn field(&mut self, tag: u32, body: &[u8]) {
+        encode_key(tag, WireType::LengthDelimited, &mut self.0);
+        encode_varint(body.len() as u64, &mut self.0);
+        self.0.extend_from_slice(body);
+    }
+
+    /// Appends one entry of a map whose values are length-delimited.
+    pub(crate) fn entry(&mut self, tag: u32, key: &str, value: &[u8]) {
+        let mut entry = Self::default();
+        entry.field(1, key.as_bytes());
+        entry.field(2, value);
+        self.field(tag, &entry.0);
+    }
+
+    /// The message.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// Packs a message into an `Any`.
+pub(crate) fn pack<M: Message + Name>(message: &M) -> Any {
+    Any {
+        type_url: M::type_url(),
+        value: message.encode_to_vec(),
+    }
+}
+
+/// `json_format` of a `SubstitutionFormatString`: a `Struct` of strings, in the order given.
+pub(crate) fn json_format<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
+    let mut object = Writer::default();
+    for (name, format) in fields {
+        let value = Value {
+            kind: Some(value::Kind::StringValue(format.to_owned())),
+        };
+        object.entry(1, name, &value.encode_to_vec());
+    }
+    object.finish()
+}
+
+/// Field numbers of what [`Writer`] writes.
+pub(crate) mod tag {
+    pub(crate) const CHECK_SETTINGS_CONTEXT_EXTENSIONS: u32 = 1;
+    pub(crate) const EXT_AUTHZ_PER_ROUTE_CHECK_SETTINGS: u32 = 2;
+    pub(crate) const FILE_ACCESS_LOG_FORMAT: u32 = 5;
+    pub(crate) const FORMAT_JSON: u32 = 2;
+    pub(crate) const HTTP_CONNECTION_MANAGER_LOCAL_REPLY_CONFIG: u32 = 38;
+    pub(crate) const LOCAL_REPLY_CONFIG_MAPPERS: u32 = 1;
+    pub(crate) const RESPONSE_MAPPER_BODY_FORMAT_OVERRIDE: u32 = 4;
+    pub(crate) const ROUTE_CONFIGURATION_TYPED_PER_FILTER_CONFIG: u32 = 16;
+    pub(crate) const ROUTE_CONFIGURATION_VIRTUAL_HOSTS: u32 = 2;
+    pub(crate) const ROUTE_TYPED_PER_FILTER_CONFIG: u32 = 13;
+    pub(crate) const VIRTUAL_HOST_ROUTES: u32 = 3;
+}
