@@ -1,0 +1,229 @@
+//! Zip archives: bounded reading and writing.
+
+use std::io::{Cursor, Read, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+use crate::diagnostic::Diagnostic;
+use crate::source::{Archive, Files, Limits, ProjectSource, clean};
+
+/// Expansion below this size is never looked at: a page of spaces compresses well and harms nobody.
+const RATIO_FREE_BYTES: u64 = 1 << 20;
+
+/// Signature of a central directory record.
+const CENTRAL_RECORD: &[u8] = b"PK\x01\x02";
+
+/// Findings about single entries that are kept; a hostile archive can have one for each of its entries.
+const MAX_FINDINGS: usize = 100;
+
+impl ProjectSource for Archive<'_> {
+    fn load(&self, limits: &Limits, wanted: &dyn Fn(&str) -> bool) -> Result<Files, Vec<Diagnostic>> {
+        let size = u64::try_from(self.0.len()).unwrap_or(u64::MAX);
+        if size > limits.archive_bytes {
+            let message = format!(
+                "archive of {size} bytes is greater than the {} allowed",
+                limits.archive_bytes
+            );
+            return Err(whole(message));
+        }
+        // Counted before the directory is parsed, since its in-memory form is some ten times its size in the file.
+        let records = memchr::memmem::find_iter(self.0, CENTRAL_RECORD)
+            .take(limits.entries + 1)
+            .count();
+        if records > limits.entries {
+            return Err(whole(format!("archive has more than {} entries", limits.entries)));
+        }
+        let mut archive = ZipArchive::new(Cursor::new(self.0))
+            .map_err(|error| whole(format!("not a readable zip archive: {error}")))?;
+        if archive.has_duplicate_names() {
+            return Err(whole("two entries of the archive have the same name"));
+        }
+        let chosen = survey(&archive, limits, wanted)?;
+        unpack(&mut archive, chosen, limits)
+    }
+}
+
+fn whole(message: impl Into<String>) -> Vec<Diagnostic> {
+    vec![Diagnostic::error("", "", message)]
+}
+
+/// Looks at every entry by its directory record alone: names, declared sizes, expansion. Returns index and clean name of
+/// the wanted ones.
+///
+/// A link is an entry like any other: nothing is ever written to disk, so its content is read as the file's and never
+/// followed (`apictl` describes a link but packs its target's content).
+fn survey(
+    archive: &ZipArchive<Cursor<&[u8]>>,
+    limits: &Limits,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<(usize, String)>, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let mut chosen = Vec::new();
+    let mut total = 0_u64;
+    for index in 0..archive.len() {
+        match entry(archive, index, limits, &mut total, wanted) {
+            Ok(Some(path)) => chosen.push((index, path)),
+            Ok(None) => {}
+            Err(finding) if found.len() < MAX_FINDINGS => found.push(finding),
+            Err(_) => break,
+        }
+    }
+    if total > limits.total_bytes {
+        let message = format!(
+            "archive unpacks to {total} bytes, more than the {} allowed",
+            limits.total_bytes
+        );
+        found.push(Diagnostic::error("", "", message));
+    }
+    if found.is_empty() { Ok(chosen) } else { Err(found) }
+}
+
+/// The clean path of one entry when it is wanted.
+fn entry(
+    archive: &ZipArchive<Cursor<&[u8]>>,
+    index: usize,
+    limits: &Limits,
+    total: &mut u64,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Option<String>, Diagnostic> {
+    let entry = archive.by_index_data(index).map_err(|error| {
+        Diagnostic::error(
+            "",
+            "",
+            format!("entry {index} of the archive is unreadable: {error}"),
+        )
+    })?;
+    let name = entry.name().map_err(|error| {
+        let raw = String::from_utf8_lossy(entry.name_raw())
+            .escape_debug()
+            .to_string();
+        Diagnostic::error(raw, "", format!("entry name is unreadable: {error}"))
+    })?;
+    let path = clean(&name, limits)
+        .map_err(|reason| Diagnostic::error(name.escape_debug().to_string(), "", reason))?;
+    if entry.is_dir() {
+        return Ok(None);
+    }
+    *total = total.saturating_add(entry.size());
+    if entry.size() > RATIO_FREE_BYTES && entry.size() / entry.compressed_size().max(1) > limits.ratio {
+        return Err(Diagnostic::error(
+            path,
+            "",
+            format!("entry expands more than {} times", limits.ratio),
+        ));
+    }
+    if !wanted(&path) {
+        return Ok(None);
+    }
+    if entry.encrypted() {
+        return Err(Diagnostic::error(path, "", "entry is encrypted"));
+    }
+    if entry.size() > limits.entry_bytes {
+        let message = format!(
+            "entry of {} bytes is greater than the {} allowed",
+            entry.size(),
+            limits.entry_bytes
+        );
+        return Err(Diagnostic::error(path, "", message));
+    }
+    Ok(Some(path))
+}
+
+/// Inflates the chosen entries. Declared sizes are not trusted: what really comes out is bounded again.
+fn unpack(
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    chosen: Vec<(usize, String)>,
+    limits: &Limits,
+) -> Result<Files, Vec<Diagnostic>> {
+    let mut files = Files::new();
+    let mut left = limits.total_bytes;
+    for (index, path) in chosen {
+        let refuse = |message: String| vec![Diagnostic::error(path.clone(), "", message)];
+        let mut entry = archive
+            .by_index(index)
+            .map_err(|error| refuse(format!("entry cannot be unpacked: {error}")))?;
+        let expansion = entry
+            .compressed_size()
+            .saturating_mul(limits.ratio)
+            .max(RATIO_FREE_BYTES);
+        let bound = limits.entry_bytes.min(expansion).min(left);
+        let mut content = Vec::with_capacity(usize::try_from(entry.size().min(bound)).unwrap_or(0));
+        (&mut entry)
+            .take(bound + 1)
+            .read_to_end(&mut content)
+            .map_err(|error| refuse(format!("entry cannot be unpacked: {error}")))?;
+        let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+        if length > bound {
+            return Err(refuse(if bound == limits.entry_bytes {
+                format!("entry is greater than the {} bytes allowed", limits.entry_bytes)
+            } else if bound == expansion {
+                format!("entry expands more than {} times", limits.ratio)
+            } else {
+                format!(
+                    "archive unpacks to more than the {} bytes allowed",
+                    limits.total_bytes
+                )
+            }));
+        }
+        left -= length;
+        if files.insert(path.clone(), content).is_some() {
+            return Err(refuse("two entries of the archive have this name".to_owned()));
+        }
+    }
+    Ok(files)
+}
+
+/// A failure to write an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// A name or size the format cannot express.
+    #[error("cannot write the archive entry {name}")]
+    Entry {
+        /// Path of the entry.
+        name: String,
+        /// What the writer says.
+        #[source]
+        source: zip::result::ZipError,
+    },
+    /// The end of the archive could not be written.
+    #[error("cannot finish the archive")]
+    Finish(#[source] zip::result::ZipError),
+}
+
+/// Packs files below one root folder, the way `apictl` does: `<root>/<path>`, forward slashes, deflated; a path that ends
+/// in `/` is an empty folder. An empty root adds no folder. The same input gives the same bytes.
+///
+/// # Errors
+/// When a name or size cannot be expressed in the format.
+pub fn archive<P: AsRef<str>, C: AsRef<[u8]>>(
+    root: &str,
+    files: impl IntoIterator<Item = (P, C)>,
+) -> Result<Vec<u8>, ArchiveError> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(zip::DateTime::default())
+        .unix_permissions(0o644);
+    for (path, content) in files {
+        let name = if root.is_empty() {
+            path.as_ref().to_owned()
+        } else {
+            format!("{root}/{}", path.as_ref())
+        };
+        let written = if name.ends_with('/') {
+            writer.add_directory(name.as_str(), options.unix_permissions(0o755))
+        } else {
+            writer.start_file(name.as_str(), options).and_then(|()| {
+                writer
+                    .write_all(content.as_ref())
+                    .map_err(zip::result::ZipError::from)
+            })
+        };
+        written.map_err(|source| ArchiveError::Entry { name, source })?;
+    }
+    writer
+        .finish()
+        .map(Cursor::into_inner)
+        .map_err(ArchiveError::Finish)
+}

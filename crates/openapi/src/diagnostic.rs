@@ -1,0 +1,160 @@
+//! What is wrong with a project, and where.
+
+use std::fmt::{self, Display};
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// File inside the project, such as `Definitions/swagger.yaml`; empty when the project as a whole is meant.
+    pub file: String,
+    /// JSON pointer into the file (RFC 6901), such as `/paths/~1pets/get`; empty for the whole file.
+    pub pointer: String,
+    /// What is wrong: lower case, no full stop.
+    pub message: String,
+    /// Whether the project is refused for it.
+    pub severity: Severity,
+}
+
+/// Weight of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Severity {
+    /// The project is refused.
+    Error,
+    /// The project is read, something in it has no effect.
+    Warning,
+}
+
+impl Severity {
+    /// `error` or `warning`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl Diagnostic {
+    /// An error in `file` at `pointer`.
+    pub fn error(file: impl Into<String>, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            file: file.into(),
+            pointer: pointer.into(),
+            message: message.into(),
+            severity: Severity::Error,
+        }
+    }
+
+    /// A warning in `file` at `pointer`.
+    pub fn warning(file: impl Into<String>, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(file, pointer, message)
+        }
+    }
+
+    /// Whether it refuses the project.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+impl Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.severity.as_str())?;
+        f.write_str(": ")?;
+        if !self.file.is_empty() {
+            f.write_str(&self.file)?;
+            if !self.pointer.is_empty() {
+                write!(f, "#{}", self.pointer)?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Place in a document, kept on the stack so that a pointer is only written out for a finding.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pointer<'p> {
+    Index(&'p Self, usize),
+    Key(&'p Self, &'p str),
+    Root,
+}
+
+impl<'p> Pointer<'p> {
+    pub(crate) fn key(&'p self, key: &'p str) -> Self {
+        Self::Key(self, key)
+    }
+
+    pub(crate) fn index(&'p self, index: usize) -> Self {
+        Self::Index(self, index)
+    }
+}
+
+impl Display for Pointer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Index(parent, index) => write!(f, "{parent}/{index}"),
+            Self::Key(parent, key) => write!(f, "{parent}/{}", escape(key)),
+        }
+    }
+}
+
+/// A key as a JSON pointer token.
+pub(crate) fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// More findings than this in one project are counted, not kept: a hostile file must not fill the memory with them.
+const MAX_KEPT: usize = 1_000;
+
+/// Collects the findings of one read.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    kept: Vec<Diagnostic>,
+    errors: usize,
+    dropped: usize,
+}
+
+impl Findings {
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        if diagnostic.is_error() {
+            self.errors += 1;
+        }
+        if self.kept.len() < MAX_KEPT {
+            self.kept.push(diagnostic);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    pub(crate) fn error(&mut self, file: &str, pointer: &Pointer<'_>, message: impl Into<String>) {
+        self.push(Diagnostic::error(file, pointer.to_string(), message));
+    }
+
+    pub(crate) fn warning(&mut self, file: &str, pointer: &Pointer<'_>, message: impl Into<String>) {
+        self.push(Diagnostic::warning(file, pointer.to_string(), message));
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// All that was kept, errors first, and a last line when some were dropped.
+    pub(crate) fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.kept.sort_by_key(|d| !d.is_error());
+        if self.dropped > 0 {
+            let rest = format!("{} more findings are not listed", self.dropped);
+            self.kept.push(if self.errors > 0 {
+                Diagnostic::error("", "", rest)
+            } else {
+                Diagnostic::warning("", "", rest)
+            });
+        }
+        self.kept
+    }
+}

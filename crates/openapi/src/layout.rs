@@ -1,0 +1,151 @@
+//! Which file of a project is what.
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Diagnostic, Findings};
+use crate::source::Files;
+
+/// What a file is for. Matching is by whole path steps at any depth, since archives have any root folder name, or two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Role {
+    /// `api.yaml` or `api.json`.
+    Api,
+    /// A client certificate.
+    ClientCertificate,
+    /// `Client-certificates/client_certificates.*`.
+    ClientCertificates,
+    /// `Definitions/graphql-complexity*`.
+    Complexity,
+    /// `Definitions/swagger.*` or `Definitions/asyncapi.*`.
+    Definition,
+    /// `deployment_environments.yaml`.
+    Deployments,
+    /// An upstream CA certificate.
+    EndpointCertificate,
+    /// `Endpoint-certificates/endpoint_certificates.*`.
+    EndpointCertificates,
+    /// An interceptor CA certificate.
+    InterceptorCertificate,
+    /// A file of `Policies/`.
+    Policy,
+    /// `Definitions/schema.*`.
+    Schema,
+}
+
+impl Role {
+    /// At most one file of the project has this role.
+    fn is_single(self) -> bool {
+        match self {
+            Self::Api
+            | Self::ClientCertificates
+            | Self::Complexity
+            | Self::Definition
+            | Self::Deployments
+            | Self::EndpointCertificates
+            | Self::Schema => true,
+            Self::ClientCertificate
+            | Self::EndpointCertificate
+            | Self::InterceptorCertificate
+            | Self::Policy => false,
+        }
+    }
+}
+
+/// Folders whose content is never looked at, below the root.
+const IGNORED: [&str; 4] = ["Docs", "Image", "__MACOSX", "libs"];
+
+/// The role of a path, if it has one.
+pub(crate) fn role(path: &str) -> Option<Role> {
+    let mut folders: Vec<&str> = path.split('/').collect();
+    let file = folders.pop()?;
+    if folders.iter().skip(1).any(|folder| IGNORED.contains(folder)) {
+        return None;
+    }
+    let within = |name: &str| folders.contains(&name);
+    let extension = file.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let certificate = matches!(extension, "crt" | "pem");
+    if within("Definitions") {
+        return if folders.last() != Some(&"Definitions") {
+            None
+        } else if file.starts_with("swagger.") || file.starts_with("asyncapi.") {
+            Some(Role::Definition)
+        } else if file.starts_with("schema.") {
+            Some(Role::Schema)
+        } else if file.starts_with("graphql-complexity") {
+            Some(Role::Complexity)
+        } else {
+            None
+        };
+    }
+    if within("Endpoint-certificates") {
+        return if certificate && folders.last() == Some(&"interceptors") {
+            Some(Role::InterceptorCertificate)
+        } else if file.starts_with("endpoint_certificates.") {
+            Some(Role::EndpointCertificates)
+        } else {
+            certificate.then_some(Role::EndpointCertificate)
+        };
+    }
+    if within("Client-certificates") {
+        return if file.starts_with("client_certificates.") {
+            Some(Role::ClientCertificates)
+        } else {
+            certificate.then_some(Role::ClientCertificate)
+        };
+    }
+    if within("Policies") {
+        return matches!(extension, "yaml" | "json" | "gotmpl").then_some(Role::Policy);
+    }
+    match file {
+        "api.yaml" | "api.json" => Some(Role::Api),
+        "deployment_environments.yaml" => Some(Role::Deployments),
+        _ => None,
+    }
+}
+
+/// The files of a project by role.
+#[derive(Debug, Default)]
+pub(crate) struct Layout<'f> {
+    single: BTreeMap<Role, (&'f str, &'f [u8])>,
+    many: BTreeMap<Role, Vec<(&'f str, &'f [u8])>>,
+}
+
+impl<'f> Layout<'f> {
+    /// Sorts the files out. Of several candidates for one role the one nearest to the root counts, then the first by name.
+    pub(crate) fn new(files: &'f Files, findings: &mut Findings) -> Self {
+        let mut ordered: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(path, content)| (path.as_str(), content.as_slice()))
+            .collect();
+        ordered.sort_by_key(|(path, _)| (path.matches('/').count(), *path));
+        let mut layout = Self::default();
+        for (path, content) in ordered {
+            let Some(role) = role(path) else { continue };
+            if !role.is_single() {
+                layout.many.entry(role).or_default().push((path, content));
+            } else if let Some((taken, _)) = layout.single.get(&role) {
+                findings.push(Diagnostic::warning(
+                    path,
+                    "",
+                    format!("ignored, since {taken} is used"),
+                ));
+            } else {
+                layout.single.insert(role, (path, content));
+            }
+        }
+        layout
+    }
+
+    pub(crate) fn one(&self, role: Role) -> Option<(&'f str, &'f [u8])> {
+        self.single.get(&role).copied()
+    }
+
+    pub(crate) fn all(&self, role: Role) -> &[(&'f str, &'f [u8])] {
+        self.many.get(&role).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Last step of a path.
+pub(crate) fn file_name(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}

@@ -1,0 +1,269 @@
+//! `paths`: path items, their operations, and the references in them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::cluster::{self, Side};
+use crate::definition::{Circumstances, Format, hosts_of_3, is_unsecured};
+use crate::diagnostic::{Findings, Pointer};
+use crate::endpoint::EndpointCluster;
+use crate::id::name_based;
+use crate::model::{Operation, OperationPolicies, Resource};
+use crate::refs::{self, BrokenRef};
+use crate::tree::Section;
+use crate::{mock, order, security};
+
+/// Methods that are routed, in the order operations are listed.
+const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
+
+/// Methods OpenAPI knows and this gateway doesn't route: the enforcer of the original chokes on them, and neither is meant
+/// to pass a gateway.
+const UNROUTED: [&str; 2] = ["connect", "trace"];
+
+/// What the path items of one definition share.
+struct Paths<'a> {
+    file: &'a str,
+    root: &'a Value,
+    format: Format,
+    circumstances: Circumstances<'a>,
+    named: &'a BTreeMap<String, EndpointCluster>,
+    /// `x-wso2-disable-security` at the root.
+    disable_security: Option<bool>,
+}
+
+/// Reads `paths` into resources in the order they're tried.
+pub(crate) fn read(
+    top: &Section<'_>,
+    root: &Value,
+    format: Format,
+    circumstances: Circumstances<'_>,
+    named: &BTreeMap<String, EndpointCluster>,
+    disable_security: Option<bool>,
+    findings: &mut Findings,
+) -> Vec<Resource> {
+    let Some(paths) = top.section("paths", findings) else {
+        if top.get("paths").is_none() {
+            findings.warning(top.file, &top.pointer, "defines no paths");
+        }
+        return Vec::new();
+    };
+    let shared = Paths {
+        file: top.file,
+        root,
+        format,
+        circumstances,
+        named,
+        disable_security,
+    };
+    let mut resources: Vec<Resource> = Vec::new();
+    for (path, item) in paths.map {
+        let pointer = paths.pointer.key(path);
+        if path.starts_with("x-") {
+            continue;
+        }
+        if !path.starts_with('/') {
+            findings.warning(top.file, &pointer, "ignored: a path must start with /");
+            continue;
+        }
+        if path.contains("//")
+            || path.contains(|c: char| c == '#' || c == '\\' || c.is_control() || c.is_whitespace())
+        {
+            findings.warning(top.file, &pointer, "no request can have this path");
+        }
+        resources.extend(shared.resource(path, item, &pointer, findings));
+    }
+    resources.sort_by(|left, right| order::compare(&left.path, &right.path));
+    resources
+}
+
+impl Paths<'_> {
+    fn resource(
+        &self,
+        path: &str,
+        item: &Value,
+        pointer: &Pointer<'_>,
+        findings: &mut Findings,
+    ) -> Option<Resource> {
+        let item = self.path_item(item, pointer, findings)?;
+        let item = Section {
+            file: self.file,
+            pointer: *pointer,
+            map: &item,
+            any_case: false,
+        };
+        self.parameters(&item, findings);
+        let disable = item
+            .flag_or_warn("x-wso2-disable-security", findings)
+            .or(self.disable_security);
+        let mut operations = Vec::new();
+        for method in METHODS {
+            let Some(operation) = item.section(method, findings) else {
+                continue;
+            };
+            operations.push(self.operation(path, method, &operation, disable.unwrap_or(false), findings));
+        }
+        for method in UNROUTED {
+            if item.get(method).is_some() {
+                findings.warning(
+                    self.file,
+                    &item.pointer.key(method),
+                    "ignored: this method is not routed",
+                );
+            }
+        }
+        if operations.is_empty() {
+            return None;
+        }
+        let [production, sandbox] = Side::BOTH.map(|side| self.endpoints(&item, side, findings));
+        let servers = (self.format == Format::OpenApi3 && !self.circumstances.prototyped)
+            .then(|| item.get("servers"))
+            .flatten()
+            .and_then(|servers| {
+                let pointer = item.pointer.key("servers");
+                let addresses = self.circumstances.addresses;
+                hosts_of_3(&item, pointer, Some(servers), addresses, findings).production
+            });
+        Some(Resource {
+            id: name_based(&[self.circumstances.uuid, path]),
+            path: path.to_owned(),
+            operations,
+            production: production.or(servers),
+            sandbox,
+            extensions: security::extensions(item.map),
+        })
+    }
+
+    /// The path item with what it refers to filled in.
+    fn path_item<'v>(
+        &self,
+        item: &'v Value,
+        pointer: &Pointer<'_>,
+        findings: &mut Findings,
+    ) -> Option<std::borrow::Cow<'v, Map<String, Value>>>
+    where
+        Self: 'v,
+    {
+        let layers = match refs::layers(self.root, item) {
+            Ok(layers) => layers,
+            Err(broken) => {
+                findings.error(self.file, &pointer.key("$ref"), broken.to_string());
+                return None;
+            }
+        };
+        if let [Value::Object(only)] = layers.as_slice() {
+            return Some(std::borrow::Cow::Borrowed(only));
+        }
+        if layers.as_slice() == [&Value::Null] {
+            return None;
+        }
+        let mut merged = Map::new();
+        for layer in layers {
+            let Value::Object(layer) = layer else {
+                findings.error(self.file, pointer, "must be an object");
+                return None;
+            };
+            for (key, value) in layer.iter().filter(|(key, _)| *key != "$ref") {
+                if !merged.contains_key(key) {
+                    merged.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        Some(std::borrow::Cow::Owned(merged))
+    }
+
+    fn operation(
+        &self,
+        path: &str,
+        method: &str,
+        section: &Section<'_>,
+        disable: bool,
+        findings: &mut Findings,
+    ) -> Operation {
+        self.parameters(section, findings);
+        if let Some(responses) = section.section("responses", findings) {
+            for (code, response) in responses.map {
+                self.reference(response, &responses.pointer.key(code), findings);
+            }
+        }
+        for side in Side::BOTH {
+            if section.get(side.extension()).is_some() {
+                let pointer = section.pointer.key(side.extension());
+                findings.warning(
+                    self.file,
+                    &pointer,
+                    "ignored: endpoints are read from the path item or the root",
+                );
+            }
+        }
+        let disable = section
+            .flag_or_warn("x-wso2-disable-security", findings)
+            .unwrap_or(disable);
+        let method = method.to_ascii_uppercase();
+        let requirement_pointer = section.pointer.key("security");
+        let requirements = section.get("security");
+        let mut tier = |key: &str| section.text_or_warn(key, findings).map(str::to_owned);
+        let tier = tier("x-wso2-throttling-tier").or_else(|| tier("x-throttling-tier"));
+        Operation {
+            id: name_based(&[self.circumstances.uuid, path, &method]),
+            security: requirements
+                .map(|value| security::requirements(self.file, &requirement_pointer, value, findings))
+                .unwrap_or_default(),
+            tier,
+            disable_security: disable || is_unsecured(section),
+            policies: OperationPolicies::default(),
+            uri_mapping: None,
+            mock: if self.circumstances.mocked {
+                mock::responses(self.root, section, self.format)
+            } else {
+                Vec::new()
+            },
+            extensions: security::extensions(section.map),
+            method,
+        }
+    }
+
+    fn parameters(&self, section: &Section<'_>, findings: &mut Findings) {
+        let pointer = section.pointer.key("parameters");
+        for (index, parameter) in section.list("parameters", findings).iter().enumerate() {
+            self.reference(parameter, &pointer.index(index), findings);
+        }
+    }
+
+    /// Parameters and responses aren't read, but a reference in the file that can't be followed shows the file is broken. One
+    /// to another file is merely beyond what is read.
+    fn reference(&self, value: &Value, pointer: &Pointer<'_>, findings: &mut Findings) {
+        match refs::layers(self.root, value) {
+            Ok(_) => {}
+            Err(broken @ BrokenRef::External(_)) => {
+                findings.warning(self.file, &pointer.key("$ref"), broken.to_string());
+            }
+            Err(broken) => findings.error(self.file, &pointer.key("$ref"), broken.to_string()),
+        }
+    }
+
+    fn endpoints(&self, item: &Section<'_>, side: Side, findings: &mut Findings) -> Option<EndpointCluster> {
+        let key = side.extension();
+        let addresses = self.circumstances.addresses;
+        let pointer = item.pointer.key(key);
+        let found = cluster::extension(
+            item.get(key)?,
+            self.file,
+            pointer,
+            addresses,
+            Some(self.named),
+            findings,
+        );
+        found.map(|(cluster, security)| {
+            if security.is_some() {
+                let pointer = pointer.key("securityConfig");
+                findings.warning(
+                    self.file,
+                    &pointer,
+                    "ignored: credentials are used for API-level endpoints only",
+                );
+            }
+            cluster
+        })
+    }
+}

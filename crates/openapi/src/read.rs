@@ -1,0 +1,445 @@
+//! From files to an [`ApiProject`]: the steps in order.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::api_yaml::ApiYaml;
+use crate::cluster::{self, Addresses, Group, Side};
+use crate::definition::{Circumstances, Defined, Format};
+use crate::diagnostic::{Diagnostic, Findings, Pointer};
+use crate::document::{self, Keep};
+use crate::endpoint::{EndpointCluster, Scheme};
+use crate::id;
+use crate::layout::{self, Layout, Role};
+use crate::model::{ApiKind, ApiProject, Cors, EndpointSecurity, Identity, Implementation, MutualSsl};
+use crate::security::{self, Chosen};
+use crate::source::{DEFINITION, ProjectSource};
+use crate::{Defaults, Reading, Settings, asyncapi, attachments, definition, derive, graphql};
+
+/// Reads a project.
+///
+/// Everything wrong is reported, not only the first thing. A `$ref` that routing depends on and that is circular or leads
+/// nowhere refuses the project; schemas, which may well be recursive, aren't looked at.
+///
+/// # Errors
+/// Every finding, errors first, when at least one of them is an error.
+pub fn read(source: &dyn ProjectSource, settings: &Settings<'_>) -> Result<Reading, Vec<Diagnostic>> {
+    let files = source.load(&settings.limits, &|path| layout::role(path).is_some())?;
+    let mut findings = Findings::default();
+    let layout = Layout::new(&files, &mut findings);
+    let project = assemble(&layout, source.alone(), settings, &mut findings);
+    let failed = findings.has_errors();
+    let mut findings = findings.into_sorted();
+    if let Some(name) = source.alone() {
+        for finding in findings.iter_mut().filter(|finding| finding.file == DEFINITION) {
+            name.clone_into(&mut finding.file);
+        }
+    }
+    match project {
+        Some(project) if !failed => Ok(Reading {
+            project,
+            warnings: findings,
+        }),
+        _ => Err(findings),
+    }
+}
+
+fn assemble(
+    layout: &Layout<'_>,
+    alone: Option<&str>,
+    settings: &Settings<'_>,
+    findings: &mut Findings,
+) -> Option<ApiProject> {
+    let limits = &settings.limits;
+    let api = match layout.one(Role::Api) {
+        Some((file, content)) => {
+            let value = document::parse(file, content, Keep::All, limits, findings);
+            // Findings in the definition are worth knowing even when this file is broken; but nothing can be made of both.
+            let api = value.and_then(|value| ApiYaml::read(file, &value, settings.consul, findings));
+            Some((file, api))
+        }
+        None if settings.defaults == Defaults::Require => {
+            findings.push(Diagnostic::error(
+                "api.yaml",
+                "",
+                "api.yaml or api.json not found",
+            ));
+            None
+        }
+        None => None,
+    };
+    let (api_file, api) = match api {
+        Some((file, api)) => (file, Some(api)),
+        None => ("api.yaml", None),
+    };
+    let broken_api = matches!(api, Some(None)) || (api.is_none() && settings.defaults == Defaults::Require);
+    let api = api.flatten();
+    let root = read_definition(layout, api.as_ref(), limits, findings);
+    let (file, root, format) = match &root {
+        Some((file, root, format)) => (*file, root, Some(*format)),
+        None => (DEFINITION, &Value::Null, None),
+    };
+    let kind = api.as_ref().map_or(
+        if format == Some(Format::AsyncApi2) {
+            ApiKind::Ws
+        } else {
+            ApiKind::Http
+        },
+        |api| api.kind,
+    );
+    if format.is_none() && kind != ApiKind::GraphQl {
+        return None;
+    }
+    agree(kind, format, file, findings);
+
+    let identity = identity(api.as_ref(), file, root, layout, alone, settings, findings);
+    let scheme = if kind == ApiKind::Ws {
+        Scheme::Ws
+    } else {
+        Scheme::Http
+    };
+    let addresses = Addresses {
+        scheme,
+        consul: settings.consul,
+    };
+    let circumstances = Circumstances {
+        uuid: &identity.uuid,
+        addresses,
+        prototyped: api.as_ref().is_some_and(|api| api.prototyped),
+        mocked: api
+            .as_ref()
+            .is_some_and(|api| api.implementation == Implementation::Mocked),
+    };
+    let mut defined = match format {
+        Some(Format::AsyncApi2) => asyncapi::read(file, root, circumstances, findings)?,
+        Some(format) => definition::read(file, root, format, circumstances, findings)?,
+        None => Defined {
+            pass_request_payload: true,
+            ..Defined::default()
+        },
+    };
+    if kind == ApiKind::GraphQl {
+        defined.resources = api
+            .as_ref()
+            .map(|api| graphql::resources(api, &identity.uuid))
+            .unwrap_or_default();
+        defined.schemes = vec![security::graphql_scheme()];
+    }
+    let base_path = base_path(api.as_ref(), &defined, &identity, file, findings);
+    let endpoints = endpoints(api.as_ref(), &mut defined, kind);
+    let mut project = ApiProject {
+        kind,
+        description: defined
+            .description
+            .or_else(|| api.as_ref()?.description.clone())
+            .unwrap_or_default(),
+        base_path: base_path.unwrap_or_default(),
+        context: api.as_ref().map(|api| api.context.clone()),
+        default_version: api.as_ref().is_some_and(|api| api.default_version),
+        deployments: attachments::deployments(layout, limits, findings),
+        production: endpoints.production,
+        sandbox: endpoints.sandbox,
+        production_security: endpoints.production_security,
+        sandbox_security: endpoints.sandbox_security,
+        named_endpoints: defined.named,
+        resources: defined.resources,
+        security_schemes: defined.schemes,
+        security: defined.security,
+        disable_security: defined.disable_security,
+        tier: defined.tier.or_else(|| api.as_ref()?.tier.clone()),
+        auth_header: defined.auth_header.or_else(|| api.as_ref()?.auth_header.clone()),
+        mutual_ssl: MutualSsl::NotDefined,
+        application_security: false,
+        client_certificates: attachments::client_certificates(layout, limits, findings),
+        endpoint_certificates: attachments::endpoint_certificates(layout, limits, findings),
+        cors: match (&api, kind) {
+            (Some(api), ApiKind::GraphQl) => api.cors.clone(),
+            _ => defined.cors.unwrap_or(Cors::Global),
+        },
+        http2_backend: defined.http2_backend,
+        pass_request_payload: defined.pass_request_payload,
+        lifecycle: api.as_ref().map(|api| api.lifecycle.clone()).unwrap_or_default(),
+        implementation: api
+            .as_ref()
+            .map_or(Implementation::Upstream, |api| api.implementation),
+        graphql: (kind == ApiKind::GraphQl).then(|| graphql::read(layout, limits, findings)),
+        policies: attachments::policies(layout, limits, findings),
+        extensions: defined.extensions,
+        identity,
+    };
+    let chosen = Chosen::new(api.as_ref().map_or(&[], |api| api.security_scheme.as_slice()));
+    project.mutual_ssl = chosen.mutual_ssl;
+    project.application_security = chosen.application_security;
+    security::apply(&mut project, chosen, file, findings);
+    if let Some(api) = &api {
+        attach_policies(&mut project, api, api_file, findings);
+    }
+    overrides(&mut project, settings, addresses, findings);
+    has_endpoint(
+        &project,
+        api.is_some(),
+        settings,
+        if api.is_some() { api_file } else { file },
+        findings,
+    );
+    (!broken_api).then_some(project)
+}
+
+/// The definition, parsed, and the format it's in. A missing one is an error except for GraphQL.
+fn read_definition<'f>(
+    layout: &Layout<'f>,
+    api: Option<&ApiYaml>,
+    limits: &crate::Limits,
+    findings: &mut Findings,
+) -> Option<(&'f str, Value, Format)> {
+    let Some((file, content)) = layout.one(Role::Definition) else {
+        if api.is_none_or(|api| api.kind != ApiKind::GraphQl) {
+            findings.push(Diagnostic::error(DEFINITION, "", "definition not found"));
+        }
+        return None;
+    };
+    let mocked = api.is_some_and(|api| api.implementation == Implementation::Mocked);
+    let keep = if mocked { Keep::All } else { Keep::Definition };
+    let value = document::parse(file, content, keep, limits, findings)?;
+    let format = Format::of(file, &value, findings)?;
+    Some((file, value, format))
+}
+
+/// A definition of the wrong sort for the type of the API.
+fn agree(kind: ApiKind, format: Option<Format>, file: &str, findings: &mut Findings) {
+    let wanted = match (kind, format) {
+        (ApiKind::Http | ApiKind::Soap, Some(Format::AsyncApi2)) => "an OpenAPI definition",
+        (ApiKind::Ws, Some(Format::OpenApi2 | Format::OpenApi3)) => "an AsyncAPI definition",
+        _ => return,
+    };
+    findings.error(
+        file,
+        &Pointer::Root,
+        format!("an API of type {} needs {wanted}", kind.as_str()),
+    );
+}
+
+/// Who the API is; without `api.yaml`, who the definition says it is.
+fn identity(
+    api: Option<&ApiYaml>,
+    file: &str,
+    root: &Value,
+    layout: &Layout<'_>,
+    alone: Option<&str>,
+    settings: &Settings<'_>,
+    findings: &mut Findings,
+) -> Identity {
+    if let Some(api) = api {
+        return Identity {
+            uuid: api
+                .id
+                .clone()
+                .unwrap_or_else(|| id::digest(&api.name, &api.version)),
+            name: api.name.clone(),
+            version: api.version.clone(),
+            organization: api.organization.clone(),
+            provider: api.provider.clone(),
+            revision_id: api.revision_id,
+        };
+    }
+    let content = layout
+        .one(Role::Definition)
+        .map_or(&[][..], |(_, content)| content);
+    let written = || document::info_as_written(content, &settings.limits);
+    let (name, version) = derive::name_and_version(root, written, alone.unwrap_or(file), file, findings);
+    let uuid = id::digest(&name, &version);
+    Identity {
+        uuid,
+        name,
+        version,
+        organization: None,
+        provider: None,
+        revision_id: 0,
+    }
+}
+
+/// The base path by precedence: `x-wso2-basePath`, `basePath` or the path of a server, context and version.
+fn base_path(
+    api: Option<&ApiYaml>,
+    defined: &Defined,
+    identity: &Identity,
+    file: &str,
+    findings: &mut Findings,
+) -> Option<String> {
+    if let Some(path) = defined
+        .base_path
+        .as_deref()
+        .filter(|path| !path.trim().is_empty())
+    {
+        let path = path.trim().replace("{version}", &identity.version);
+        if !derive::is_base_path(&path) {
+            let message = format!("base path {path:?} {}", derive::BASE_PATH_RULE);
+            findings.error(file, &Pointer::Root.key("x-wso2-basePath"), message);
+            return None;
+        }
+        return Some(path);
+    }
+    // Hosts say where the upstream has its root. Many documents share `/v1`, so a definition that comes alone gets a base path
+    // of its own instead; the original's order holds where there's an `api.yaml`.
+    let Some(api) = api else {
+        return Some(derive::base_path(identity));
+    };
+    if let Some(path) = defined.hosts.base_path.as_deref().filter(|path| !path.is_empty()) {
+        if derive::is_base_path(path) {
+            return Some(path.to_owned());
+        }
+        let message = format!("base path {path:?} can't be used: {}", derive::BASE_PATH_RULE);
+        findings.warning(file, &Pointer::Root, message);
+    }
+    let path = format!("{}/{}", api.context.trim_end_matches('/'), api.version);
+    if !derive::is_base_path(&path) {
+        let message = format!(
+            "base path {path:?} of context and version {}",
+            derive::BASE_PATH_RULE
+        );
+        findings.push(Diagnostic::error("api.yaml", "/data/context", message));
+        return None;
+    }
+    Some(path)
+}
+
+struct Endpoints {
+    production: Option<EndpointCluster>,
+    sandbox: Option<EndpointCluster>,
+    production_security: Option<EndpointSecurity>,
+    sandbox_security: Option<EndpointSecurity>,
+}
+
+/// API-level endpoints by precedence: extensions, hosts of the definition, `api.yaml`, hosts with variables.
+fn endpoints(api: Option<&ApiYaml>, defined: &mut Defined, kind: ApiKind) -> Endpoints {
+    let (mut production, mut sandbox) = api
+        .map(|api| (api.production.clone(), api.sandbox.clone()))
+        .unwrap_or_default();
+    let hosts = std::mem::take(&mut defined.hosts);
+    if hosts.production.is_some() || hosts.sandbox.is_some() {
+        // Servers name production only; whatever `api.yaml` has for the sandbox belongs to another backend.
+        production = hosts
+            .production
+            .or(if kind == ApiKind::Ws { production } else { None });
+        sandbox = hosts.sandbox.or(if kind == ApiKind::Ws { sandbox } else { None });
+    }
+    let (extended_production, extended_sandbox) = (defined.production.take(), defined.sandbox.take());
+    if extended_sandbox.is_some() && extended_production.is_none() {
+        production = None;
+    }
+    let apply = |extended: Option<Group>, side: &mut Option<EndpointCluster>| {
+        let (cluster, security) = extended?;
+        *side = Some(cluster);
+        security
+    };
+    let mut production_security = apply(extended_production, &mut production);
+    let mut sandbox_security = apply(extended_sandbox, &mut sandbox);
+    if production.is_none() && sandbox.is_none() {
+        production = hosts.templated;
+    }
+    if let Some(api) = api {
+        inherit(&mut production, api.production.as_ref());
+        inherit(&mut sandbox, api.sandbox.as_ref());
+        production_security = production_security.or_else(|| api.production_security.clone());
+        sandbox_security = sandbox_security.or_else(|| api.sandbox_security.clone());
+    }
+    Endpoints {
+        production,
+        sandbox,
+        production_security,
+        sandbox_security,
+    }
+}
+
+/// Timeout and retries of `api.yaml` where the definition sets none.
+fn inherit(cluster: &mut Option<EndpointCluster>, from: Option<&EndpointCluster>) {
+    if let (Some(cluster), Some(from)) = (cluster, from) {
+        cluster.config.timeout = cluster.config.timeout.or(from.config.timeout);
+        if cluster.config.retry.is_none() {
+            cluster.config.retry.clone_from(&from.config.retry);
+        }
+    }
+}
+
+/// `operationPolicies` of `api.yaml`: by target (a trailing `/` doesn't matter) and verb, the first entry wins. HTTP only.
+fn attach_policies(project: &mut ApiProject, api: &ApiYaml, api_file: &str, findings: &mut Findings) {
+    if project.kind != ApiKind::Http {
+        return;
+    }
+    let mut taken = BTreeSet::new();
+    for (index, operation) in api.operations.iter().enumerate() {
+        let target = operation.target.strip_suffix('/').unwrap_or(&operation.target);
+        let verb = operation.verb.to_uppercase();
+        if !taken.insert((target, verb.clone())) {
+            continue;
+        }
+        let found = project
+            .resources
+            .iter_mut()
+            .filter(|resource| resource.path.strip_suffix('/').unwrap_or(&resource.path) == target)
+            .find_map(|resource| {
+                resource
+                    .operations
+                    .iter_mut()
+                    .find(|operation| operation.method == verb)
+            });
+        match found {
+            Some(found) => found.policies = operation.policies.clone(),
+            None if operation.policies.is_empty() => {}
+            None => {
+                let pointer = format!("/data/operations/{index}");
+                let message = format!("ignored: the definition has no operation {verb} {target}");
+                findings.push(Diagnostic::warning(api_file, pointer, message));
+            }
+        }
+    }
+}
+
+/// Endpoints and credentials from the environment, above everything else.
+fn overrides(
+    project: &mut ApiProject,
+    settings: &Settings<'_>,
+    addresses: Addresses,
+    findings: &mut Findings,
+) {
+    let digest = id::digest(&project.identity.name, &project.identity.version);
+    for side in Side::BOTH {
+        let (cluster, security) = match side {
+            Side::Production => (&mut project.production, &mut project.production_security),
+            Side::Sandbox => (&mut project.sandbox, &mut project.sandbox_security),
+        };
+        cluster::override_from_environment(&digest, side, settings, addresses, cluster, security, findings);
+    }
+}
+
+/// An API nobody answers: refused where `api.yaml` makes endpoints mandatory, else worth a warning.
+fn has_endpoint(
+    project: &ApiProject,
+    has_api_yaml: bool,
+    settings: &Settings<'_>,
+    file: &str,
+    findings: &mut Findings,
+) {
+    let api_level = project.production.is_some() || project.sandbox.is_some();
+    if api_level || project.implementation != Implementation::Upstream {
+        return;
+    }
+    if has_api_yaml && settings.defaults == Defaults::Require {
+        findings.push(Diagnostic::error(
+            file,
+            "",
+            "at least one production or sandbox endpoint must be given",
+        ));
+    } else if project
+        .resources
+        .iter()
+        .any(|resource| resource.production.is_none() && resource.sandbox.is_none())
+    {
+        findings.push(Diagnostic::warning(
+            file,
+            "",
+            "no endpoint is given: calls will be answered 503 until there is one",
+        ));
+    }
+}

@@ -1,0 +1,288 @@
+//! New projects around a definition, in the shape `apictl init` gives them.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use crate::cluster::Side;
+use crate::diagnostic::{Diagnostic, Findings};
+use crate::document::{self, Keep};
+use crate::endpoint::{Balance, EndpointCluster};
+use crate::model::{ApiKind, ApiProject};
+use crate::source::{DEFINITION, Definition, Limits};
+use crate::{Defaults, Settings, derive, read};
+
+/// Release named in the generated files; only `apictl` and API Manager look at it.
+const RELEASE: &str = "v4.2.0";
+
+/// What may be chosen about a new project.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScaffoldOptions {
+    /// Name of the API instead of the definition's title.
+    pub name: Option<String>,
+    /// Life-cycle state is `PUBLISHED` instead of `CREATED`.
+    pub published: bool,
+}
+
+/// The files of a new project around a definition: path inside the project and content; a path that ends in `/` is an empty
+/// folder. [`crate::archive`] packs them.
+///
+/// The definition gets an `x-wso2-basePath` when it has none, so that its place doesn't depend on where its upstream lies. Its endpoints
+/// are written to `api.yaml` as well; without any, it's `http://localhost:8080` and `:8081` as `apictl` does.
+///
+/// # Errors
+/// The findings, when the definition can't be read.
+pub fn scaffold(
+    definition: Definition<'_>,
+    limits: &Limits,
+) -> Result<Vec<(String, Vec<u8>)>, Vec<Diagnostic>> {
+    scaffold_with(definition, &ScaffoldOptions::default(), limits)
+}
+
+/// [`scaffold`] with choices.
+///
+/// # Errors
+/// The findings, when the definition can't be read.
+pub fn scaffold_with(
+    definition: Definition<'_>,
+    options: &ScaffoldOptions,
+    limits: &Limits,
+) -> Result<Vec<(String, Vec<u8>)>, Vec<Diagnostic>> {
+    let settings = Settings {
+        limits: limits.clone(),
+        ..Settings::new(Defaults::Derive)
+    };
+    let mut project = read(&definition, &settings)?.project;
+    if let Some(name) = &options.name {
+        project.identity.name.clone_from(name);
+    }
+    // `apictl` drops blanks; its `undeploy` takes names without them.
+    project.identity.name = project.identity.name.replace(' ', "");
+    let mut findings = Findings::default();
+    let Some(mut root) = document::parse(
+        definition.name,
+        definition.content,
+        Keep::All,
+        limits,
+        &mut findings,
+    ) else {
+        return Err(findings.into_sorted());
+    };
+    let place = Place::of(&project, &root, options);
+    if let (Some(path), Value::Object(root)) = (&place.added_base_path, &mut root) {
+        root.insert("x-wso2-basePath".to_owned(), Value::from(path.as_str()));
+    }
+    root.sort_all_objects();
+    let yaml =
+        |value: &Value| to_yaml(value).map_err(|reason| vec![Diagnostic::error(definition.name, "", reason)]);
+    let api = api_yaml(&project, &place, options);
+    let targets = json!({
+        "type": "deployment_environments",
+        "version": RELEASE,
+        "data": [{"displayOnDevportal": true, "deploymentEnvironment": "Default"}],
+    });
+    let meta = json!({
+        "deploy": {"import": {"preserveProvider": true, "rotateRevision": false, "update": true}},
+        "name": project.identity.name,
+        "version": project.identity.version,
+    });
+    let mut files = vec![
+        ("api.yaml".to_owned(), yaml(&api)?.into_bytes()),
+        ("api_meta.yaml".to_owned(), yaml(&meta)?.into_bytes()),
+        (
+            "deployment_environments.yaml".to_owned(),
+            yaml(&targets)?.into_bytes(),
+        ),
+        ("README.md".to_owned(), readme(&project).into_bytes()),
+        (definition_path(&project).to_owned(), yaml(&root)?.into_bytes()),
+    ];
+    for folder in [
+        "Client-certificates",
+        "Docs",
+        "Endpoint-certificates",
+        "Image",
+        "Interceptors",
+        "Policies",
+        "libs",
+    ] {
+        files.push((format!("{folder}/"), Vec::new()));
+    }
+    Ok(files)
+}
+
+fn definition_path(project: &ApiProject) -> &'static str {
+    if project.kind == ApiKind::Ws {
+        "Definitions/asyncapi.yaml"
+    } else {
+        DEFINITION
+    }
+}
+
+/// Where the API will be.
+struct Place {
+    context: String,
+    default_version: bool,
+    /// For definitions that don't say.
+    added_base_path: Option<String>,
+}
+
+impl Place {
+    fn of(project: &ApiProject, root: &Value, options: &ScaffoldOptions) -> Self {
+        let version = project.identity.version.as_str();
+        let written = root
+            .get("x-wso2-basePath")
+            .and_then(Value::as_str)
+            .map(str::trim)
+            .filter(|path| !path.is_empty());
+        let Some(written) = written else {
+            let named = options.name.is_some();
+            let base_path = if named {
+                derive::base_path(&project.identity)
+            } else {
+                project.base_path.clone()
+            };
+            let suffix = base_path.rsplit_once('/').map_or("", |(context, _)| context);
+            let context = if suffix.is_empty() {
+                base_path.clone()
+            } else {
+                suffix.to_owned()
+            };
+            return Self {
+                context,
+                default_version: false,
+                added_base_path: Some(base_path),
+            };
+        };
+        let default_version = !written.contains("{version}");
+        let bare = written.replace("{version}", "").replace(version, "");
+        let steps: Vec<&str> = bare.split('/').filter(|step| !step.is_empty()).collect();
+        Self {
+            context: format!("/{}", steps.join("/")),
+            default_version,
+            added_base_path: None,
+        }
+    }
+}
+
+fn api_yaml(project: &ApiProject, place: &Place, options: &ScaffoldOptions) -> Value {
+    let identity = &project.identity;
+    let mut data = Map::new();
+    let mut set = |key: &str, value: Value| data.insert(key.to_owned(), value);
+    set("name", json!(identity.name));
+    if !project.description.is_empty() {
+        set("description", json!(project.description));
+    }
+    set("context", json!(place.context));
+    set("version", json!(identity.version));
+    set("provider", json!("admin"));
+    set(
+        "lifeCycleStatus",
+        json!(if options.published { "PUBLISHED" } else { "CREATED" }),
+    );
+    if place.default_version {
+        set("isDefaultVersion", json!(true));
+    }
+    set("isRevision", json!(false));
+    set("revisionId", json!(0));
+    set("type", json!(project.kind.as_str()));
+    set("transport", json!(["http", "https"]));
+    set("policies", json!(["Unlimited"]));
+    if let Some(header) = &project.auth_header {
+        set("authorizationHeader", json!(header));
+    }
+    set("visibility", json!("PUBLIC"));
+    set("endpointConfig", endpoint_config(project));
+    set("endpointImplementationType", json!("ENDPOINT"));
+    set("websubSubscriptionConfiguration", Value::Null);
+    json!({"type": "api", "version": RELEASE, "data": data})
+}
+
+/// Production decides about the shape, the sandbox only when there's no production.
+fn endpoint_config(project: &ApiProject) -> Value {
+    let Some(leading) = project.production.as_ref().or(project.sandbox.as_ref()) else {
+        return json!({
+            "endpoint_type": "http",
+            "production_endpoints": {"url": "http://localhost:8080"},
+            "sandbox_endpoints": {"url": "http://localhost:8081"},
+        });
+    };
+    let kind = match (leading.endpoints.len(), leading.balance) {
+        (0 | 1, _) => "http",
+        (_, Balance::Failover) => "failover",
+        (_, Balance::RoundRobin) => "load_balance",
+    };
+    let mut config = Map::new();
+    config.insert("endpoint_type".to_owned(), json!(kind));
+    for side in Side::BOTH {
+        let (name, cluster) = match side {
+            Side::Production => ("production", &project.production),
+            Side::Sandbox => ("sandbox", &project.sandbox),
+        };
+        let Some(cluster) = cluster else { continue };
+        let urls = urls(cluster);
+        if kind == "load_balance" {
+            config.insert(format!("{name}_endpoints"), json!(urls));
+            continue;
+        }
+        let mut urls = urls.into_iter();
+        config.insert(format!("{name}_endpoints"), urls.next().unwrap_or_default());
+        let rest: Vec<Value> = urls.collect();
+        if kind == "failover" && !rest.is_empty() {
+            config.insert(format!("{name}_failovers"), json!(rest));
+        }
+    }
+    Value::Object(config)
+}
+
+fn urls(cluster: &EndpointCluster) -> Vec<Value> {
+    cluster
+        .endpoints
+        .iter()
+        .map(|endpoint| json!({"url": endpoint.url}))
+        .collect()
+}
+
+/// YAML text that reads back as the same value; what the serializer gets wrong is written as JSON, which YAML includes.
+fn to_yaml(value: &Value) -> Result<String, String> {
+    let limits = Limits {
+        nodes: usize::MAX,
+        depth: 128,
+        ..Limits::default()
+    };
+    let text = document::deep(limits.depth, || serde_saphyr::to_string(value))?
+        .map_err(|error| format!("cannot be written as YAML: {error}"))?;
+    let back = document::parse("", text.as_bytes(), Keep::All, &limits, &mut Findings::default());
+    if back.as_ref() == Some(value) {
+        return Ok(text);
+    }
+    serde_json::to_string_pretty(value).map_err(|error| format!("cannot be written as JSON: {error}"))
+}
+
+fn readme(project: &ApiProject) -> String {
+    let mut text = format!("# {} {}\n\n", project.identity.name, project.identity.version);
+    text.push_str("An API project for the gateway. Deploy this folder with `trireme deploy` or `apictl mg deploy api`.\n\n");
+    for (path, purpose) in [
+        ("api.yaml", "name, version, endpoints, security"),
+        (
+            "Definitions/swagger.yaml",
+            "the OpenAPI definition; its operations are what is served",
+        ),
+        (
+            "deployment_environments.yaml",
+            "where to deploy: environments and virtual hosts",
+        ),
+        (
+            "Endpoint-certificates/",
+            "CA certificates of upstream services, and endpoint_certificates.yaml that assigns them",
+        ),
+        (
+            "Client-certificates/",
+            "certificates of callers (mutual TLS), and client_certificates.yaml that lists them",
+        ),
+        ("Policies/", "operation policies: specifications and templates"),
+    ] {
+        // Writing to a String can't fail.
+        let _written = writeln!(text, "- `{path}`: {purpose}");
+    }
+    text
+}

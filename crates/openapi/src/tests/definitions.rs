@@ -1,0 +1,395 @@
+use super::*;
+use crate::{Cors, Resource};
+
+fn paths(resources: &[Resource]) -> Vec<(&str, Vec<&str>)> {
+    resources
+        .iter()
+        .map(|resource| {
+            (
+                resource.path.as_str(),
+                resource
+                    .operations
+                    .iter()
+                    .map(|operation| operation.method.as_str())
+                    .collect(),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn versions() {
+    let path = "paths: {/a: {get: {}}}\n";
+    let cases = [
+        ("swagger: '2.0'\n", true),
+        ("swagger: 2.0\n", true),
+        ("openapi: 3.0.0\n", true),
+        (
+            "openapi: 3.1.0\njsonSchemaDialect: x\nwebhooks: {w: {post: {}}}\n",
+            true,
+        ),
+        ("openapi: '3.0.1'\n", true),
+        ("asyncapi: '3.0.0'\n", false),
+        ("asyncapi: 1.2.0\n", false),
+        ("info: {}\n", false),
+    ];
+    for (head, want) in cases {
+        let got = alone(&format!("{head}info: {{title: t, version: v}}\n{path}"));
+        assert_eq!(got.is_ok(), want, "{head}: {got:?}");
+    }
+    assert_eq!(
+        errors(alone("hello")),
+        ["error: my api.yaml: not an OpenAPI definition: neither openapi nor swagger is given"]
+    );
+    assert_eq!(
+        errors(alone("asyncapi: 3.0.0\n")),
+        ["error: my api.yaml#/asyncapi: AsyncAPI 3.0.0 is not supported, only 2.x is"]
+    );
+}
+
+#[test]
+fn path_items() {
+    let text = openapi(
+        "paths:\n  /b/*: {get: {}}\n  /b/{id}: {put: {}, get: {}, x-y: 1, summary: s}\n  /b: {trace: {}, options: {}}\n  /none: {parameters: []}\n  /null:\n  x-ext: {get: {}}\n  c: {get: {}}\n  /with space: {get: {}}\n",
+    );
+    let reading = alone(&text).unwrap();
+    assert_eq!(
+        paths(&reading.project.resources),
+        [
+            ("/with space", vec!["GET"]),
+            ("/b", vec!["OPTIONS"]),
+            ("/b/{id}", vec!["GET", "PUT"]),
+            ("/b/*", vec!["GET"]),
+        ]
+    );
+    assert_eq!(
+        lines(&reading.warnings),
+        [
+            "warning: my api.yaml#/paths/~1b/trace: ignored: this method is not routed",
+            "warning: my api.yaml#/paths/c: ignored: a path must start with /",
+            "warning: my api.yaml#/paths/~1with space: no request can have this path",
+            "warning: my api.yaml: no endpoint is given: calls will be answered 503 until there is one",
+        ]
+    );
+    let swapped = alone(&text).unwrap().project;
+    assert_eq!(swapped, reading.project, "reading is repeatable, ids included");
+}
+
+#[test]
+fn references() {
+    let components = "components:\n  pathItems:\n    shared: {get: {}, put: {}, x-wso2-disable-security: true}\n    round: {$ref: '#/components/pathItems/trip'}\n    trip: {$ref: '#/components/pathItems/round'}\n  parameters:\n    id: {$ref: '#/components/parameters/real'}\n    real: {name: id, in: path}\n    a: {$ref: '#/components/parameters/b'}\n    b: {$ref: '#/components/parameters/a'}\n  responses:\n    ok: {description: ok}\n  schemas:\n    node: {properties: {next: {$ref: '#/components/schemas/node'}, gone: {$ref: '#/components/schemas/gone'}}}\n";
+    let good = openapi(&format!(
+        "servers: [{{url: 'http://host'}}]\npaths:\n  /a: {{$ref: '#/components/pathItems/shared', put: {{x-throttling-tier: T}}}}\n  /b~c: {{get: {{}}}}\n  /d: {{$ref: '#/paths/~1b~0c'}}\n  /e:\n    parameters: [{{$ref: '#/components/parameters/id'}}]\n    get:\n      parameters: [{{$ref: '#/components/schemas/node/properties/next'}}]\n      requestBody: {{$ref: '#/components/requestBodies/none'}}\n      responses: {{200: {{$ref: '#/components/responses/ok'}}, 404: {{$ref: other.yaml}}}}\n{components}"
+    ));
+    let reading = alone(&good).unwrap();
+    assert_eq!(
+        paths(&reading.project.resources),
+        [
+            ("/a", vec!["GET", "PUT"]),
+            ("/d", vec!["GET"]),
+            ("/e", vec!["GET"]),
+            ("/b~c", vec!["GET"]),
+        ]
+    );
+    let operations = &reading.project.resources[0].operations;
+    assert_eq!(
+        operations[1].tier.as_deref(),
+        Some("T"),
+        "what stands beside a reference wins"
+    );
+    assert!(operations.iter().all(|operation| operation.disable_security));
+    assert_eq!(
+        lines(&reading.warnings),
+        [
+            "warning: my api.yaml#/paths/~1e/get/responses/404/$ref: $ref other.yaml leads out of the file; only references within it are followed",
+        ]
+    );
+
+    let cases = [
+        (
+            "/a: {$ref: '#/components/pathItems/none'}",
+            "/paths/~1a/$ref: $ref #/components/pathItems/none leads nowhere",
+        ),
+        (
+            "/a: {$ref: '#/components/pathItems/round'}",
+            "/paths/~1a/$ref: circular $ref #/components/pathItems/round",
+        ),
+        (
+            "/a: {$ref: '#/paths/~1a'}",
+            "/paths/~1a/$ref: circular $ref #/paths/~1a",
+        ),
+        (
+            "/a: {$ref: './a.yaml'}",
+            "/paths/~1a/$ref: $ref ./a.yaml leads out of the file; only references within it are followed",
+        ),
+        (
+            "/a: {$ref: 'https://x/y'}",
+            "/paths/~1a/$ref: $ref https://x/y leads out of the file; only references within it are followed",
+        ),
+        ("/a: {$ref: [1]}", "/paths/~1a/$ref: $ref must be text"),
+        ("/a: {$ref: '#/info/title'}", "/paths/~1a: must be an object"),
+        (
+            "/a: {$ref: '#/components/schemas/node'}",
+            "/paths/~1a: must be an object",
+        ),
+        ("/a: 3", "/paths/~1a: must be an object"),
+        ("/a: {get: []}", "/paths/~1a/get: must be an object"),
+        (
+            "/a: {get: {}, parameters: [{$ref: '#/components/parameters/a'}]}",
+            "/paths/~1a/parameters/0/$ref: circular $ref #/components/parameters/a",
+        ),
+        (
+            "/a: {get: {parameters: [{}, {$ref: '#/x'}]}}",
+            "/paths/~1a/get/parameters/1/$ref: $ref #/x leads nowhere",
+        ),
+        (
+            "/a: {get: {parameters: {}}}",
+            "/paths/~1a/get/parameters: must be a list",
+        ),
+        (
+            "/a: {get: {responses: {200: {$ref: '#/components/responses/none'}}}}",
+            "/paths/~1a/get/responses/200/$ref: $ref #/components/responses/none leads nowhere",
+        ),
+    ];
+    for (item, want) in cases {
+        let got = errors(alone(&openapi(&format!("paths:\n  {item}\n{components}"))));
+        assert_eq!(got, [format!("error: my api.yaml#{want}")], "{item}");
+    }
+    let all = openapi("paths:\n  /a: {$ref: '#/x'}\n  /b: {$ref: '#/y'}\n  /c: {get: 3}\nsecurity: 3\n");
+    assert_eq!(errors(alone(&all)).len(), 4, "all are reported");
+}
+
+#[test]
+fn findings_are_bounded() {
+    let items: String = (0..3_000).map(|index| format!("  /{index}: 1\n")).collect();
+    let findings = alone(&openapi(&format!("paths:\n{items}"))).unwrap_err();
+    assert_eq!(findings.len(), 1_001);
+    assert!(
+        findings
+            .last()
+            .unwrap()
+            .message
+            .contains("more findings are not listed")
+    );
+}
+
+#[test]
+fn names_and_versions_of_bare_definitions() {
+    let cases = [
+        (
+            "title: Pet Store, version: 1.10",
+            "Pet Store",
+            "1.10",
+            "/pet-store/1.10",
+        ),
+        (
+            "title: '  Pets\n  & More  ', version: v2 beta",
+            "Pets & More",
+            "v2beta",
+            "/pets-more/v2beta",
+        ),
+        (
+            "title: \u{5ba0}\u{7269}, version: '1.0.0+build.7'",
+            "\u{5ba0}\u{7269}",
+            "1.0.0+build.7",
+            "",
+        ),
+        ("title: 2048, version: 2", "2048", "2", "/2048/2"),
+        (
+            "title: Caf\u{e9} API, version: '2021-03-01'",
+            "Caf\u{e9} API",
+            "2021-03-01",
+            "/caf-api/2021-03-01",
+        ),
+        ("version: '../..'", "my api", "../..", "/my-api"),
+        ("title: '', version: ''", "my api", "1.0.0", "/my-api/1.0.0"),
+    ];
+    for (info, name, version, base_path) in cases {
+        let api = accepted(alone(&format!(
+            "openapi: 3.0.0\ninfo: {{{info}}}\nservers: [{{url: 'https://h.example/v1'}}]\n{PATHS}"
+        )));
+        assert_eq!(
+            (api.identity.name.as_str(), api.identity.version.as_str()),
+            (name, version),
+            "{info}"
+        );
+        if base_path.is_empty() {
+            assert!(
+                api.base_path.starts_with("/api-") && api.base_path.ends_with("/1.0.0-build.7"),
+                "{}",
+                api.base_path
+            );
+        } else {
+            assert_eq!(api.base_path, base_path, "{info}");
+        }
+        assert!(crate::derive::is_base_path(&api.base_path), "{info}");
+    }
+    let nothing = alone(&format!("openapi: 3.0.0\n{PATHS}"));
+    assert_eq!(
+        warnings(nothing)[..2],
+        [
+            "warning: my api.yaml#/info/title: not given: my api is used",
+            "warning: my api.yaml#/info/version: not given: 1.0.0 is used",
+        ]
+    );
+}
+
+#[test]
+fn base_path_precedence() {
+    let three = |rest: &str| openapi(&format!("{rest}{PATHS}"));
+    let two = |rest: &str| format!("swagger: '2.0'\ninfo: {{title: Pets, version: '9'}}\n{rest}{PATHS}");
+    let servers = "servers: [{url: 'https://a.example/one'}, {url: /rel}, {url: 'https://b.example/two/'}]\n";
+    let cases = [
+        (
+            "extension over all",
+            three(&format!("x-wso2-basePath: /x/y\n{servers}")),
+            "/x/y",
+        ),
+        (
+            "version in the extension",
+            three("x-wso2-basePath: /x/{version}\n"),
+            "/x/1.0.0",
+        ),
+        ("last server", three(servers), "/two/"),
+        (
+            "root of a server",
+            three("servers: [{url: 'https://a.example/'}]\n"),
+            "/",
+        ),
+        (
+            "server without path",
+            three("servers: [{url: 'https://a.example'}]\n"),
+            "/pets/1.0.0",
+        ),
+        (
+            "server with a path that can't be one",
+            three("servers: [{url: 'https://a.example/a(b)'}]\n"),
+            "/pets/1.0.0",
+        ),
+        (
+            "relative servers",
+            three("servers: [{url: /v1}, {url: ''}]\n"),
+            "/pets/1.0.0",
+        ),
+        ("2.0", two("basePath: /v2\n"), "/v2"),
+        (
+            "2.0, extension",
+            two("basePath: /v2\nx-wso2-basePath: /v3\n"),
+            "/v3",
+        ),
+        ("2.0 without", two("host: a.example\n"), "/pets/1.0.0"),
+    ];
+    for (name, definition, want) in cases {
+        assert_eq!(accepted(pets(ENDPOINT, &definition)).base_path, want, "{name}");
+    }
+    for bad in ["x", "/a b", "/a{b}", "/a/../b", "/ä"] {
+        let got = errors(pets(ENDPOINT, &three(&format!("x-wso2-basePath: '{bad}'\n"))));
+        let want = format!(
+            "error: p/Definitions/swagger.yaml#/x-wso2-basePath: base path {bad:?} must start with / and have only letters, digits and ~ / _ . -"
+        );
+        assert_eq!(got, [want]);
+    }
+    assert_eq!(accepted(alone(&three("x-wso2-basePath: /x\n"))).base_path, "/x");
+    assert_eq!(
+        accepted(alone(&two("basePath: /v2\nhost: a.example\n"))).base_path,
+        "/pets/9"
+    );
+}
+
+#[test]
+fn extensions() {
+    let root = "x-wso2-throttling-tier: Gold\nx-throttling-tier: Tin\nx-wso2-auth-header: X-Key\nx-wso2-http2-backend-enabled: true\nx-wso2-pass-request-payload-to-enforcer: false\n";
+    let api = accepted(pets(
+        &format!("  apiThrottlingPolicy: Lead\n  authorizationHeader: X-No\n{ENDPOINT}"),
+        &openapi(&format!("{root}{PATHS}")),
+    ));
+    assert_eq!(
+        (api.tier.as_deref(), api.auth_header.as_deref()),
+        (Some("Gold"), Some("X-Key"))
+    );
+    assert!(api.http2_backend && !api.pass_request_payload);
+    assert_eq!(api.extensions.len(), 5);
+    let plain = accepted(pets(ENDPOINT, &openapi(PATHS)));
+    assert!(!plain.http2_backend && plain.pass_request_payload);
+    let wrong = pets(
+        ENDPOINT,
+        &openapi(&format!(
+            "x-wso2-basePath: 3\nx-wso2-disable-security: 'true'\n{PATHS}"
+        )),
+    );
+    assert_eq!(
+        warnings(wrong),
+        [
+            "warning: p/Definitions/swagger.yaml#/x-wso2-disable-security: ignored: must be true or false",
+            "warning: p/Definitions/swagger.yaml#/x-wso2-basePath: ignored: must be text",
+        ]
+    );
+}
+
+#[test]
+fn cors() {
+    let policy = |text: &str| accepted(pets(ENDPOINT, &openapi(&format!("{text}{PATHS}")))).cors;
+    assert_eq!(policy(""), Cors::Global);
+    assert_eq!(
+        policy("x-wso2-cors: {corsConfigurationEnabled: false, accessControlAllowOrigins: ['*']}\n"),
+        Cors::Global
+    );
+    assert_eq!(policy("x-wso2-cors: on\n"), Cors::Off);
+    let Cors::Custom(custom) = policy(
+        "x-wso2-cors: {AccessControlAllowOrigins: [a, b], accessControlAllowMethods: [GET], accessControlAllowCredentials: true}\n",
+    ) else {
+        panic!("custom")
+    };
+    assert_eq!(
+        (
+            custom.allow_origins.len(),
+            custom.allow_methods.len(),
+            custom.allow_credentials
+        ),
+        (2, 1, true)
+    );
+    let hyphens = pets(
+        ENDPOINT,
+        &openapi(&format!(
+            "x-wso2-cors: {{access-control-allow-origins: [a]}}\n{PATHS}"
+        )),
+    );
+    assert_eq!(
+        warnings(hyphens),
+        [
+            "warning: p/Definitions/swagger.yaml#/x-wso2-cors: no accessControlAllowOrigins: no origin is allowed"
+        ]
+    );
+}
+
+#[test]
+fn mock_examples() {
+    let definition = openapi(
+        "paths:\n  /pets:\n    get:\n      responses:\n        200:\n          headers: {X-A: {example: 7}, X-B: {}}\n          content:\n            application/json: {examples: {one: {value: {a: 1}}, two: {$ref: '#/components/examples/two'}, three: {}}}\n            text/plain: {example: hi}\n        4XX: {$ref: '#/components/responses/bad'}\n        204: {description: none}\n        '20': {content: {a/b: {example: 1}}}\ncomponents:\n  examples: {two: {value: [2]}}\n  responses: {bad: {content: {a/b: {example: {e: true}}}}}\n",
+    );
+    let mock = &accepted(pets("  endpointImplementationType: MOCKED_OAS\n", &definition)).resources[0]
+        .operations[0]
+        .mock;
+    assert_eq!(
+        mock.iter()
+            .map(|response| response.code.as_str())
+            .collect::<Vec<_>>(),
+        ["200", "4xx"]
+    );
+    assert_eq!(mock[0].headers, [("X-A".to_owned(), "7".to_owned())]);
+    assert_eq!(
+        mock[0].content[0].examples,
+        [("one".into(), "{\"a\":1}".into()), ("two".into(), "[2]".into())]
+    );
+    assert_eq!(
+        mock[0].content[1].examples,
+        [(String::new(), "\"hi\"".to_owned())]
+    );
+    assert_eq!(mock[1].content[0].examples[0].1, "{\"e\":true}");
+    assert!(
+        accepted(pets(ENDPOINT, &definition)).resources[0].operations[0]
+            .mock
+            .is_empty(),
+        "only for mocks"
+    );
+}

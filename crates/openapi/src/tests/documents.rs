@@ -1,0 +1,223 @@
+use super::*;
+use crate::diagnostic::Findings;
+use crate::document::{Keep, parse};
+use crate::{Limits, Severity};
+use serde_json::json;
+
+fn tree(text: &[u8], limits: &Limits) -> Result<(serde_json::Value, Vec<String>), String> {
+    let mut findings = Findings::default();
+    let value = parse("f", text, Keep::All, limits, &mut findings);
+    let findings = findings.into_sorted();
+    match value {
+        Some(value) => Ok((value, lines(&findings))),
+        None => Err(findings
+            .into_iter()
+            .find(|finding| finding.severity == Severity::Error)
+            .unwrap()
+            .message),
+    }
+}
+
+#[test]
+fn real_files_have_everything() {
+    let cases: [(&str, &[u8], serde_json::Value); 12] = [
+        (
+            "byte order mark, JSON",
+            b"\xef\xbb\xbf {\"a\": 1}",
+            json!({"a": 1}),
+        ),
+        ("byte order mark, YAML", b"\xef\xbb\xbfa: 1\n", json!({"a": 1})),
+        (
+            "CRLF",
+            b"a:\r\n  b: c\r\n  d: |\r\n    x\r\n",
+            json!({"a": {"b": "c", "d": "x\n"}}),
+        ),
+        (
+            "numeric keys",
+            b"responses:\n  200: {a: b}\n  404: {}\n",
+            json!({"responses": {"200": {"a": "b"}, "404": {}}}),
+        ),
+        (
+            "keys that look like flags",
+            b"on: 1\noff: 2\nyes: 3\nno: 4\ntrue: 5\nnull: 6\n",
+            json!({"on": 1, "off": 2, "yes": 3, "no": 4, "true": 5, "null": 6}),
+        ),
+        (
+            "values that are flags in YAML 1.1",
+            b"a: yes\nb: off\nc: 'no'\n",
+            json!({"a": true, "b": false, "c": "no"}),
+        ),
+        ("tabs in JSON", b"{\n\t\"a\":\t[1,\t2]\n}\n", json!({"a": [1, 2]})),
+        (
+            "tabs after a key and in flow",
+            b"a:\t1\nb: {\tc: 2\t}\n",
+            json!({"a": 1, "b": {"c": 2}}),
+        ),
+        ("document marks", b"---\na: 1\n...\n", json!({"a": 1})),
+        (
+            "anchors and merges",
+            b"x: &x {a: 1}\ny:\n  <<: *x\n  b: *x\n",
+            json!({"x": {"a": 1}, "y": {"a": 1, "b": {"a": 1}}}),
+        ),
+        (
+            "numbers",
+            b"a: 0x10\nb: -3\nc: 1.5\nd: .inf\ne: 1e999\n",
+            json!({"a": 16, "b": -3, "c": 1.5, "d": null, "e": null}),
+        ),
+        (
+            "non-ASCII text",
+            "a: \u{e4}\u{1f600}\n".as_bytes(),
+            json!({"a": "\u{e4}\u{1f600}"}),
+        ),
+    ];
+    for (name, text, want) in cases {
+        let got = tree(text, &Limits::default());
+        assert_eq!(got, Ok((want, Vec::new())), "{name}");
+    }
+}
+
+#[test]
+fn broken_files_are_refused_with_their_place() {
+    let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    let cases: [(&str, Vec<u8>, &str); 12] = [
+        (
+            "not UTF-8",
+            b"a: \xff\n".to_vec(),
+            "not UTF-8 text: bad byte at offset 3",
+        ),
+        (
+            "UTF-16",
+            b"\xff\xfea\x00".to_vec(),
+            "not UTF-8 text: bad byte at offset 0",
+        ),
+        (
+            "open JSON",
+            b"{\"a\": ".to_vec(),
+            "not valid JSON: EOF while parsing a value at line 1 column 6",
+        ),
+        (
+            "rest after JSON",
+            b"{} x".to_vec(),
+            "not valid JSON: trailing characters at line 1 column 4",
+        ),
+        ("open YAML", b"a: [1,\nb: 2\n".to_vec(), "not valid YAML: "),
+        ("two documents", b"a: 1\n---\nb: 2\n".to_vec(), "not valid YAML: "),
+        (
+            "tab as indentation",
+            b"a:\n\tb: 1\n\tc: 2\n".to_vec(),
+            "not valid YAML: ",
+        ),
+        ("unknown alias", b"a: *b\n".to_vec(), "not valid YAML: "),
+        ("list as key", b"? [a]\n: 1\n".to_vec(), "not valid YAML: "),
+        (
+            "deep JSON",
+            format!("{{\"a\": {}}}", nested(101)).into_bytes(),
+            "not valid JSON: nested deeper than 100 levels",
+        ),
+        (
+            "deep YAML",
+            format!("a: {}\n", nested(101)).into_bytes(),
+            "not valid YAML: ",
+        ),
+        (
+            "very deep YAML",
+            (0..5_000)
+                .map(|i| " ".repeat(i) + "a:\n")
+                .collect::<String>()
+                .into_bytes(),
+            "not valid YAML: ",
+        ),
+    ];
+    for (name, text, want) in cases {
+        let got = tree(&text, &Limits::default()).expect_err(name);
+        assert!(got.starts_with(want), "{name}: {got}");
+        assert!(!got.contains('\n') && got.len() < 300, "{name}: {got}");
+    }
+    for text in [
+        format!("{{\"a\": {}}}", nested(98)),
+        format!("a: {}\n", nested(98)),
+    ] {
+        assert!(
+            tree(text.as_bytes(), &Limits::default()).is_ok(),
+            "98 levels are fine"
+        );
+    }
+}
+
+#[test]
+fn expansion_is_bounded() {
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let parent = level - 1;
+        let row = vec![format!("*a{parent}"); 9].join(", ");
+        laughs.push_str(&format!("a{level}: &a{level} [{row}]\n"));
+    }
+    let copies = format!(
+        "t: &t \"{}\"\nl: [{}]\n",
+        "x".repeat(1 << 20),
+        vec!["*t"; 90].join(", ")
+    );
+    let small = Limits {
+        nodes: 50,
+        ..Limits::default()
+    };
+    let cases = [
+        ("billion laughs", laughs.into_bytes(), Limits::default()),
+        ("long text, many aliases", copies.into_bytes(), Limits::default()),
+        (
+            "too many values in JSON",
+            b"{\"a\": [1,2,3,4,5,6,7,8,9,10]}".to_vec(),
+            Limits {
+                nodes: 8,
+                ..Limits::default()
+            },
+        ),
+        ("too many values in YAML", b"- 1\n".repeat(100), small),
+    ];
+    for (name, text, limits) in cases {
+        let got = tree(&text, &limits).expect_err(name);
+        assert!(got.starts_with("not valid "), "{name}: {got}");
+    }
+}
+
+#[test]
+fn repeated_keys_are_named() {
+    let want = (
+        json!({"a": [{"b/c": 2}], "d": 4}),
+        vec![
+            "warning: f#/a/0/b~1c: key is given more than once; the last one counts".to_owned(),
+            "warning: f#/d: key is given more than once; the last one counts".to_owned(),
+        ],
+    );
+    for text in [
+        "{\"a\": [{\"b/c\": 1, \"b/c\": 2}], \"d\": 3, \"d\": 4}",
+        "a:\n  - b/c: 1\n    b/c: 2\nd: 3\nd: 4\n",
+    ] {
+        assert_eq!(
+            tree(text.as_bytes(), &Limits::default()),
+            Ok(want.clone()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn ten_megabytes_are_read() {
+    let mut text = String::from(
+        "{\"openapi\": \"3.0.0\", \"info\": {\"title\": \"Big\", \"version\": \"1\"}, \"components\": {\"schemas\": {",
+    );
+    for index in 0..40_000 {
+        let schema = format!(
+            "\"S{index}\": {{\"type\": \"object\", \"properties\": {{\"next\": {{\"$ref\": \"#/components/schemas/S{index}\"}}, \"name\": {{\"type\": \"string\", \"description\": \"{}\"}}}}}},",
+            "words ".repeat(24)
+        );
+        text.push_str(&schema);
+    }
+    text.push_str("\"End\": {}}}, \"paths\": {");
+    for index in 0..5_000 {
+        text.push_str(&format!("\"/things/{index}/{{id}}\": {{\"get\": {{\"responses\": {{\"200\": {{\"description\": \"ok\"}}}}}}}},"));
+    }
+    text.push_str("\"/end\": {\"get\": {}}}}");
+    assert!(text.len() > 10_000_000, "{}", text.len());
+    assert_eq!(accepted(alone(&text)).resources.len(), 5_001);
+}

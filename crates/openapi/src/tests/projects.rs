@@ -1,0 +1,460 @@
+use super::*;
+use crate::layout::{Role, role};
+use crate::{ApiKind, Deployment, Implementation, MutualSsl};
+
+#[test]
+fn files_are_told_by_whole_steps() {
+    let cases = [
+        ("api.yaml", Some(Role::Api)),
+        ("p/p/api.json", Some(Role::Api)),
+        ("Docs/api.yaml", Some(Role::Api)),
+        ("p/Docs/api.yaml", None),
+        ("p/rate-api.yaml", None),
+        ("p/api.yml", None),
+        ("p/Policies/rate-api.yaml", Some(Role::Policy)),
+        ("p/Policies/api.yaml", Some(Role::Policy)),
+        ("p/Policies/x.gotmpl", Some(Role::Policy)),
+        ("p/Policies/x.j2", None),
+        ("p/Definitions/swagger.yaml", Some(Role::Definition)),
+        ("p/Definitions/swagger.anything", Some(Role::Definition)),
+        ("p/Definitions/asyncapi.yml", Some(Role::Definition)),
+        ("p/Definitions/api.yaml", None),
+        ("p/Definitions/parts/swagger.yaml", None),
+        ("p/MyDefinitions/swagger.yaml", None),
+        ("p/Definitions/schema.graphql", Some(Role::Schema)),
+        ("p/Definitions/graphql-complexity.yaml", Some(Role::Complexity)),
+        ("p/deployment_environments.yaml", Some(Role::Deployments)),
+        ("p/deployment_environments.json", None),
+        ("p/Endpoint-certificates/a.crt", Some(Role::EndpointCertificate)),
+        (
+            "p/Endpoint-certificates/interceptors/a.pem",
+            Some(Role::InterceptorCertificate),
+        ),
+        (
+            "p/Endpoint-certificates/endpoint_certificates.json",
+            Some(Role::EndpointCertificates),
+        ),
+        (
+            "p/Client-certificates/client_certificates.yaml",
+            Some(Role::ClientCertificates),
+        ),
+        ("p/Client-certificates/c.crt", Some(Role::ClientCertificate)),
+        ("p/Client-certificates/c.key", None),
+        ("p/api_meta.yaml", None),
+        ("p/README.md", None),
+    ];
+    for (path, want) in cases {
+        assert_eq!(role(path), want, "{path}");
+    }
+}
+
+#[test]
+fn a_complete_project() {
+    let data = "  id: abc\n  Provider: alice\n  organizationId: org\n  revisionId: 3\n  isDefaultVersion: true\n  lifeCycleStatus: published\n  apiThrottlingPolicy: Gold\n  authorizationHeader: X-Auth\n  securityScheme: [oauth2, mutualssl, oauth_basic_auth_api_key_mandatory]\n";
+    let api = accepted(pets(&format!("{data}{ENDPOINT}"), &openapi(PATHS)));
+    assert_eq!(api.identity.uuid, "abc");
+    assert_eq!(
+        (api.identity.name.as_str(), api.identity.version.as_str()),
+        ("Pets", "1.0.0")
+    );
+    assert_eq!(
+        api.identity.provider.as_deref(),
+        Some("alice"),
+        "keys match in any case"
+    );
+    assert_eq!(
+        (api.identity.organization.as_deref(), api.identity.revision_id),
+        (Some("org"), 3)
+    );
+    assert_eq!(
+        (api.kind, api.implementation),
+        (ApiKind::Http, Implementation::Upstream)
+    );
+    assert_eq!(
+        (api.base_path.as_str(), api.context.as_deref()),
+        ("/pets/1.0.0", Some("/pets"))
+    );
+    assert!(api.default_version && api.application_security);
+    assert_eq!(api.lifecycle, "PUBLISHED");
+    assert_eq!(
+        (api.tier.as_deref(), api.auth_header.as_deref()),
+        (Some("Gold"), Some("X-Auth"))
+    );
+    assert_eq!(api.mutual_ssl, MutualSsl::Optional);
+    let default = Deployment {
+        environment: "Default".into(),
+        vhost: None,
+        on_devportal: true,
+    };
+    assert_eq!(api.deployments, [default]);
+    let anonymous = accepted(pets(ENDPOINT, &openapi(PATHS)));
+    assert_eq!(anonymous.identity.uuid, crate::digest("Pets", "1.0.0"));
+}
+
+#[test]
+fn refused_metadata() {
+    let swagger = openapi(PATHS);
+    let data = |text: &str| {
+        vec![
+            ("api.yaml", text.to_owned()),
+            ("Definitions/swagger.yaml", swagger.clone()),
+        ]
+    };
+    type Case<'a> = (&'a str, Vec<(&'a str, String)>, &'a [&'a str]);
+    let cases: [Case<'_>; 15] = [
+        (
+            "nothing at all",
+            vec![],
+            &[
+                "api.yaml: api.yaml or api.json not found",
+                "Definitions/swagger.yaml: definition not found",
+            ],
+        ),
+        (
+            "definition only",
+            vec![("Definitions/swagger.yaml", swagger.clone())],
+            &["api.yaml: api.yaml or api.json not found"],
+        ),
+        (
+            "metadata only",
+            vec![("api.yaml", api_yaml(ENDPOINT))],
+            &["Definitions/swagger.yaml: definition not found"],
+        ),
+        ("no data", data("type: api\n"), &["api.yaml: has no data section"]),
+        (
+            "data is a list",
+            data("data: []\n"),
+            &["api.yaml#/data: must be an object"],
+        ),
+        ("empty file", data(""), &["api.yaml: must be an object"]),
+        (
+            "nothing in data",
+            data("data: {x: 1}\n"),
+            &[
+                "api.yaml#/data: type must be given",
+                "api.yaml#/data: name, version, context must be given",
+            ],
+        ),
+        (
+            "version as number",
+            data("data: {name: a, version: 1.0, context: /a, type: HTTP}\n"),
+            &["api.yaml#/data/version: must be text: write \"1.0\" in quotes"],
+        ),
+        (
+            "unknown type",
+            data(&api_yaml(ENDPOINT).replace("HTTP", "SSE")),
+            &["api.yaml#/data/type: API type \"SSE\" is none of HTTP, WS, SOAP, GRAPHQL"],
+        ),
+        (
+            "inline",
+            data(&api_yaml(&format!(
+                "  endpointImplementationType: INLINE\n{ENDPOINT}"
+            ))),
+            &[
+                "api.yaml#/data/endpointImplementationType: endpoint implementation type INLINE is not supported",
+            ],
+        ),
+        (
+            "no endpoint",
+            data(&api_yaml("")),
+            &["api.yaml: at least one production or sandbox endpoint must be given"],
+        ),
+        (
+            "relative endpoint",
+            data(&api_yaml(
+                "  endpointConfig: {production_endpoints: {url: /v1}}\n",
+            )),
+            &[
+                "api.yaml#/data/endpointConfig/production_endpoints/url: endpoint \"/v1\" is a path without a host",
+                "api.yaml: at least one production or sandbox endpoint must be given",
+            ],
+        ),
+        (
+            "context",
+            data(&api_yaml(ENDPOINT).replace("/pets", "pets{x}")),
+            &[
+                "api.yaml#/data/context: base path \"pets{x}/1.0.0\" of context and version must start with / and have only letters, digits and ~ / _ . -",
+            ],
+        ),
+        (
+            "flag as text",
+            data(&api_yaml(&format!("  isDefaultVersion: maybe\n{ENDPOINT}"))),
+            &["api.yaml#/data/isDefaultVersion: must be true or false"],
+        ),
+        (
+            "both broken",
+            vec![
+                ("api.yaml", "data: 3\n".into()),
+                ("Definitions/swagger.yaml", "a: 1\n".into()),
+            ],
+            &[
+                "api.yaml#/data: must be an object",
+                "Definitions/swagger.yaml: not an OpenAPI definition: neither openapi nor swagger is given",
+            ],
+        ),
+    ];
+    for (name, files, want) in cases {
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let want: Vec<String> = want.iter().map(|line| format!("error: {line}")).collect();
+        assert_eq!(errors(project(&files)), want, "{name}");
+    }
+}
+
+#[test]
+fn json_metadata_and_nearest_file() {
+    let json = "{\"DATA\": {\"name\": \"Pets\", \"version\": \"1.0\", \"context\": \"/pets\", \"type\": \"http\", \"endpointConfig\": {\"production_endpoints\": {\"url\": \"http://b1\"}}}}";
+    let swagger = openapi(PATHS);
+    let files = [
+        ("p/p/api.json", json),
+        ("p/p/Definitions/swagger.json", swagger.as_str()),
+        ("p/p/old/api.yaml", "not even looked at: ["),
+        ("p/p/Definitions/swagger.yaml", "{"),
+    ];
+    let reading = project(&files).unwrap();
+    assert_eq!(reading.project.identity.version, "1.0");
+    assert_eq!(
+        lines(&reading.warnings),
+        [
+            "warning: p/p/Definitions/swagger.yaml: ignored, since p/p/Definitions/swagger.json is used",
+            "warning: p/p/old/api.yaml: ignored, since p/p/api.json is used",
+        ]
+        .map(str::to_owned)
+        .as_slice()
+        .to_vec()
+    );
+}
+
+#[test]
+fn targets() {
+    let target = |environment: &str, vhost: Option<&str>| Deployment {
+        environment: environment.into(),
+        vhost: vhost.map(str::to_owned),
+        on_devportal: false,
+    };
+    let cases: [(&str, Vec<Deployment>, usize); 5] = [
+        (
+            "data:\n - {deploymentEnvironment: Default}\n - {deploymentEnvironment: Default, deploymentVhost: a.example}\n",
+            vec![target("Default", None), target("Default", Some("a.example"))],
+            0,
+        ),
+        ("data: []\n", vec![], 0),
+        (
+            "data:\n - {deploymentVhost: x}\n - {deploymentEnvironment: US, deploymentVhost: ''}\n",
+            vec![target("US", None)],
+            1,
+        ),
+        (
+            "data: [",
+            vec![Deployment {
+                on_devportal: true,
+                ..target("Default", None)
+            }],
+            1,
+        ),
+        (
+            "data: {a: 1}\n",
+            vec![Deployment {
+                on_devportal: true,
+                ..target("Default", None)
+            }],
+            1,
+        ),
+    ];
+    for (text, want, count) in cases {
+        let (api, swagger) = (api_yaml(ENDPOINT), openapi(PATHS));
+        let files = [
+            ("api.yaml", api.as_str()),
+            ("Definitions/swagger.yaml", swagger.as_str()),
+            ("deployment_environments.yaml", text),
+        ];
+        let reading = project(&files).unwrap();
+        assert_eq!(reading.project.deployments, want, "{text}");
+        assert_eq!(reading.warnings.len(), count, "{text}: {:?}", reading.warnings);
+    }
+}
+
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+
+#[test]
+fn certificates() {
+    let (api, swagger) = (api_yaml(ENDPOINT), openapi(PATHS));
+    let (one, two) = (PEM.replace("MA", "MQ"), PEM.replace("MA", "Mg"));
+    let map = "data:\n - {alias: a, endpoint: 'backend:8080/v1', certificate: one.crt}\n - {alias: b, endpoint: https://x, certificate: one.crt}\n - {endpoint: https://y, certificate: none.crt}\n";
+    let clients =
+        "data:\n - {alias: c, tierName: Gold, certificate: c.pem}\n - {alias: d, certificate: gone.pem}\n";
+    let mut files = vec![
+        ("api.yaml", api.as_str()),
+        ("Definitions/swagger.yaml", swagger.as_str()),
+        ("Endpoint-certificates/endpoint_certificates.yaml", map),
+        ("Endpoint-certificates/one.crt", &one),
+        ("Endpoint-certificates/two.pem", &two),
+        ("Endpoint-certificates/three.pem", PEM),
+        ("Endpoint-certificates/interceptors/i.pem", PEM),
+        ("Client-certificates/client_certificates.yaml", clients),
+        ("Client-certificates/c.pem", PEM),
+    ];
+    let reading = project(&files).unwrap();
+    let api = &reading.project;
+    let found = &api.endpoint_certificates;
+    assert_eq!(
+        found.by_url.keys().collect::<Vec<_>>(),
+        ["http://backend:8080/v1", "https://x"],
+        "one file may serve two"
+    );
+    assert_eq!(
+        found.find(&api.production.as_ref().unwrap().endpoints[0]),
+        Some(one.as_bytes())
+    );
+    assert_eq!(found.bundle, format!("{PEM}{two}").as_bytes());
+    assert_eq!(found.interceptor_bundle, PEM.as_bytes());
+    assert_eq!(api.client_certificates.len(), 1);
+    assert_eq!(
+        (
+            api.client_certificates[0].alias.as_str(),
+            api.client_certificates[0].tier.as_str()
+        ),
+        ("c", "Gold")
+    );
+    assert_eq!(
+        lines(&reading.warnings),
+        [
+            "warning: Client-certificates/client_certificates.yaml#/data/1: ignored: no certificate file \"gone.pem\"",
+            "warning: Endpoint-certificates/endpoint_certificates.yaml#/data/2: ignored: no certificate file \"none.crt\"",
+        ]
+    );
+    files.push(("Endpoint-certificates/bad.crt", "hello"));
+    assert_eq!(
+        errors(project(&files)),
+        ["error: Endpoint-certificates/bad.crt: not a PEM certificate"]
+    );
+}
+
+#[test]
+fn policies_are_attached_by_target_and_verb() {
+    let data = format!(
+        "{ENDPOINT}  operations:\n  - target: /pets/\n    verb: get\n    operationPolicies:\n      request: [{{policyName: add, policyVersion: v1, parameters: {{a: 1}}}}]\n  - {{target: /pets, verb: GET, operationPolicies: {{response: [{{policyName: late}}]}}}}\n  - {{target: /none, verb: GET, operationPolicies: {{response: [{{policyName: x}}]}}}}\n"
+    );
+    let (api, swagger) = (api_yaml(&data), openapi(PATHS));
+    let files = [
+        ("api.yaml", api.as_str()),
+        ("Definitions/swagger.yaml", swagger.as_str()),
+        ("Policies/add_v1.yaml", "data: {name: add}\n"),
+        ("Policies/add_v1.gotmpl", "definition:\n  action: X\n"),
+    ];
+    let reading = project(&files).unwrap();
+    let policies = &reading.project.resources[0].operations[0].policies;
+    assert_eq!(
+        (policies.request.len(), policies.response.len()),
+        (1, 0),
+        "the first entry wins"
+    );
+    assert_eq!(
+        (
+            policies.request[0].name.as_str(),
+            policies.request[0].version.as_str()
+        ),
+        ("add", "v1")
+    );
+    let file = &reading.project.policies["add_v1"];
+    assert_eq!(file.template.as_deref(), Some("definition:\n  action: X\n"));
+    assert!(file.specification.is_some());
+    assert_eq!(
+        lines(&reading.warnings),
+        ["warning: api.yaml#/data/operations/2: ignored: the definition has no operation GET /none"]
+    );
+    let soap = api.replace("HTTP", "SOAP");
+    let soap = accepted(project(&[
+        ("api.yaml", &soap),
+        ("Definitions/swagger.yaml", &swagger),
+    ]));
+    assert!(
+        soap.resources[0].operations[0].policies.is_empty(),
+        "SOAP has none"
+    );
+}
+
+#[test]
+fn graphql() {
+    let data = format!(
+        "{ENDPOINT}  securityScheme: [oauth2, api_key]\n  corsConfiguration: {{corsConfigurationEnabled: true, accessControlAllowOrigins: ['*']}}\n  operations:\n  - {{target: pets, verb: query, scopes: [read], authType: Any}}\n  - {{target: add, verb: MUTATION, authType: None, throttlingPolicy: Gold}}\n"
+    );
+    let api = api_yaml(&data).replace("HTTP", "GRAPHQL");
+    let mut files = vec![
+        ("api.yaml", api.as_str()),
+        (
+            "Definitions/graphql-complexity.yaml",
+            "data: {list: [{type: Query, field: pets, complexityValue: 4}]}\n",
+        ),
+    ];
+    assert_eq!(
+        errors(project(&files)),
+        ["error: Definitions/schema.graphql: schema of the GraphQL API is missing"]
+    );
+    files.push(("Definitions/schema.graphql", "type Query { pets: Int }"));
+    let api = accepted(project(&files));
+    assert_eq!(api.base_path, "/pets/1.0.0");
+    let operation = |index: usize| &api.resources[index].operations[0];
+    assert_eq!(
+        (api.resources[0].path.as_str(), operation(0).method.as_str()),
+        ("pets", "QUERY")
+    );
+    assert_eq!(
+        operation(0)
+            .security
+            .iter()
+            .flat_map(|r| r.keys())
+            .collect::<Vec<_>>(),
+        ["default", "api_key_header", "api_key_query"]
+    );
+    assert!(operation(1).disable_security && operation(1).security.is_empty());
+    assert_eq!(operation(1).tier.as_deref(), Some("Gold"));
+    assert!(matches!(api.cors, crate::Cors::Custom(_)));
+    let graphql = api.graphql.unwrap();
+    assert_eq!(
+        (graphql.schema.as_str(), graphql.complexities[0].value),
+        ("type Query { pets: Int }", 4)
+    );
+}
+
+#[test]
+fn websocket() {
+    let api =
+        api_yaml("  endpointConfig: {production_endpoints: {url: 'ws://api-yaml'}}\n").replace("HTTP", "WS");
+    let definition = "asyncapi: 2.0.0\nx-wso2-basePath: /ignored\nservers: {production: {url: 'chat.example.com:9000/ws'}}\nchannels:\n  /notes: {publish: {x-scopes: [a, b], x-uri-mapping: /n}, subscribe: {x-scopes: [c]}}\n  rooms/{id}: {x-auth-type: None, subscribe: {x-scopes: {z: c}}}\n  /nothing: {}\ncomponents: {securitySchemes: {mine: {type: oauth2}}}\n";
+    let reading = project(&[("api.yaml", &api), ("Definitions/asyncapi.yaml", definition)]).unwrap();
+    let api = reading.project;
+    assert_eq!((api.kind, api.base_path.as_str()), (ApiKind::Ws, "/pets/1.0.0"));
+    assert_eq!(
+        api.production.unwrap().endpoints[0].url,
+        "ws://chat.example.com:9000/ws"
+    );
+    let paths: Vec<&str> = api
+        .resources
+        .iter()
+        .map(|resource| resource.path.as_str())
+        .collect();
+    assert_eq!(paths, ["/notes", "/rooms/{id}"]);
+    let operation = &api.resources[0].operations[0];
+    assert_eq!(
+        (operation.method.as_str(), operation.uri_mapping.as_deref()),
+        ("GET", Some("/n"))
+    );
+    assert_eq!(operation.security[0]["oauth2"], ["a", "b"]);
+    assert_eq!(api.resources[1].operations[0].security[0]["oauth2"], ["c"]);
+    assert!(api.resources[1].operations[0].disable_security);
+    assert_eq!(
+        lines(&reading.warnings),
+        [
+            "warning: Definitions/asyncapi.yaml#/channels/~1nothing: ignored: neither publish nor subscribe is given"
+        ]
+    );
+    let http = api_yaml(ENDPOINT);
+    let got = errors(project(&[
+        ("api.yaml", &http),
+        ("Definitions/asyncapi.yaml", definition),
+    ]));
+    assert_eq!(
+        got[0],
+        "error: Definitions/asyncapi.yaml: an API of type HTTP needs an OpenAPI definition"
+    );
+}

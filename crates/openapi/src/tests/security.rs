@@ -1,0 +1,188 @@
+use super::*;
+
+const SCHEMES: &str = "security: [{default: [a]}, {key: []}]\ncomponents:\n  securitySchemes:\n    default: {type: oauth2}\n    key: {type: apiKey, name: X-Key, in: header}\n    alias: {$ref: '#/components/securitySchemes/key'}\n";
+
+fn definition() -> String {
+    openapi(&format!(
+        "{SCHEMES}paths:\n  /a:\n    get: {{}}\n    put: {{security: [{{default: [b, c]}}, {{key: []}}, {{other: []}}, {{}}]}}\n    post: {{security: [{{key: [], default: [d]}}]}}\n"
+    ))
+}
+
+/// Schemes, API-level and, for GET, PUT and POST, operation-level requirements, as text.
+fn shape(api: &ApiProject) -> [String; 5] {
+    let text = |requirements: &[crate::Requirement]| {
+        let one = |requirement: &crate::Requirement| {
+            let parts: Vec<String> = requirement
+                .iter()
+                .map(|(name, scopes)| format!("{name}({})", scopes.join(",")))
+                .collect();
+            parts.join("+")
+        };
+        requirements.iter().map(one).collect::<Vec<_>>().join(" ")
+    };
+    let schemes: Vec<String> = api
+        .security_schemes
+        .iter()
+        .map(|scheme| {
+            format!(
+                "{}:{}:{}:{}",
+                scheme.definition, scheme.kind, scheme.name, scheme.location
+            )
+        })
+        .collect();
+    let operation = |method: &str| {
+        let found = api.resources[0]
+            .operations
+            .iter()
+            .find(|operation| operation.method == method)
+            .unwrap();
+        text(&found.security)
+    };
+    [
+        schemes.join(" "),
+        text(&api.security),
+        operation("GET"),
+        operation("PUT"),
+        operation("POST"),
+    ]
+}
+
+#[test]
+fn api_yaml_decides() {
+    let keys = "api_key_header:apiKey:apikey:header api_key_query:apiKey:apikey:query";
+    let both = format!("default:oauth2:: {keys}");
+    let cases: [(&str, [&str; 5]); 5] = [
+        (
+            "[]",
+            [
+                "default:oauth2:: key:apiKey:X-Key:header alias:apiKey:X-Key:header",
+                "default(a) key()",
+                "",
+                "default(b,c) key()",
+                "default(d)+key()",
+            ],
+        ),
+        (
+            "[mutualssl]",
+            [
+                "default:oauth2:: key:apiKey:X-Key:header alias:apiKey:X-Key:header",
+                "default(a) key()",
+                "",
+                "default(b,c) key()",
+                "default(d)+key()",
+            ],
+        ),
+        (
+            "[oauth2]",
+            ["default:oauth2::", "default(a)", "", "default(b,c)", "default(d)"],
+        ),
+        (
+            "[api_key]",
+            [keys, "api_key_header() api_key_query()", "", "", ""],
+        ),
+        (
+            "[oauth2, api_key]",
+            [
+                &both,
+                "default(a) api_key_header() api_key_query()",
+                "",
+                "default(b,c) api_key_header() api_key_query()",
+                "default(d) api_key_header() api_key_query()",
+            ],
+        ),
+    ];
+    for (list, want) in cases {
+        let api = accepted(pets(
+            &format!("  securityScheme: {list}\n{ENDPOINT}"),
+            &definition(),
+        ));
+        assert_eq!(shape(&api), want.map(str::to_owned), "{list}");
+    }
+    assert_eq!(
+        warnings(pets(ENDPOINT, &definition())),
+        [
+            "warning: p/Definitions/swagger.yaml: security scheme \"other\" is not defined; requirements on it are ignored",
+        ]
+    );
+}
+
+#[test]
+fn openapi_2_schemes() {
+    let definition = format!(
+        "swagger: '2.0'\ninfo: {{title: t, version: v}}\nsecurityDefinitions: {{k: {{type: apiKey, name: q, in: query}}, x-note: 1}}\nsecurity: [{{k: []}}]\n{PATHS}"
+    );
+    let api = accepted(pets(ENDPOINT, &definition));
+    assert_eq!(api.security_schemes.len(), 1);
+    assert_eq!(api.security_schemes[0].location, "query");
+    assert_eq!(api.security.len(), 1);
+}
+
+#[test]
+fn refused_schemes() {
+    let cases = [
+        (
+            "components: {securitySchemes: {a: {$ref: '#/components/securitySchemes/b'}}}\n",
+            "/components/securitySchemes/a/$ref: $ref #/components/securitySchemes/b leads nowhere",
+        ),
+        (
+            "components: {securitySchemes: {a: {$ref: '#/components/securitySchemes/a'}}}\n",
+            "/components/securitySchemes/a/$ref: circular $ref #/components/securitySchemes/a",
+        ),
+        (
+            "components: {securitySchemes: {a: {$ref: 'x.yaml'}}}\n",
+            "/components/securitySchemes/a/$ref: $ref x.yaml leads out of the file; only references within it are followed",
+        ),
+        (
+            "components: {securitySchemes: {a: 1}}\n",
+            "/components/securitySchemes/a: must be an object",
+        ),
+        (
+            "components: {securitySchemes: []}\n",
+            "/components/securitySchemes: must be an object",
+        ),
+        (
+            "security: {a: []}\n",
+            "/security: must be a list of security requirements",
+        ),
+        ("security: [a]\n", "/security/0: must be an object"),
+        ("security: [{a: b}]\n", "/security/0/a: must be a list"),
+    ];
+    for (text, want) in cases {
+        assert_eq!(
+            errors(alone(&openapi(&format!("{text}{PATHS}")))),
+            [format!("error: my api.yaml#{want}")],
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_nearest_switch_wins() {
+    let paths = "paths:\n  /a:\n    x-wso2-disable-security: false\n    get: {}\n    put: {x-wso2-disable-security: true}\n    post: {x-wso2-disable-security: false, x-auth-type: None}\n    delete: {x-auth-type: none}\n  /b:\n    get: {}\n    put: {x-wso2-disable-security: false}\n";
+    let off = |root: &str| {
+        let api = accepted(pets(ENDPOINT, &openapi(&format!("{root}{paths}"))));
+        let off: Vec<String> = api
+            .resources
+            .iter()
+            .flat_map(|resource| {
+                resource
+                    .operations
+                    .iter()
+                    .map(move |operation| (resource, operation))
+            })
+            .filter(|(_, operation)| operation.disable_security)
+            .map(|(resource, operation)| format!("{} {}", operation.method, resource.path))
+            .collect();
+        (api.disable_security, off.join(", "))
+    };
+    assert_eq!(off(""), (false, "POST /a, PUT /a".to_owned()));
+    assert_eq!(
+        off("x-wso2-disable-security: true\n"),
+        (true, "POST /a, PUT /a, GET /b".to_owned())
+    );
+    assert_eq!(
+        off("x-auth-type: None\n"),
+        (true, "POST /a, PUT /a".to_owned()),
+        "not inherited"
+    );
+}

@@ -1,0 +1,342 @@
+use super::*;
+use crate::source::clean;
+use crate::{Archive, Folder, Limits, ProjectSource, archive};
+use proptest::prelude::*;
+use std::io::{Cursor, Write};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+fn load(archive: &[u8], limits: &Limits) -> Result<Vec<String>, Vec<String>> {
+    let wanted = |path: &str| path.ends_with(".yaml");
+    Archive(archive)
+        .load(limits, &wanted)
+        .map(|files| files.into_keys().collect())
+        .map_err(|findings| lines(&findings))
+}
+
+/// An archive with the names exactly as given.
+fn raw(entries: &[(&str, &[u8])], method: CompressionMethod) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in entries {
+        writer
+            .start_file(*name, SimpleFileOptions::default().compression_method(method))
+            .unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn names_that_leave_the_project() {
+    let cases = [
+        (
+            "../api.yaml",
+            "error: ../api.yaml: entry name leads out of the project",
+        ),
+        (
+            "p/../../api.yaml",
+            "error: p/../../api.yaml: entry name leads out of the project",
+        ),
+        ("p/..", "error: p/..: entry name leads out of the project"),
+        (
+            "/etc/api.yaml",
+            "error: /etc/api.yaml: entry name is an absolute path",
+        ),
+        (
+            "C:/api.yaml",
+            "error: C:/api.yaml: entry name is an absolute path",
+        ),
+        (
+            "..\\api.yaml",
+            "error: ..\\\\api.yaml: entry name has a backslash",
+        ),
+        (
+            "a\u{0}.yaml",
+            "error: a\\0.yaml: entry name has a control character",
+        ),
+        ("a\n.yaml", "error: a\\n.yaml: entry name has a control character"),
+    ];
+    for (name, want) in cases {
+        let packed = raw(&[("p/api.yaml", b"x"), (name, b"x")], CompressionMethod::Deflated);
+        assert_eq!(
+            load(&packed, &Limits::default()),
+            Err(vec![want.to_owned()]),
+            "{name:?}"
+        );
+    }
+    let long = "a/".repeat(600) + "api.yaml";
+    let deep = "a/".repeat(40) + "api.yaml";
+    for (name, want) in [(long, "entry name is too long"), (deep, "entry lies too deep")] {
+        assert_eq!(clean(&name, &Limits::default()), Err(want));
+    }
+}
+
+#[test]
+fn names_that_stay() {
+    let entries: [(&str, &[u8]); 4] = [
+        ("./", b""),
+        ("./a.yaml", b"a"),
+        ("b/./c..d/e.yaml", b"b"),
+        ("ignored.txt", b"c"),
+    ];
+    for method in [CompressionMethod::Deflated, CompressionMethod::Stored] {
+        let got = load(&raw(&entries, method), &Limits::default());
+        assert_eq!(
+            got,
+            Ok(vec!["a.yaml".to_owned(), "b/c..d/e.yaml".to_owned()]),
+            "{method:?}"
+        );
+    }
+}
+
+/// `apictl` streams: sizes and checksums follow the data, and the local headers have zeros.
+#[test]
+fn streamed_archives() {
+    let mut writer = ZipWriter::new_stream(Vec::new());
+    writer
+        .add_directory("proj/", SimpleFileOptions::default())
+        .unwrap();
+    writer
+        .start_file("proj/api.yaml", SimpleFileOptions::default())
+        .unwrap();
+    writer.write_all(b"content").unwrap();
+    let packed = writer.finish().unwrap().into_inner();
+    assert_eq!(
+        load(&packed, &Limits::default()),
+        Ok(vec!["proj/api.yaml".to_owned()])
+    );
+}
+
+#[test]
+fn bounds() {
+    let kilobytes = |count: usize| vec![b'x'; count << 10];
+    let noise: Vec<u8> = (0..200_000_u32)
+        .flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    let two: [(&str, &[u8]); 2] = [("a.yaml", b"12345"), ("b.yaml", b"12345")];
+    let defaults = Limits::default;
+    let cases: [(&str, Vec<u8>, Limits, &str); 8] = [
+        (
+            "archive size",
+            raw(&two, CompressionMethod::Stored),
+            Limits {
+                archive_bytes: 100,
+                ..defaults()
+            },
+            "error: archive of ",
+        ),
+        (
+            "entry count",
+            raw(&two, CompressionMethod::Stored),
+            Limits {
+                entries: 1,
+                ..defaults()
+            },
+            "error: archive has more than 1 entries",
+        ),
+        (
+            "entry size",
+            raw(&two, CompressionMethod::Stored),
+            Limits {
+                entry_bytes: 4,
+                ..defaults()
+            },
+            "error: a.yaml: entry of 5 bytes is greater than the 4 allowed",
+        ),
+        (
+            "total size",
+            raw(&two, CompressionMethod::Stored),
+            Limits {
+                total_bytes: 9,
+                ..defaults()
+            },
+            "error: archive unpacks to 10 bytes, more than the 9 allowed",
+        ),
+        (
+            "bomb in a file that is read",
+            raw(&[("a.yaml", &kilobytes(4_096))], CompressionMethod::Deflated),
+            defaults(),
+            "error: a.yaml: entry expands more than 200 times",
+        ),
+        (
+            "bomb in a file that is not",
+            raw(&[("a.bin", &kilobytes(4_096))], CompressionMethod::Deflated),
+            defaults(),
+            "error: a.bin: entry expands more than 200 times",
+        ),
+        (
+            "many files of legal expansion",
+            raw(
+                &[("a.yaml", &noise), ("b.yaml", &noise)],
+                CompressionMethod::Deflated,
+            ),
+            Limits {
+                total_bytes: 1_000_000,
+                ..defaults()
+            },
+            "error: archive unpacks to 1600000 bytes",
+        ),
+        (
+            "no archive",
+            b"hello".to_vec(),
+            defaults(),
+            "error: not a readable zip archive: ",
+        ),
+    ];
+    for (name, packed, limits, want) in cases {
+        let got = load(&packed, &limits).expect_err(name);
+        assert!(got[0].starts_with(want), "{name}: {got:?}");
+    }
+    let fine = raw(
+        &[("a.yaml", &kilobytes(1_000)), ("b.yaml", &noise)],
+        CompressionMethod::Deflated,
+    );
+    assert_eq!(load(&fine, &Limits::default()).map(|names| names.len()), Ok(2));
+}
+
+#[test]
+fn a_directory_that_lies_about_sizes_gains_nothing() {
+    let mut packed = raw(&[("a.yaml", &vec![b'x'; 4 << 20])], CompressionMethod::Deflated);
+    // The size fields of the central directory and the local header, both made to say 5.
+    let central = memchr::memmem::find(&packed, b"PK\x01\x02").unwrap();
+    packed[central + 24..central + 28].copy_from_slice(&5_u32.to_le_bytes());
+    packed[22..26].copy_from_slice(&5_u32.to_le_bytes());
+    let got = load(&packed, &Limits::default()).unwrap_err();
+    assert!(
+        got[0].contains("entry expands more than 200 times") || got[0].contains("cannot be unpacked"),
+        "{got:?}"
+    );
+}
+
+#[test]
+fn damage_is_noticed() {
+    let whole = raw(
+        &[("a.yaml", b"some text that is stored")],
+        CompressionMethod::Stored,
+    );
+    let mut flipped = whole.clone();
+    flipped[45] ^= 1;
+    assert!(
+        load(&flipped, &Limits::default()).unwrap_err()[0]
+            .starts_with("error: a.yaml: entry cannot be unpacked: ")
+    );
+    for length in 0..whole.len() {
+        assert!(
+            load(&whole[..length], &Limits::default()).is_err(),
+            "cut at {length}"
+        );
+    }
+}
+
+#[test]
+fn links_are_read_and_never_followed() {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    writer
+        .add_symlink("p/api.yaml", "/etc/passwd", SimpleFileOptions::default())
+        .unwrap();
+    let packed = writer.finish().unwrap().into_inner();
+    let got = errors(read(&Archive(&packed), &Settings::new(Defaults::Require)));
+    assert_eq!(
+        got,
+        [
+            "error: p/api.yaml: must be an object",
+            "error: Definitions/swagger.yaml: definition not found"
+        ]
+    );
+}
+
+#[test]
+fn archives_are_reproducible_and_readable() {
+    let files = [
+        ("api.yaml", "a"),
+        ("Definitions/swagger.yaml", "b"),
+        ("Docs/", ""),
+    ];
+    let packed = archive("proj", files).unwrap();
+    assert_eq!(packed, archive("proj", files).unwrap());
+    let got = Archive(&packed).load(&Limits::default(), &|_| true).unwrap();
+    assert_eq!(
+        got,
+        Files::from([
+            ("proj/Definitions/swagger.yaml".into(), b"b".to_vec()),
+            ("proj/api.yaml".into(), b"a".to_vec())
+        ])
+    );
+    let bare = archive("", files).unwrap();
+    assert_eq!(
+        load(&bare, &Limits::default()),
+        Ok(vec!["Definitions/swagger.yaml".into(), "api.yaml".into()])
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn folders() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let (root, outside) = (folder.path().join("p"), folder.path().join("secret.yaml"));
+    std::fs::write(&outside, "s").unwrap();
+    std::fs::create_dir_all(root.join("..data")).unwrap();
+    std::fs::create_dir_all(root.join("Definitions")).unwrap();
+    std::fs::write(root.join("..data/api.yaml"), "a").unwrap();
+    std::fs::write(root.join("Definitions/swagger.yaml"), "b").unwrap();
+    symlink("..data/api.yaml", root.join("api.yaml")).unwrap();
+    let load = |limits: Limits| {
+        let loaded = Folder(root.clone()).load(&limits, &|path| path.ends_with(".yaml"));
+        loaded
+            .map(|files| files.into_keys().collect::<Vec<_>>())
+            .map_err(|findings| lines(&findings))
+    };
+    assert_eq!(
+        load(Limits::default()),
+        Ok(vec!["Definitions/swagger.yaml".into(), "api.yaml".into()])
+    );
+    assert!(
+        load(Limits {
+            entries: 2,
+            ..Limits::default()
+        })
+        .unwrap_err()[0]
+            .contains("more than 2 files")
+    );
+    assert!(
+        load(Limits {
+            entry_bytes: 0,
+            ..Limits::default()
+        })
+        .unwrap_err()[0]
+            .contains("0 bytes allowed")
+    );
+    symlink(&outside, root.join("z.yaml")).unwrap();
+    assert_eq!(
+        load(Limits::default()),
+        Err(vec!["error: z.yaml: link leads out of the project".to_owned()])
+    );
+    std::fs::remove_file(root.join("z.yaml")).unwrap();
+    symlink(".", root.join("loop")).unwrap();
+    assert_eq!(load(Limits::default()).unwrap_err().len(), 1, "a loop ends");
+    let missing = Folder(folder.path().join("none"))
+        .load(&Limits::default(), &|_| true)
+        .unwrap_err();
+    assert!(missing[0].message.contains("cannot be read"), "{missing:?}");
+}
+
+proptest! {
+    #[test]
+    fn clean_paths_stay_inside(name in "[a-c./\\\\:\\x00-\\x20]{0,24}") {
+        if let Ok(path) = clean(&name, &Limits::default()) {
+            prop_assert!(!path.starts_with('/') && !path.contains('\\'));
+            prop_assert!(path.split('/').all(|step| step != ".." && step != "."));
+            prop_assert_eq!(clean(&path, &Limits::default()), Ok(path.clone()));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_answered(bytes in proptest::collection::vec(any::<u8>(), 0..200), mark in any::<bool>()) {
+        let mut packed = if mark { b"PK\x03\x04".to_vec() } else { Vec::new() };
+        packed.extend(&bytes);
+        prop_assert!(read(&Archive(&packed), &Settings::new(Defaults::Derive)).is_err());
+        let definition = Definition { name: "x", content: &bytes };
+        prop_assert!(read(&definition, &Settings::new(Defaults::Derive)).is_err());
+    }
+}
