@@ -1,0 +1,170 @@
+//! The admin port: whether the process lives, is ready, and what it holds. Loopback by default, no TLS.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use trireme_telemetry::{CONTENT_TYPE as METRICS_TYPE, Metrics, names};
+use trireme_tls::Material;
+use trireme_xds::client::Status;
+
+use crate::snapshot::Current;
+
+/// APIs listed by `/snapshot`.
+const MAX_LISTED: usize = 10_000;
+
+/// What the admin port tells of.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    pub(crate) current: Arc<Current>,
+    pub(crate) discovery: watch::Receiver<Status>,
+    pub(crate) metrics: Metrics,
+    pub(crate) drain: CancellationToken,
+}
+
+/// Metrics that are facts of the moment: how discovery is doing, and when the own certificate expires.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    pub(crate) discovery: watch::Receiver<Status>,
+    pub(crate) material: Material,
+}
+
+impl Collector for Facts {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut gauge = |name, help, value: f64| {
+            let metric = ConstGauge::new(value);
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        };
+        let status = self.discovery.borrow();
+        let connected = if status.connected { 1.0 } else { 0.0 };
+        gauge(
+            names::DISCOVERY_CONNECTED,
+            "Whether the discovery stream is up",
+            connected,
+        )?;
+        if let Some(age) = status.age(SystemTime::now()) {
+            gauge(
+                names::DISCOVERY_AGE,
+                "Age of the newest accepted configuration",
+                age.as_secs_f64(),
+            )?;
+        }
+        let expiry = self
+            .material
+            .not_after()
+            .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+        if let Some(expiry) = expiry {
+            let help = "When the own certificate expires, in seconds since 1970";
+            gauge(names::TLS_CERTIFICATE_EXPIRY, help, expiry.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+/// Answers until `stop` is cancelled.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    admin: Admin,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/live", get(async || "live\n"))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/snapshot", get(snapshot))
+        .with_state(Arc::new(admin));
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let snapshot = admin.current.load();
+    let waits_for: Vec<_> = [
+        ("configuration", snapshot.security.is_none()),
+        ("first set of APIs", !snapshot.complete),
+        ("end of drain", admin.drain.is_cancelled()),
+    ]
+    .into_iter()
+    .filter_map(|(what, missing)| missing.then_some(what))
+    .collect();
+    if waits_for.is_empty() {
+        (StatusCode::OK, "ready\n").into_response()
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("waiting for {}\n", waits_for.join(", ")),
+        )
+            .into_response()
+    }
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    ([(CONTENT_TYPE, METRICS_TYPE)], admin.metrics.encode()).into_response()
+}
+
+async fn snapshot(State(admin): State<Arc<Admin>>) -> Response {
+    let snapshot = admin.current.load_full();
+    let discovery = admin.discovery.borrow().clone();
+    let now = SystemTime::now();
+    let mut apis: Vec<_> = snapshot
+        .apis
+        .iter()
+        .map(|(name, api)| (name, api.policy.revision))
+        .collect();
+    apis.sort_unstable_by_key(|(name, _)| *name);
+    apis.truncate(MAX_LISTED);
+    let types: serde_json::Map<String, Value> = discovery
+        .types
+        .iter()
+        .map(|(type_url, held)| {
+            let rejected: Vec<_> = held
+                .rejected
+                .iter()
+                .map(|rejection| json!({ "resource": rejection.resource, "reason": rejection.reason }))
+                .collect();
+            let told = json!({
+                "version": held.version,
+                "held": held.held,
+                "complete": held.complete,
+                "live": held.live,
+                "rejected": rejected,
+            });
+            (type_url.clone(), told)
+        })
+        .collect();
+    let security = snapshot.security.as_deref();
+    let document = json!({
+        "version": snapshot.version,
+        "ready": snapshot.ready().is_some(),
+        "configuration": security.is_some(),
+        "issuers": security.map_or(0, |security| security.issuers.len()),
+        "tokens_cached": security.map_or(0, |security| security.tokens.len()),
+        "api_count": snapshot.apis.len(),
+        "apis": apis
+            .into_iter()
+            .map(|(name, revision)| json!({ "name": name, "revision": revision.to_string() }))
+            .collect::<Vec<_>>(),
+        "discovery": {
+            "connected": discovery.connected,
+            "age_secs": discovery.age(now).map(|age| age.as_secs()),
+            "last_error": discovery.last_error,
+            "file_refused": discovery.file_refused,
+            "file_unwritten": discovery.file_unwritten,
+            "types": types,
+        },
+    });
+    axum::Json(document).into_response()
+}

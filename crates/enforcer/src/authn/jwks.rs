@@ -1,0 +1,253 @@
+//! The published keys of one issuer.
+//!
+//! Keys are looked up in memory. A key id that isn't there starts one fetch, however many checks ask for it, and those
+//! checks wait for its end; after an answer the next fetch for an unknown id starts no sooner than ten seconds later, and
+//! after a failure no sooner than a growing pause, so a caller who makes up key ids causes six fetches a minute at most.
+//! Keys older than five minutes are fetched again while they go on serving; the failure of a key server leaves them in
+//! force for a day.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use trireme_tls::Connector;
+
+use super::fetch::{self, FetchError};
+use super::keys::PublicKey;
+use crate::event;
+
+/// Older keys are fetched again.
+const FRESH: Duration = Duration::from_secs(5 * 60);
+/// Older keys are not used any more.
+const USABLE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Between two fetches for ids that aren't there.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Pauses after failures.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// More keys than this are not looked at.
+const MAX_KEYS: usize = 100;
+
+/// Where fetches run: not on the threads that answer checks.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetcher {
+    handle: Handle,
+    tasks: TaskTracker,
+    connector: Connector,
+    counters: event::Counters,
+}
+
+impl Fetcher {
+    /// Fetches run on `handle`, are owned by `tasks` and trust what `connector` trusts.
+    #[must_use]
+    pub(crate) fn new(
+        handle: Handle,
+        tasks: TaskTracker,
+        connector: Connector,
+        counters: event::Counters,
+    ) -> Self {
+        Self {
+            handle,
+            tasks,
+            connector,
+            counters,
+        }
+    }
+}
+
+/// The published keys of one issuer.
+#[derive(Debug)]
+pub(crate) struct KeySet {
+    issuer: String,
+    address: http::Uri,
+    fetcher: Fetcher,
+    state: ArcSwap<State>,
+    fetching: AtomicBool,
+    /// Counts the ends of fetches.
+    ended: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    keys: HashMap<String, Arc<PublicKey>>,
+    fetched: Option<Instant>,
+    failed: Option<Instant>,
+    failures: u32,
+    /// Counts changes of the keys.
+    generation: u64,
+}
+
+/// What is known of a key id.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    /// The key, and the generation of the set it is from.
+    Key(Arc<PublicKey>, u64),
+    /// The issuer doesn't publish it.
+    Unknown,
+    /// The key server can't be asked.
+    Unavailable,
+    /// A fetch is under way; ask again when it has ended.
+    Fetching(watch::Receiver<u64>),
+}
+
+impl KeySet {
+    pub(crate) fn new(issuer: &str, address: http::Uri, fetcher: Fetcher) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            address,
+            fetcher,
+            state: ArcSwap::default(),
+            fetching: AtomicBool::new(false),
+            ended: watch::Sender::new(0),
+        }
+    }
+
+    /// Changes with the keys: what was found with another generation has to be found again.
+    pub(crate) fn generation(&self) -> u64 {
+        self.state.load().generation
+    }
+
+    /// Looks a key up and starts what fetch is due.
+    pub(crate) fn key(self: &Arc<Self>, kid: &str, now: Instant) -> Lookup {
+        // Subscribed before the state is read, so that the end of a fetch in between isn't missed.
+        let ended = self.ended.subscribe();
+        let state = self.state.load();
+        let age = state.fetched.map(|at| now.saturating_duration_since(at));
+        let usable = age.is_some_and(|age| age < USABLE);
+        if usable && let Some(key) = state.keys.get(kid) {
+            if age.is_some_and(|age| age > FRESH) && !state.backing_off(now) {
+                self.start();
+            }
+            return Lookup::Key(Arc::clone(key), state.generation);
+        }
+        if state.backing_off(now) {
+            return Lookup::Unavailable;
+        }
+        if age.is_some_and(|age| age < PAUSE) {
+            return Lookup::Unknown;
+        }
+        self.start();
+        Lookup::Fetching(ended)
+    }
+
+    /// Starts a fetch unless one is under way.
+    fn start(self: &Arc<Self>) {
+        if self.fetching.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let set = Arc::clone(self);
+        self.fetcher
+            .tasks
+            .spawn_on(async move { set.fetch().await }, &self.fetcher.handle);
+    }
+
+    async fn fetch(&self) {
+        let outcome = fetch::get(&self.address, &self.fetcher.connector).await;
+        let outcome = outcome.map_err(KeySetError::Fetch).and_then(|body| parse(&body));
+        let now = Instant::now();
+        let old = self.state.load();
+        let next = match &outcome {
+            Ok(keys) => State {
+                generation: old.generation + u64::from(!same(&old.keys, keys)),
+                keys: keys.clone(),
+                fetched: Some(now),
+                failed: None,
+                failures: 0,
+            },
+            Err(_) => State {
+                keys: old.keys.clone(),
+                fetched: old.fetched,
+                failed: Some(now),
+                failures: old.failures.saturating_add(1),
+                generation: old.generation,
+            },
+        };
+        self.state.store(Arc::new(next));
+        self.fetching.store(false, Ordering::Release);
+        self.ended.send_modify(|count| *count += 1);
+        event::KeysFetched {
+            issuer: &self.issuer,
+            address: &self.address,
+            outcome: outcome.as_ref().map(HashMap::len),
+        }
+        .emit(&self.fetcher.counters);
+    }
+}
+
+impl State {
+    /// Whether the last fetch failed so recently that the next has to wait.
+    fn backing_off(&self, now: Instant) -> bool {
+        let pause = BACKOFF
+            .0
+            .saturating_mul(1 << self.failures.saturating_sub(1).min(5))
+            .min(BACKOFF.1);
+        self.failed
+            .is_some_and(|at| now.saturating_duration_since(at) < pause)
+    }
+}
+
+/// Why a key set can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeySetError {
+    /// It can't be had.
+    #[error("key set cannot be fetched")]
+    Fetch(#[source] FetchError),
+    /// It isn't one.
+    #[error("key set cannot be read")]
+    Read(#[source] serde_json::Error),
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Entry>,
+}
+
+/// A JWK (RFC 7517). What an entry of another kind holds is not looked at.
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    kty: String,
+    #[serde(default, rename = "use")]
+    usage: Option<String>,
+    #[serde(default)]
+    kid: String,
+    #[serde(default)]
+    n: String,
+    #[serde(default)]
+    e: String,
+}
+
+/// The RSA signing keys of a key set. Others, and ones that can't be read, are left out: one bad key must not take away
+/// the rest.
+fn parse(body: &[u8]) -> Result<HashMap<String, Arc<PublicKey>>, KeySetError> {
+    let document: Document = serde_json::from_slice(body).map_err(KeySetError::Read)?;
+    let mut keys = HashMap::new();
+    for entry in document.keys.into_iter().take(MAX_KEYS) {
+        if entry.kty != "RSA" || entry.kid.is_empty() || entry.usage.is_some_and(|usage| usage != "sig") {
+            continue;
+        }
+        let part = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();
+        if let (Some(n), Some(e)) = (part(&entry.n), part(&entry.e))
+            && let Ok(key) = PublicKey::rsa(&n, &e)
+        {
+            keys.insert(entry.kid, Arc::new(key));
+        }
+    }
+    Ok(keys)
+}
+
+fn same(old: &HashMap<String, Arc<PublicKey>>, new: &HashMap<String, Arc<PublicKey>>) -> bool {
+    let equal = |(kid, key): (&String, &Arc<PublicKey>)| {
+        new.get(kid)
+            .is_some_and(|other| other.components() == key.components())
+    };
+    old.len() == new.len() && old.iter().all(equal)
+}

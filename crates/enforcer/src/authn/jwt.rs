@@ -1,0 +1,187 @@
+//! The compact form of signed tokens: shape, signature, time. Who signed and what for is the caller's business.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::keys::{Algorithm, PublicKey};
+
+/// Longest token that is looked at. The router's header block is 16 KiB, so a longer one is nobody's token.
+pub(crate) const MAX_TOKEN: usize = 16 * 1024;
+/// Clocks may differ by this many seconds.
+pub(crate) const SKEW: u64 = 5;
+
+/// A text that isn't a token: not three base64url segments, or header or claims aren't JSON objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a compact JWS with JSON claims")]
+pub(crate) struct NotAToken;
+
+/// Claims of a token that can't be meant, or a time outside of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InvalidClaims {
+    #[error("a registered claim has the wrong type")]
+    Type,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not valid yet")]
+    Early,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default)]
+    alg: Option<Value>,
+    #[serde(default)]
+    kid: Option<Value>,
+    #[serde(default)]
+    crit: Option<Value>,
+}
+
+/// Whether a text has the shape of a compact token. Like the original, a text that ends in dots has fewer parts.
+pub(crate) fn has_three_parts(text: &str) -> bool {
+    text.trim_end_matches('.')
+        .bytes()
+        .filter(|&byte| byte == b'.')
+        .count()
+        == 2
+}
+
+/// A parsed token whose signature nobody has looked at.
+pub(crate) struct Unverified<'a> {
+    signed: &'a str,
+    signature: Vec<u8>,
+    algorithm: Option<Algorithm>,
+    /// Key id of the header; absent when empty.
+    pub(crate) kid: Option<String>,
+    claims: Map<String, Value>,
+}
+
+impl<'a> Unverified<'a> {
+    /// Parses a token. Padded segments are taken as well, because tokens in use have them; anything else outside the
+    /// alphabet is not.
+    pub(crate) fn parse(token: &'a str) -> Result<Self, NotAToken> {
+        if token.len() > MAX_TOKEN {
+            return Err(NotAToken);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(NotAToken)?;
+        let (header, claims) = signed.split_once('.').ok_or(NotAToken)?;
+        let header: Header = serde_json::from_slice(&segment(header)?).map_err(|_| NotAToken)?;
+        let claims = serde_json::from_slice(&segment(claims)?).map_err(|_| NotAToken)?;
+        let algorithm = header
+            .alg
+            .as_ref()
+            .and_then(Value::as_str)
+            .and_then(Algorithm::parse);
+        Ok(Self {
+            signed,
+            // One that can't be read is a wrong signature, not another kind of text.
+            signature: segment(signature).unwrap_or_default(),
+            // An extension that must be understood isn't (RFC 7515 §4.1.11).
+            algorithm: algorithm.filter(|_| header.crit.is_none()),
+            kid: header
+                .kid
+                .and_then(|kid| kid.as_str().map(str::to_owned))
+                .filter(|kid| !kid.is_empty()),
+            claims,
+        })
+    }
+
+    /// Whether the header names an algorithm that is accepted. Asked before any key is fetched.
+    pub(crate) fn acceptable(&self) -> bool {
+        self.algorithm.is_some()
+    }
+
+    /// A claim as the token states it, to choose the key by. Nothing else may be believed before `verify`.
+    pub(crate) fn stated(&self, claim: &str) -> Option<&str> {
+        self.claims.get(claim).and_then(Value::as_str)
+    }
+
+    /// The claims, when the key made the signature.
+    pub(crate) fn verify(self, key: &PublicKey) -> Option<Claims> {
+        let algorithm = self.algorithm?;
+        key.verify(algorithm, self.signed.as_bytes(), &self.signature)
+            .then_some(Claims(self.claims))
+    }
+}
+
+fn segment(text: &str) -> Result<Vec<u8>, NotAToken> {
+    let bare = text
+        .strip_suffix("==")
+        .or_else(|| text.strip_suffix('='))
+        .unwrap_or(text);
+    URL_SAFE_NO_PAD.decode(bare).map_err(|_| NotAToken)
+}
+
+/// Claims that carry a good signature.
+#[derive(Debug, Clone)]
+pub(crate) struct Claims(Map<String, Value>);
+
+/// When a token is valid, in Unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Validity {
+    /// Last second; `None` for tokens that may be endless and are.
+    pub(crate) expires: Option<u64>,
+    /// First second.
+    pub(crate) not_before: u64,
+}
+
+impl Validity {
+    /// Whether `now` lies within, give or take the skew.
+    pub(crate) fn check(self, now: u64) -> Result<(), InvalidClaims> {
+        if self
+            .expires
+            .is_some_and(|expires| expires.saturating_add(SKEW) <= now)
+        {
+            return Err(InvalidClaims::Expired);
+        }
+        if self.not_before > now.saturating_add(SKEW) {
+            return Err(InvalidClaims::Early);
+        }
+        Ok(())
+    }
+}
+
+impl Claims {
+    pub(crate) fn get(&self, claim: &str) -> Option<&Value> {
+        self.0.get(claim)
+    }
+
+    /// A claim that is text; absent when it isn't there.
+    pub(crate) fn text(&self, claim: &str) -> Option<&str> {
+        self.get(claim).and_then(Value::as_str)
+    }
+
+    /// The times, once every registered claim has the type that RFC 7519 §4.1 gives it. `iat` is not looked at: test
+    /// tokens in use have it in milliseconds. `aud` may be any text or list; nothing configures what it should be.
+    pub(crate) fn validity(&self) -> Result<Validity, InvalidClaims> {
+        for claim in ["iss", "sub", "jti"] {
+            if self.get(claim).is_some_and(|value| !value.is_string()) {
+                return Err(InvalidClaims::Type);
+            }
+        }
+        match self.get("aud") {
+            None | Some(Value::String(_)) => {}
+            Some(Value::Array(list)) if list.iter().all(Value::is_string) => {}
+            Some(_) => return Err(InvalidClaims::Type),
+        }
+        Ok(Validity {
+            expires: self.get("exp").map(seconds).transpose()?,
+            not_before: self.get("nbf").map(seconds).transpose()?.unwrap_or(0),
+        })
+    }
+}
+
+/// A `NumericDate`; a moment before 1970 counts as 0.
+fn seconds(value: &Value) -> Result<u64, InvalidClaims> {
+    if let Some(seconds) = value.as_u64() {
+        return Ok(seconds);
+    }
+    let seconds = value.as_f64().ok_or(InvalidClaims::Type)?;
+    if seconds <= 0.0 {
+        return Ok(0);
+    }
+    std::time::Duration::try_from_secs_f64(seconds)
+        .map(|duration| duration.as_secs())
+        .map_err(|_| InvalidClaims::Type)
+}

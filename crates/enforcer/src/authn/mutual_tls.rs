@@ -1,0 +1,68 @@
+//! Client certificates, pinned one by one to an API (spec/enforcer.md §3.9).
+
+use percent_encoding::percent_decode_str;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use x509_parser::time::ASN1Time;
+
+use super::Now;
+use crate::api::Api;
+use crate::attributes::Attributes;
+use crate::security::Security;
+use crate::verdict::Reason;
+
+/// Whether the caller's certificate is one of the API's and is valid now.
+pub(crate) fn authenticate(
+    attributes: &Attributes<'_>,
+    api: &Api,
+    security: &Security,
+    now: Now,
+) -> Result<(), Reason<'static>> {
+    let settings = &security.settings.mutual_tls;
+    let (text, encoded) = if settings.from_connection {
+        (attributes.certificate, true)
+    } else {
+        (
+            attributes.header(&security.certificate).unwrap_or_default(),
+            settings.encoded,
+        )
+    };
+    // Decoded as a URL, not as a form: base64 has plus signs.
+    let pem = if encoded {
+        percent_decode_str(text).decode_utf8_lossy()
+    } else {
+        text.into()
+    };
+    if !pem.contains("-----BEGIN CERTIFICATE-----") || !pem.contains("-----END CERTIFICATE-----") {
+        return Err(Reason::NoCredentials);
+    }
+    let der = certificate(&pem).ok_or(Reason::CertificateUnreadable)?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|_| Reason::CertificateUnreadable)?;
+    let pinned = api
+        .certificates
+        .iter()
+        .any(|certificate| certificate.as_slice() == der.as_ref());
+    let moment = i64::try_from(now.unix)
+        .ok()
+        .and_then(|unix| ASN1Time::from_timestamp(unix).ok());
+    if pinned && moment.is_some_and(|moment| parsed.validity().is_valid_at(moment)) {
+        Ok(())
+    } else {
+        Err(Reason::NoCredentials)
+    }
+}
+
+/// The first certificate of the text. Proxies put one in a header with spaces for its line ends.
+fn certificate(pem: &str) -> Option<CertificateDer<'static>> {
+    if let Ok(der) = CertificateDer::from_pem_slice(pem.as_bytes()) {
+        return Some(der);
+    }
+    let (_, rest) = pem.split_once("-----BEGIN CERTIFICATE-----")?;
+    let (body, _) = rest.split_once("-----END CERTIFICATE-----")?;
+    let body: Vec<_> = body.split_ascii_whitespace().collect();
+    let text = format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        body.join("\n")
+    );
+    CertificateDer::from_pem_slice(text.as_bytes()).ok()
+}

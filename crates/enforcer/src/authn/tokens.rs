@@ -1,0 +1,180 @@
+//! Tokens that were found good, by their whole text.
+//!
+//! The key of an entry is the token itself, so two tokens can't stand in for one another whatever their claims say. An
+//! entry saves the signature only: time, keys and everything about the request are looked at each time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use serde_json::Value;
+use trireme_policy::settings::Cache as Settings;
+
+use super::jwt::{Claims, InvalidClaims, Validity};
+use super::restriction::{Network, Pattern};
+use crate::security::Issuer;
+use crate::verdict::KeyType;
+
+/// Budget for one entry. Entries weigh what they are, so long tokens leave room for fewer.
+const ENTRY_BYTES: u64 = 2048;
+
+/// What a good token says.
+#[derive(Debug)]
+pub(crate) struct Token {
+    pub(crate) validity: Validity,
+    /// `None` for a claim `keytype` that means nothing.
+    pub(crate) key_type: Option<KeyType>,
+    pub(crate) scopes: Box<[Box<str>]>,
+    /// APIs it names; `None` when it names none at all.
+    pub(crate) subscribed: Option<Box<[Subscribed]>>,
+    /// Kind of a key: claim `token_type`.
+    pub(crate) internal: bool,
+    /// Networks and referrers that a key is bound to; `None` when it isn't.
+    pub(crate) networks: Option<Box<[Network]>>,
+    pub(crate) referrers: Option<Box<[Pattern]>>,
+    /// When the signature was checked, in Unix seconds, and by which generation of the issuer's keys.
+    checked: u64,
+    generation: u64,
+}
+
+/// An API that a token names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subscribed {
+    pub(crate) name: Box<str>,
+    pub(crate) context: Box<str>,
+    pub(crate) version: Box<str>,
+}
+
+impl Token {
+    /// Reads what checks need of verified claims. `issuer` knows other names for some of them.
+    pub(crate) fn new(
+        claims: &Claims,
+        issuer: Option<&Issuer>,
+        now: u64,
+        generation: u64,
+    ) -> Result<Self, InvalidClaims> {
+        let remote = |local| issuer.map_or(local, |issuer| issuer.remote(local));
+        let key_type = claims.text(remote("keytype")).unwrap_or_default();
+        let list = |claim| {
+            claims
+                .text(claim)
+                .map(|text| text.split(',').map(str::trim).collect::<Vec<_>>())
+        };
+        Ok(Self {
+            validity: claims.validity()?,
+            key_type: KeyType::parse(key_type),
+            scopes: scopes(claims.get(remote("scope")).or_else(|| claims.get("scope"))),
+            subscribed: claims.get("subscribedAPIs").map(subscribed),
+            internal: claims.text("token_type") == Some("InternalKey"),
+            networks: list("permittedIP").map(|list| list.into_iter().map(Network::parse).collect()),
+            referrers: list("permittedReferer").map(|list| list.into_iter().map(Pattern::parse).collect()),
+            checked: now,
+            generation,
+        })
+    }
+
+    /// Whether the address may use it.
+    pub(crate) fn permits(&self, peer: &str, referrer: Option<&str>) -> bool {
+        let address = peer.parse::<IpAddr>().ok();
+        let network = self.networks.as_ref().is_none_or(|networks| {
+            address.is_some_and(|address| networks.iter().any(|network| network.contains(address)))
+        });
+        let referrer = self.referrers.as_ref().is_none_or(|patterns| {
+            referrer.is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(text)))
+        });
+        // All that is configured must hold: the original let a good address excuse a wrong referrer.
+        network && referrer
+    }
+}
+
+/// Text split at single spaces, or a list of texts; a token without any has the scope `default`.
+fn scopes(claim: Option<&Value>) -> Box<[Box<str>]> {
+    match claim {
+        Some(Value::String(text)) => text.split(' ').map(Box::from).collect(),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(Box::from).collect(),
+        _ => Box::new(["default".into()]),
+    }
+}
+
+fn subscribed(claim: &Value) -> Box<[Subscribed]> {
+    let entries = claim.as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |entry: &Value, key| entry.get(key).and_then(Value::as_str).unwrap_or_default().into();
+    entries
+        .iter()
+        .map(|entry| Subscribed {
+            name: text(entry, "name"),
+            context: text(entry, "context"),
+            version: text(entry, "version"),
+        })
+        .collect()
+}
+
+/// Good tokens by their text.
+#[derive(Debug)]
+pub(crate) struct TokenCache {
+    entries: Option<Cache<Box<str>, Entry, Size>>,
+    expiry_secs: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    token: Arc<Token>,
+    issuer: Option<Arc<Issuer>>,
+}
+
+#[derive(Debug, Clone)]
+struct Size;
+
+impl Weighter<Box<str>, Entry> for Size {
+    fn weight(&self, key: &Box<str>, entry: &Entry) -> u64 {
+        let token = &entry.token;
+        let scopes: usize = token.scopes.iter().map(|scope| scope.len() + 16).sum();
+        let subscribed = token.subscribed.as_ref().map_or(0, |list| list.len() * 128);
+        u64::try_from(256 + key.len() + scopes + subscribed).unwrap_or(u64::MAX)
+    }
+}
+
+impl TokenCache {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let most = usize::try_from(settings.max_entries).unwrap_or(usize::MAX);
+        let enabled = settings.enabled && most > 0 && !settings.expiry.is_zero();
+        Self {
+            entries: enabled
+                .then(|| Cache::with_weighter(most, u64::from(settings.max_entries) * ENTRY_BYTES, Size)),
+            expiry_secs: settings.expiry.as_secs(),
+        }
+    }
+
+    /// The key, when its signature was found good not too long ago.
+    pub(crate) fn get(&self, text: &str, now: u64) -> Option<Arc<Token>> {
+        self.find(text, now).map(|entry| entry.token)
+    }
+
+    /// The token and its issuer, when the signature was found good not too long ago by keys that the issuer still has.
+    pub(crate) fn get_with_issuer(&self, text: &str, now: u64) -> Option<(Arc<Token>, Arc<Issuer>)> {
+        let entry = self.find(text, now)?;
+        let issuer = entry.issuer?;
+        (entry.token.generation == issuer.generation()).then_some((entry.token, issuer))
+    }
+
+    fn find(&self, text: &str, now: u64) -> Option<Entry> {
+        let entry = self.entries.as_ref()?.get(text)?;
+        (now < entry.token.checked.saturating_add(self.expiry_secs)).then_some(entry)
+    }
+
+    pub(crate) fn insert(&self, text: &str, token: &Arc<Token>, issuer: Option<&Arc<Issuer>>) {
+        if let Some(entries) = &self.entries {
+            let entry = Entry {
+                token: Arc::clone(token),
+                issuer: issuer.map(Arc::clone),
+            };
+            entries.insert(text.into(), entry);
+        }
+    }
+
+    /// How many tokens are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.as_ref().map_or(0, Cache::len)
+    }
+}

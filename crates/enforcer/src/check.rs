@@ -1,0 +1,242 @@
+//! The decision. Plain values in, a plain value out: no I/O, no clock, no lock.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
+use trireme_policy::api::{ApiKind, Lifecycle, Method, MutualTls};
+use trireme_proto::names::CLUSTER_HEADER;
+
+use crate::api::{Api, Operation};
+use crate::attributes::{Attributes, Route};
+use crate::authn::{Failure, Identity, Now, Question, identify};
+use crate::security::Security;
+use crate::snapshot::Snapshot;
+use crate::verdict::{Admitted, Challenge, Denial, KeyType, Reason, Scheme, Verdict};
+
+/// What a check has to wait for.
+#[derive(Debug)]
+pub(crate) enum Wait {
+    /// The policy that the route belongs to (design D5).
+    Revision,
+    /// The end of a fetch of keys.
+    Keys(watch::Receiver<u64>),
+}
+
+impl Wait {
+    /// The verdict when the wait was in vain.
+    #[must_use]
+    pub(crate) fn in_vain(&self) -> Verdict<'static> {
+        denied(match self {
+            Self::Revision => Reason::Behind,
+            Self::Keys(_) => Reason::KeysUnavailable,
+        })
+    }
+}
+
+/// Decides one check.
+///
+/// # Errors
+/// When something that may arrive is missing; the caller waits for it, for a bounded time, and asks again.
+pub(crate) fn check<'a>(
+    attributes: &'a Attributes<'a>,
+    snapshot: &'a Snapshot,
+    security: &'a Security,
+    now: Now,
+) -> Result<Verdict<'a>, Wait> {
+    let route = &attributes.route;
+    let Some(api) = find_api(route, snapshot) else {
+        return Ok(denied(Reason::Unknown));
+    };
+    if route.revision > api.policy.revision {
+        return Err(Wait::Revision);
+    }
+    let operation = match find_operation(attributes, api) {
+        Ok(operation) => operation,
+        Err(reason) => return Ok(denied(reason)),
+    };
+    if api.prototyped {
+        return Ok(Verdict::Admitted(prototyped(
+            attributes, api, operation, security,
+        )));
+    }
+    let question = Question {
+        attributes,
+        api,
+        operation,
+        security,
+        now,
+    };
+    let verdict = match identify(question) {
+        Ok(identity) => authorized(&question, identity),
+        Err(Failure::Refused(reason)) => Err(reason),
+        Err(Failure::Wait(ended)) => return Err(Wait::Keys(ended)),
+    };
+    Ok(verdict.map_or_else(|reason| Verdict::Denied(refusal(reason, api)), Verdict::Admitted))
+}
+
+/// The API of the route. Names are concatenations, so the parts have to agree as well.
+fn find_api<'a>(route: &Route<'_>, snapshot: &'a Snapshot) -> Option<&'a Api> {
+    let length = route.vhost.len() + route.base_path.len() + route.version.len();
+    let mut name = String::with_capacity(length);
+    for part in [route.vhost, route.base_path, route.version] {
+        name.push_str(part);
+    }
+    let api = snapshot.apis.find(&name)?;
+    let policy = &api.policy;
+    (policy.vhost == route.vhost && policy.base_path == route.base_path && policy.version == route.version)
+        .then_some(api)
+}
+
+/// The operation, by the route's template and the method. `OPTIONS` on a resource that doesn't define it is answered with
+/// the methods that it does define.
+fn find_operation<'a>(attributes: &Attributes<'_>, api: &'a Api) -> Result<&'a Operation, Reason<'static>> {
+    let operations = api.operations(attributes.route.template);
+    let method = Method::parse(attributes.method).ok_or(Reason::Unknown)?;
+    if let Some(operation) = operations.iter().find(|operation| operation.method == method) {
+        return Ok(operation);
+    }
+    if method != Method::Options || operations.is_empty() {
+        return Err(Reason::Unknown);
+    }
+    let mut allow = "OPTIONS".to_owned();
+    for operation in operations {
+        allow.push_str(", ");
+        allow.push_str(operation.method.as_str());
+    }
+    Err(Reason::Preflight(allow))
+}
+
+/// What goes upstream for a known caller, in the environment of the credential.
+fn authorized<'a>(question: &Question<'a>, identity: Identity) -> Result<Admitted<'a>, Reason<'a>> {
+    let Question {
+        attributes,
+        api,
+        operation,
+        security,
+        ..
+    } = *question;
+    if api.policy.lifecycle == Lifecycle::Blocked {
+        return Err(Reason::ApiBlocked);
+    }
+    let key_type = identity.key_type.ok_or(Reason::KeyTypeUnknown)?;
+    let (cluster, missing) = match key_type {
+        KeyType::Production => (attributes.route.production, Reason::NoProduction),
+        KeyType::Sandbox => (attributes.route.sandbox, Reason::NoSandbox),
+    };
+    if cluster.is_empty() {
+        return Err(missing);
+    }
+    let mut admitted = Admitted {
+        identity: Some((identity.scheme, key_type)),
+        path: attributes.path_only(),
+        ..Admitted::default()
+    };
+    admitted.set.push((CLUSTER_HEADER, Cow::Borrowed(cluster)));
+    let environment = operation.environment(key_type);
+    admitted.set.extend(
+        environment
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, Cow::Borrowed(value.as_str()))),
+    );
+    if identity.scheme != Scheme::Unsecured || api.policy.endpoint_type == "awslambda" {
+        admitted.remove = credentials(api, security);
+    }
+    if let Some(basic) = api.basic(key_type) {
+        admitted.remove.retain(|&name| name != "authorization");
+        admitted.set.push(("authorization", Cow::Borrowed(basic)));
+    }
+    if let Some(path) = upstream_path(attributes, api, environment.bare) {
+        admitted.set.push((":path", Cow::Owned(path)));
+    }
+    Ok(admitted)
+}
+
+/// What goes upstream for an API that is open because it is a prototype.
+fn prototyped<'a>(
+    attributes: &'a Attributes<'a>,
+    api: &'a Api,
+    operation: &Operation,
+    security: &'a Security,
+) -> Admitted<'a> {
+    let cluster = attributes.route.production;
+    let mut admitted = Admitted {
+        path: attributes.path_only(),
+        ..Admitted::default()
+    };
+    if !operation.open {
+        admitted.remove = credentials(api, security);
+    }
+    // A caller must not choose the cluster, whether there is one to set or not.
+    if cluster.is_empty() {
+        admitted.remove.push(CLUSTER_HEADER);
+    } else {
+        admitted.set.push((CLUSTER_HEADER, Cow::Borrowed(cluster)));
+    }
+    admitted
+}
+
+/// Headers with credentials, which aren't the upstream's business (spec/enforcer.md §1.8).
+fn credentials<'a>(api: &'a Api, security: &'a Security) -> Vec<&'a str> {
+    let mut names = Vec::with_capacity(4 + api.key_headers.len());
+    names.extend(api.key_headers.iter().map(String::as_str));
+    names.push(&security.internal_key);
+    let settings = &security.settings;
+    if !settings.auth_header.outbound {
+        names.push(api.authorization.as_deref().unwrap_or(&security.authorization));
+    }
+    if !settings.mutual_tls.outbound && api.policy.kind != ApiKind::WebSocket {
+        names.push(&security.certificate);
+    }
+    names
+}
+
+/// The path to send instead of the one received, if it has to differ: API keys leave the query, everything else in it
+/// stays as it was; and a request for the base path itself gets a slash when the endpoint has no path to offer.
+fn upstream_path(attributes: &Attributes<'_>, api: &Api, bare: bool) -> Option<String> {
+    let path = attributes.path_only();
+    let slash = bare && path == api.policy.base_path;
+    let query = attributes.query();
+    let is_key = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        let name = percent_decode_str(name).decode_utf8_lossy();
+        api.key_parameters.iter().any(|parameter| *parameter == name)
+    };
+    let drop = !api.key_parameters.is_empty() && query.is_some_and(|query| query.split('&').any(is_key));
+    if !slash && !drop {
+        return None;
+    }
+    let mut rebuilt = path.to_owned();
+    if slash {
+        rebuilt.push('/');
+    }
+    let kept = query.map(|query| {
+        query
+            .split('&')
+            .filter(|pair| !is_key(pair))
+            .collect::<Vec<_>>()
+            .join("&")
+    });
+    // A query that is empty now goes, one that was empty before stays.
+    if let Some(kept) = kept.filter(|kept| !kept.is_empty() || !drop) {
+        rebuilt.push('?');
+        rebuilt.push_str(&kept);
+    }
+    Some(rebuilt)
+}
+
+fn refusal<'a>(reason: Reason<'a>, api: &Api) -> Denial<'a> {
+    let challenge = match api.mutual_tls {
+        MutualTls::Absent => Challenge::Bearer,
+        MutualTls::Mandatory | MutualTls::Optional => Challenge::MutualTls,
+    };
+    Denial { reason, challenge }
+}
+
+fn denied(reason: Reason<'_>) -> Verdict<'_> {
+    Verdict::Denied(Denial {
+        reason,
+        challenge: Challenge::Bearer,
+    })
+}

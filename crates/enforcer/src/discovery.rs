@@ -1,0 +1,202 @@
+//! From discovery to snapshots: decode, make ready, swap. A resource that can't be used is named and refused, and what was
+//! held under its name stays (design D16).
+
+use std::sync::Arc;
+
+use prost::bytes::Bytes;
+use trireme_config::{Env, Secret};
+use trireme_policy::settings::{Account, Settings};
+use trireme_policy::{Update as Change, decode};
+use trireme_proto::names::{CONFIG_RESOURCE, type_url};
+use trireme_xds::client::{Apply, Rejection, Resource, Update};
+
+use crate::api::Api;
+use crate::authn::Fetcher;
+use crate::event::{self, Counters};
+use crate::security::Security;
+use crate::snapshot::{Current, Snapshot};
+
+/// Types in the order they are asked for: settings first, because nothing can be checked without.
+pub(crate) const TYPES: [&str; 2] = [type_url::CONFIG, type_url::API];
+
+/// Takes updates and swaps snapshots in.
+#[derive(Debug)]
+pub(crate) struct Discovery {
+    pub(crate) current: Arc<Current>,
+    pub(crate) fetcher: Fetcher,
+    /// Where `$env{NAME}` in settings is looked up.
+    pub(crate) env: Env,
+    pub(crate) counters: Counters,
+}
+
+impl Apply for Discovery {
+    fn apply(&mut self, update: Update) -> Vec<Rejection> {
+        let (taken, removed) = (update.upserts.len(), update.removals.len());
+        let type_url = update.type_url.clone();
+        let rejections = match type_url.as_str() {
+            type_url::CONFIG => self.settings(&update.upserts),
+            type_url::API => self.apis(update),
+            _ => vec![Rejection::new(
+                "*",
+                format!("the type {type_url} was not asked for"),
+            )],
+        };
+        for rejection in &rejections {
+            event::Refused {
+                resource: &rejection.resource,
+                reason: &rejection.reason,
+            }
+            .emit();
+        }
+        let snapshot = self.current.load();
+        event::Applied {
+            version: snapshot.version,
+            type_url: &type_url,
+            taken: taken.saturating_sub(rejections.len()),
+            removed,
+            rejected: rejections.len(),
+            apis: snapshot.apis.len(),
+        }
+        .emit(&self.counters);
+        rejections
+    }
+}
+
+impl Discovery {
+    /// Settings are never taken away: the last good ones stay when the resource goes.
+    fn settings(&self, upserts: &[Resource]) -> Vec<Rejection> {
+        let mut rejections = Vec::new();
+        for resource in upserts {
+            match self.security(resource) {
+                Ok(security) => {
+                    let held = self.current.load();
+                    self.current.store(Snapshot {
+                        security: Some(Arc::new(security)),
+                        apis: held.apis.clone(),
+                        complete: held.complete,
+                        version: held.version,
+                    });
+                }
+                Err(reason) => rejections.push(Rejection::new(&resource.name, reason)),
+            }
+        }
+        rejections
+    }
+
+    fn security(&self, resource: &Resource) -> Result<Security, String> {
+        if resource.name != CONFIG_RESOURCE {
+            return Err(format!("the only settings are named {CONFIG_RESOURCE}"));
+        }
+        let mut settings = decode::settings(&resource.body).map_err(|error| error.to_string())?;
+        expand(&mut settings, &self.env)?;
+        Ok(Security::new(settings, &self.fetcher))
+    }
+
+    fn apis(&self, update: Update) -> Vec<Rejection> {
+        let mut rejections = Vec::new();
+        let mut upserts = Vec::with_capacity(update.upserts.len());
+        for resource in update.upserts {
+            match api(&resource.name, &resource.body) {
+                Ok(api) => upserts.push((resource.name, Arc::new(api))),
+                Err(reason) => rejections.push(Rejection::new(&resource.name, reason)),
+            }
+        }
+        let held = self.current.load();
+        let change = Change {
+            upserts,
+            removals: update.removals,
+        };
+        self.current.store(Snapshot {
+            security: held.security.clone(),
+            apis: held.apis.update(change),
+            complete: held.complete || update.complete,
+            version: held.version,
+        });
+        rejections
+    }
+}
+
+fn api(name: &str, body: &Bytes) -> Result<Api, String> {
+    let policy = decode::api(body).map_err(|error| error.to_string())?;
+    // The name is what removals go by, so a policy under another name could never be taken away.
+    if policy.name() != name {
+        return Err(format!(
+            "the name is not that of its vhost, basePath and version, {:?}",
+            policy.name()
+        ));
+    }
+    Api::new(policy).map_err(|error| error.to_string())
+}
+
+/// Replaces `$env{NAME}` in every text. A variable that isn't set is an error: the text would stay, and with it a password
+/// that anybody can read in the manual.
+fn expand(settings: &mut Settings, env: &Env) -> Result<(), String> {
+    let Settings {
+        issuers,
+        auth_header,
+        mutual_tls,
+        generator,
+        test_issuer,
+        management,
+        ..
+    } = settings;
+    for (index, issuer) in issuers.iter_mut().enumerate() {
+        for text in [
+            &mut issuer.name,
+            &mut issuer.issuer,
+            &mut issuer.certificate_alias,
+            &mut issuer.jwks_url,
+            &mut issuer.consumer_key_claim,
+            &mut issuer.certificate_path,
+        ] {
+            plain(&format!("security.tokenService[{index}]"), text, env)?;
+        }
+    }
+    for text in [
+        &mut auth_header.authorization,
+        &mut auth_header.internal_key,
+        &mut mutual_tls.header,
+    ] {
+        plain("security", text, env)?;
+    }
+    for text in [&mut generator.claim_dialect, &mut generator.header] {
+        plain("jwtGenerator", text, env)?;
+    }
+    for pair in &mut generator.keypairs {
+        plain("jwtGenerator.keypairs", &mut pair.certificate_path, env)?;
+        plain("jwtGenerator.keypairs", &mut pair.key_path, env)?;
+    }
+    for text in [
+        &mut test_issuer.issuer,
+        &mut test_issuer.claim_dialect,
+        &mut test_issuer.certificate_path,
+        &mut test_issuer.key_path,
+    ] {
+        plain("jwtIssuer", text, env)?;
+    }
+    for user in &mut test_issuer.users {
+        account("jwtIssuer.jwt_users", user, env)?;
+    }
+    account("management", management, env)
+}
+
+fn plain(path: &str, text: &mut String, env: &Env) -> Result<(), String> {
+    if text.contains("$env{") {
+        let expanded = env.expand(text);
+        if let Some(name) = expanded.unset.first() {
+            return Err(format!("{path}: the environment variable {name} is not set"));
+        }
+        *text = expanded.text;
+    }
+    Ok(())
+}
+
+fn account(path: &str, account: &mut Account, env: &Env) -> Result<(), String> {
+    plain(path, &mut account.username, env)?;
+    let secret = Secret::new(account.password.as_str());
+    let resolved = secret
+        .resolve(env)
+        .map_err(|error| format!("{path}.password: {error}"))?;
+    account.password = resolved.reveal().to_owned();
+    Ok(())
+}

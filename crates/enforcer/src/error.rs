@@ -1,0 +1,51 @@
+//! Why the enforcer doesn't start, and how errors are told.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// Why the enforcer doesn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port can't be had.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The file that tells the bound addresses can't be written.
+    #[error("cannot write the bound addresses")]
+    BoundFile(#[source] io::Error),
+    /// Key, certificate or trusted certificates can't be used.
+    #[error("key material cannot be used")]
+    Tls(#[source] trireme_tls::TlsError),
+    /// A thread or runtime can't be made.
+    #[error("cannot start a worker")]
+    Worker(#[source] io::Error),
+    /// Asked to stop before the settings had come.
+    #[error("stopped before the settings arrived")]
+    Stopped,
+}
+
+/// An error with its causes, for a log line.
+pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl fmt::Display + 'a {
+    Chain(error)
+}
+
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

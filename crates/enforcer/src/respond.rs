@@ -1,0 +1,480 @@
+//! Where a verdict meets the wire: the only place that knows statuses, codes, texts and headers of answers.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use trireme_proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use trireme_proto::envoy::service::auth::v3::check_response::HttpResponse;
+use trireme_proto::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use trireme_proto::envoy::r#type::v3::HttpStatus;
+use trireme_proto::google::protobuf::{Struct, Value, value::Kind};
+use trireme_proto::google::rpc::Status;
+use trireme_proto::names;
+
+use crate::attributes::Attributes;
+use crate::verdict::{Admitted, Challenge, Denial, Reason, Verdict};
+
+/// Appended to the description of every 900901.
+const CREDENTIALS: &str = "Make sure you have provided the correct security credentials";
+const SUBSCRIPTION: &str =
+    "User is NOT authorized to access the Resource. API Subscription validation failed.";
+const FORBIDDEN: &str = "Resource forbidden ";
+const UNCLASSIFIED: &str = "Unclassified Authentication Failure";
+const INVALID: &str = "Invalid Credentials";
+
+/// Status and body of a refusal (spec/enforcer.md §8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal<'a> {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// Error code; empty when there is no body.
+    pub(crate) code: &'static str,
+    /// Error message.
+    pub(crate) message: &'static str,
+    /// Error description.
+    pub(crate) description: Cow<'a, str>,
+}
+
+/// The table of refusals.
+#[must_use]
+pub(crate) fn refusal<'a>(reason: &Reason<'a>) -> Refusal<'a> {
+    let of = |status, code, message, description| Refusal {
+        status,
+        code,
+        message,
+        description,
+    };
+    let told = |status, code, message, text: &'static str| of(status, code, message, Cow::Borrowed(text));
+    let invalid = |text: &str| {
+        of(
+            401,
+            "900901",
+            INVALID,
+            Cow::Owned(format!("{text}. {CREDENTIALS}")),
+        )
+    };
+    match reason {
+        Reason::ApiBlocked => told(
+            503,
+            "700700",
+            "API blocked",
+            "This API has been blocked temporarily. Please try again later or contact the system administrators.",
+        ),
+        Reason::ApiKeyInvalid => invalid("API key authentication failed."),
+        Reason::Behind => told(
+            503,
+            "503",
+            "Service Unavailable",
+            "The policy of this API is being deployed. Please try again.",
+        ),
+        Reason::CertificateUnreadable => told(401, "900900", UNCLASSIFIED, "Invalid client certificate"),
+        Reason::Forbidden => told(403, "900908", FORBIDDEN, FORBIDDEN),
+        Reason::KeyTypeUnknown => invalid("Invalid key type."),
+        Reason::KeysUnavailable => told(503, "900900", UNCLASSIFIED, UNCLASSIFIED),
+        Reason::NoCredentials => told(401, "900901", INVALID, CREDENTIALS),
+        Reason::NoProduction => invalid("Production key offered to an API with no production endpoint"),
+        Reason::NoSandbox => invalid("Sandbox key offered to an API with no sandbox endpoint"),
+        Reason::NotAToken => invalid("Not a JWT token. Failed to decode the token header"),
+        Reason::Preflight(_) => told(204, "", "", ""),
+        Reason::Scope(template) => of(
+            403,
+            "900910",
+            "The access token does not allow you to access the requested resource",
+            Cow::Owned(format!(
+                "User is NOT authorized to access the Resource: {template}. Scope validation failed."
+            )),
+        ),
+        Reason::SignerMissing => told(500, "900900", UNCLASSIFIED, UNCLASSIFIED),
+        Reason::Subscription => told(403, "900908", FORBIDDEN, SUBSCRIPTION),
+        Reason::TokenInvalid => invalid("Invalid Credentials"),
+        Reason::UnknownKey => told(401, "900900", UNCLASSIFIED, UNCLASSIFIED),
+        Reason::Unknown => told(
+            404,
+            "404",
+            "Not Found",
+            "The requested resource is not available.",
+        ),
+    }
+}
+
+/// The answer as a message. `soap` allows SOAP faults for SOAP calls.
+#[must_use]
+pub(crate) fn respond(verdict: &Verdict<'_>, attributes: &Attributes<'_>, soap: bool) -> CheckResponse {
+    match verdict {
+        Verdict::Admitted(admitted) => ok(admitted),
+        Verdict::Denied(denial) => denied(denial, attributes, soap),
+    }
+}
+
+fn ok(admitted: &Admitted<'_>) -> CheckResponse {
+    let mut metadata = HashMap::with_capacity(4);
+    reply(&mut metadata);
+    metadata.insert("originalPath".to_owned(), text(admitted.path));
+    if let Some((scheme, key_type)) = admitted.identity {
+        metadata.insert("tokenType".to_owned(), text(scheme.as_str()));
+        metadata.insert("keyType".to_owned(), text(key_type.as_str()));
+    }
+    CheckResponse {
+        status: Some(Status::default()),
+        dynamic_metadata: Some(Struct { fields: metadata }),
+        http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
+            headers: admitted
+                .set
+                .iter()
+                .map(|(name, value)| header(name, value))
+                .collect(),
+            headers_to_remove: admitted.remove.iter().map(|&name| name.to_owned()).collect(),
+            ..OkHttpResponse::default()
+        })),
+    }
+}
+
+fn denied(denial: &Denial<'_>, attributes: &Attributes<'_>, soap: bool) -> CheckResponse {
+    let refusal = refusal(&denial.reason);
+    let mut headers = Vec::new();
+    if refusal.status == 401 {
+        headers.push(header("WWW-Authenticate", challenge(denial.challenge)));
+    }
+    if let Reason::Preflight(allow) = &denial.reason {
+        headers.push(header("allow", allow));
+    }
+    let mut body = String::new();
+    if !refusal.code.is_empty() {
+        let format = if soap {
+            Format::of(attributes)
+        } else {
+            Format::Json
+        };
+        headers.push(header("content-type", format.content_type()));
+        body = format.render(&refusal);
+    }
+    let mut metadata = HashMap::with_capacity(2);
+    reply(&mut metadata);
+    metadata.insert("correlationID".to_owned(), text(attributes.request_id()));
+    CheckResponse {
+        status: Some(Status {
+            code: grpc_code(refusal.status),
+            ..Status::default()
+        }),
+        dynamic_metadata: Some(Struct { fields: metadata }),
+        http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
+            status: Some(HttpStatus {
+                code: i32::from(refusal.status),
+            }),
+            headers,
+            body,
+        })),
+    }
+}
+
+/// Value of `WWW-Authenticate` on every 401.
+fn challenge(challenge: Challenge) -> &'static str {
+    match challenge {
+        Challenge::Bearer => {
+            "Bearer realm=\"Choreo Connect\", error=\"invalid_token\", \
+             error_description=\"The provided token is invalid\""
+        }
+        // Two spaces, as the original joins the parts of silent authenticators.
+        Challenge::MutualTls => {
+            "Mutual SSL realm=\"Choreo Connect\"  Bearer realm=\"Choreo Connect\", \
+             error=\"invalid_token\", error_description=\"The provided token is invalid\""
+        }
+    }
+}
+
+/// gRPC code that goes with an HTTP status (spec/enforcer.md §1.5).
+fn grpc_code(status: u16) -> i32 {
+    match status {
+        401 => 16,
+        403 => 7,
+        429 => 8,
+        _ => 13,
+    }
+}
+
+fn reply(metadata: &mut HashMap<String, Value>) {
+    metadata.insert(names::ENFORCER_REPLY.to_owned(), text("Ok"));
+}
+
+fn text(text: &str) -> Value {
+    Value {
+        kind: Some(Kind::StringValue(text.to_owned())),
+    }
+}
+
+fn header(name: &str, value: &str) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue {
+            key: name.to_owned(),
+            value: value.to_owned(),
+            ..HeaderValue::default()
+        }),
+        ..HeaderValueOption::default()
+    }
+}
+
+/// Shape of the body of a refusal (spec/enforcer.md §1.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Json,
+    Soap11,
+    Soap12,
+}
+
+impl Format {
+    /// SOAP calls are told apart by the media type of the request.
+    fn of(attributes: &Attributes<'_>) -> Self {
+        let content_type = attributes.header("content-type").unwrap_or_default();
+        let media = content_type.split(';').next().unwrap_or_default().trim();
+        if media.eq_ignore_ascii_case("application/soap+xml") {
+            Self::Soap12
+        } else if media.eq_ignore_ascii_case("text/xml") && attributes.header("soapaction").is_some() {
+            Self::Soap11
+        } else {
+            Self::Json
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Soap11 => "text/xml",
+            Self::Soap12 => "application/soap+xml",
+        }
+    }
+
+    fn render(self, refusal: &Refusal<'_>) -> String {
+        let Refusal {
+            code,
+            message,
+            description,
+            ..
+        } = refusal;
+        match self {
+            Self::Json => format!(
+                r#"{{"error_message":{},"code":"{code}","error_description":{}}}"#,
+                json(message),
+                json(description),
+            ),
+            Self::Soap11 => format!(
+                "<SOAP-ENV:Envelope xmlns:SOAP-ENV=\"http://schemas.xmlsoap.org/soap/envelope/\"><SOAP-ENV:Header/>\
+                 <SOAP-ENV:Body><SOAP-ENV:Fault><faultcode>Server</faultcode><faultstring>{}</faultstring>\
+                 <detail>{code}:{}</detail></SOAP-ENV:Fault></SOAP-ENV:Body></SOAP-ENV:Envelope>",
+                xml(message),
+                xml(description),
+            ),
+            Self::Soap12 => format!(
+                "<env:Envelope xmlns:env=\"http://www.w3.org/2003/05/soap-envelope\"><env:Header/><env:Body><env:Fault>\
+                 <env:Code><env:Value>env:Receiver</env:Value></env:Code><env:Reason><env:Text xml:lang=\"en-US\">{}\
+                 </env:Text></env:Reason><env:Detail>{code}:{}</env:Detail></env:Fault></env:Body></env:Envelope>",
+                xml(message),
+                xml(description),
+            ),
+        }
+    }
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn xml(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Status, then body, of every reason.
+    #[test]
+    fn every_refusal_has_its_status_and_body() {
+        const CREDENTIALS: &str = r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Make sure you have provided the correct security credentials"}"#;
+        let cases: Vec<(Reason<'_>, u16, &str)> = vec![
+            (
+                Reason::ApiBlocked,
+                503,
+                r#"{"error_message":"API blocked","code":"700700","error_description":"This API has been blocked temporarily. Please try again later or contact the system administrators."}"#,
+            ),
+            (
+                Reason::ApiKeyInvalid,
+                401,
+                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"API key authentication failed.. Make sure you have provided the correct security credentials"}"#,
+            ),
+            (
+                Reason::Behind,
+                503,
+                r#"{"error_message":"Service Unavailable","code":"503","error_description":"The policy of this API is being deployed. Please try again."}"#,
+            ),
+            (
+                Reason::CertificateUnreadable,
+                401,
+                r#"{"error_message":"Unclassified Authentication Failure","code":"900900","error_description":"Invalid client certificate"}"#,
+            ),
+            (
+                Reason::Forbidden,
+                403,
+                r#"{"error_message":"Resource forbidden ","code":"900908","error_description":"Resource forbidden "}"#,
+            ),
+            (
+                Reason::KeyTypeUnknown,
+                401,
+                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Invalid key type.. Make sure you have provided the correct security credentials"}"#,
+            ),
+            (
+                Reason::KeysUnavailable,
+                503,
+                r#"{"error_message":"Unclassified Authentication Failure","code":"900900","error_description":"Unclassified Authentication Failure"}"#,
+            ),
+            (Reason::NoCredentials, 401, CREDENTIALS),
+            (
+                Reason::NoProduction,
+                401,
+                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Production key offered to an API with no production endpoint. Make sure you have provided the correct security credentials"}"#,
+            ),
+            (
+                Reason::NoSandbox,
+                401,
+                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Sandbox key offered to an API with no sandbox endpoint. Make sure you have provided the correct security credentials"}"#,
+            ),
+            (
+                Reason::NotAToken,
+                401,
+                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Not a JWT token. Failed to decode the token header. Make sure you have provided the correct security credentials"}"#,
+            ),
+            (Reason::Preflight("OPTIONS, GET".to_owned()), 204, ""),
+            (
+                Reason::Scope("/pet/{\"id\"}"),
+                403,
+                r#"{"error_message":"The access token does not allow you to access the requested resource","code":"900910","error_description":"User is NOT authorized to access the Resource: /pet/{\"id\"}. Scope validation failed."}"#,
+            ),
+            (
+                Reason::SignerMissing,
+                500,
+                r#"{"error_message":"Unclassified Authentication Failure","code":"900900","error_description":"Unclassified Authentication Failure"}"#,
+            ),
+            (
+                Reason::Subscription,
+                403,
+                r#"{"error_message":"Resource forbidden ","code":"900908","error_description":"User is NOT authorized to access the Resource. API Subscription validation failed."}"#,
+            ),
+            (
+                Reason::TokenInvalid,
+                401,
+                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Invalid Credentials. Make sure you have provided the correct security credentials"}"#,
+            ),
+            (
+                Reason::UnknownKey,
+                401,
+                r#"{"error_message":"Unclassified Authentication Failure","code":"900900","error_description":"Unclassified Authentication Failure"}"#,
+            ),
+            (
+                Reason::Unknown,
+                404,
+                r#"{"error_message":"Not Found","code":"404","error_description":"The requested resource is not available."}"#,
+            ),
+        ];
+        let attributes = Attributes {
+            id: "r-1",
+            ..Attributes::default()
+        };
+        for (reason, status, body) in cases {
+            let label = reason.label();
+            let verdict = Verdict::Denied(Denial {
+                reason,
+                challenge: Challenge::Bearer,
+            });
+            let response = respond(&verdict, &attributes, false);
+            let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
+                panic!("{label}: not denied");
+            };
+            assert_eq!(denied.status.unwrap().code, i32::from(status), "{label}");
+            assert_eq!(denied.body, body, "{label}");
+            let names: Vec<_> = denied
+                .headers
+                .iter()
+                .map(|option| option.header.clone().unwrap().key)
+                .collect();
+            let mut expected = Vec::new();
+            if status == 401 {
+                expected.push("WWW-Authenticate");
+            }
+            expected.push(if status == 204 { "allow" } else { "content-type" });
+            assert_eq!(names, expected, "{label}");
+            let code = match status {
+                401 => 16,
+                403 => 7,
+                _ => 13,
+            };
+            assert_eq!(response.status.unwrap().code, code, "{label}");
+            let metadata = response.dynamic_metadata.unwrap().fields;
+            assert_eq!(
+                metadata["choreo-connect-enforcer-reply"],
+                super::text("Ok"),
+                "{label}"
+            );
+            assert_eq!(metadata["correlationID"], super::text("r-1"), "{label}");
+        }
+    }
+
+    #[test]
+    fn challenges_are_those_of_the_original() {
+        assert_eq!(
+            challenge(Challenge::Bearer),
+            r#"Bearer realm="Choreo Connect", error="invalid_token", error_description="The provided token is invalid""#
+        );
+        assert_eq!(
+            challenge(Challenge::MutualTls),
+            r#"Mutual SSL realm="Choreo Connect"  Bearer realm="Choreo Connect", error="invalid_token", error_description="The provided token is invalid""#
+        );
+    }
+
+    #[test]
+    fn soap_calls_get_faults_only_when_enabled() {
+        let cases = [
+            (
+                vec![("content-type", "text/xml; charset=utf-8"), ("soapaction", "a")],
+                true,
+                "text/xml",
+                "<faultstring>",
+            ),
+            (
+                vec![("content-type", "text/xml")],
+                true,
+                "application/json",
+                "error_message",
+            ),
+            (
+                vec![("content-type", "application/soap+xml")],
+                true,
+                "application/soap+xml",
+                "<env:Text",
+            ),
+            (
+                vec![("content-type", "application/soap+xml")],
+                false,
+                "application/json",
+                "error_message",
+            ),
+        ];
+        for (headers, enabled, content_type, part) in cases {
+            let attributes = Attributes::with_headers(&headers);
+            let verdict = Verdict::Denied(Denial {
+                reason: Reason::Unknown,
+                challenge: Challenge::Bearer,
+            });
+            let response = respond(&verdict, &attributes, enabled);
+            let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
+                panic!("not denied");
+            };
+            assert!(denied.body.contains(part), "{headers:?}: {}", denied.body);
+            assert_eq!(
+                denied.headers[0].header.clone().unwrap().value,
+                content_type,
+                "{headers:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! The utility REST server: test tokens and published keys, for the router only (it forwards `/testkey` and
+//! `/.wellknown/jwks`), so a client certificate is required.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use percent_encoding::percent_decode_str;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use trireme_tls::{Acceptor, grpc};
+
+use crate::event;
+use crate::snapshot::Current;
+
+const NO_HEADER: &str =
+    "User is NOT authorized to generate a token. Please provide a valid Authorization header to continue.";
+const WRONG: &str = "Wrong username or password. Please provide valid credentials.";
+const UNREADABLE: &str = "Error occurred while processing the request.";
+
+/// Protocols offered in the handshake.
+pub(crate) const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// Longest body of a token request: a list of scopes.
+const MAX_BODY: usize = 64 * 1024;
+/// Connections at a time.
+const MAX_CONNECTIONS: usize = 1024;
+/// A wrong password is answered this late, and this many may wait for that; guessing costs time, and a good password
+/// is never in the way of it.
+const PENALTY: Duration = Duration::from_millis(300);
+const MAX_PENALTIES: usize = 64;
+
+struct Rest {
+    current: Arc<Current>,
+    penalties: Semaphore,
+}
+
+/// Routes of the server.
+pub(crate) fn router(current: Arc<Current>) -> Router {
+    let rest = Arc::new(Rest {
+        current,
+        penalties: Semaphore::new(MAX_PENALTIES),
+    });
+    Router::new()
+        .route("/jwks", get(jwks))
+        .route("/testkey", any(test_token))
+        .fallback(async || StatusCode::NOT_FOUND)
+        .with_state(rest)
+}
+
+async fn jwks(State(rest): State<Arc<Rest>>) -> Response {
+    let snapshot = rest.current.load();
+    match snapshot
+        .security
+        .as_ref()
+        .and_then(|security| security.jwks.clone())
+    {
+        Some(document) => ([(CONTENT_TYPE, "application/json")], document).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn test_token(State(rest): State<Arc<Rest>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let security = rest.current.load().security.clone();
+    let Some(issuer) = security
+        .as_ref()
+        .and_then(|security| security.test_issuer.as_ref())
+    else {
+        let status = if security.is_some() {
+            StatusCode::NOT_FOUND
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        return status.into_response();
+    };
+    let (user, password) = match credentials(&head.headers) {
+        Ok(credentials) => credentials,
+        Err(refusal) => return refuse(refusal),
+    };
+    if !issuer.knows(&user, &password) {
+        let Ok(_penalty) = rest.penalties.try_acquire() else {
+            let mut response = text(StatusCode::TOO_MANY_REQUESTS, WRONG.to_owned());
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            return response;
+        };
+        tokio::time::sleep(PENALTY).await;
+        return refuse(Refusal::Wrong);
+    }
+    let Ok(body) = to_bytes(body, MAX_BODY).await else {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, UNREADABLE.to_owned());
+    };
+    let form = String::from_utf8_lossy(&body);
+    let now = SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |elapsed| elapsed.as_secs());
+    match issuer.issue(&user, scope(&form).as_deref(), now) {
+        Ok(token) => {
+            event::TestToken { outcome: Ok(&user) }.emit();
+            text(StatusCode::OK, token)
+        }
+        Err(error) => {
+            event::TestToken {
+                outcome: Err(&error.to_string()),
+            }
+            .emit();
+            text(StatusCode::INTERNAL_SERVER_ERROR, UNREADABLE.to_owned())
+        }
+    }
+}
+
+/// Why no token is issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    NoHeader,
+    Unreadable,
+    Wrong,
+}
+
+/// User and password of a Basic header.
+fn credentials(headers: &HeaderMap) -> Result<(String, String), Refusal> {
+    let value = headers.get(AUTHORIZATION).ok_or(Refusal::NoHeader)?;
+    let value = value.to_str().map_err(|_| Refusal::Unreadable)?.trim();
+    let (scheme, encoded) = value.split_once(' ').ok_or(Refusal::NoHeader)?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(Refusal::NoHeader);
+    }
+    let decoded = STANDARD.decode(encoded.trim()).map_err(|_| Refusal::Unreadable)?;
+    let decoded = String::from_utf8(decoded).map_err(|_| Refusal::Unreadable)?;
+    let (user, password) = decoded.split_once(':').ok_or(Refusal::Unreadable)?;
+    Ok((user.to_owned(), password.to_owned()))
+}
+
+/// Value of `scope` in a form, decoded.
+fn scope(form: &str) -> Option<String> {
+    form.split('&').find_map(|pair| {
+        let value = pair.strip_prefix("scope=")?.replace('+', " ");
+        let value = percent_decode_str(&value).decode_utf8_lossy().trim().to_owned();
+        (!value.is_empty()).then_some(value)
+    })
+}
+
+fn refuse(refusal: Refusal) -> Response {
+    let (status, message) = match refusal {
+        Refusal::NoHeader => (StatusCode::UNAUTHORIZED, NO_HEADER),
+        Refusal::Unreadable => (StatusCode::BAD_REQUEST, UNREADABLE),
+        Refusal::Wrong => (StatusCode::UNAUTHORIZED, WRONG),
+    };
+    event::TestToken {
+        outcome: Err(message),
+    }
+    .emit();
+    let mut response = text(status, message.to_owned());
+    if status == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Basic realm=\"Choreo Connect\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    response
+}
+
+fn text(status: StatusCode, body: impl Into<Cow<'static, str>>) -> Response {
+    let body = Body::from(body.into().into_owned());
+    (status, [(CONTENT_TYPE, "text/plain")], body).into_response()
+}
+
+/// Answers until `drain` is cancelled and what is in progress has ended. Connections are owned by `tasks`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    acceptor: Acceptor,
+    router: Router,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let mut incoming = grpc::incoming(listener, acceptor);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let connection = tokio::select! {
+            connection = incoming.next() => connection,
+            () = drain.cancelled() => return,
+        };
+        let Some(Ok(connection)) = connection else {
+            continue;
+        };
+        let (router, drain) = (router.clone(), drain.clone());
+        tasks.spawn(async move {
+            let peer = connection.peer().remote;
+            let mut builder = auto::Builder::new(TokioExecutor::new());
+            builder
+                .http1()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10));
+            builder
+                .http2()
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(100);
+            let served = builder.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router));
+            let mut served = std::pin::pin!(served);
+            let outcome = tokio::select! {
+                outcome = served.as_mut() => outcome,
+                () = drain.cancelled() => {
+                    served.as_mut().graceful_shutdown();
+                    served.await
+                }
+            };
+            if let Err(error) = outcome {
+                event::ConnectionFailed { peer, error: &*error }.emit();
+            }
+            drop(place);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_basic_credentials_are_read() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        let cases: [(&str, _); 8] = [
+            (&basic("admin:secret"), Ok(("admin", "secret"))),
+            (
+                &basic("admin:sec:ret").replace("Basic", "bAsIc"),
+                Ok(("admin", "sec:ret")),
+            ),
+            (&basic("admin:"), Ok(("admin", ""))),
+            (&basic("admin"), Err(Refusal::Unreadable)),
+            ("Basic %%%", Err(Refusal::Unreadable)),
+            ("Basic", Err(Refusal::NoHeader)),
+            ("Bearer abc", Err(Refusal::NoHeader)),
+            ("", Err(Refusal::NoHeader)),
+        ];
+        for (value, want) in cases {
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, value.parse().unwrap())]);
+            let want = want.map(|(user, password)| (user.to_owned(), password.to_owned()));
+            assert_eq!(credentials(&headers), want, "{value}");
+        }
+        assert_eq!(credentials(&HeaderMap::new()), Err(Refusal::NoHeader));
+    }
+
+    #[test]
+    fn scopes_are_form_decoded() {
+        let cases = [
+            ("scope=read", Some("read")),
+            ("a=b&scope=read+write", Some("read write")),
+            ("scope=read%20write%3Apets", Some("read write:pets")),
+            ("scope=", None),
+            ("noscope=read", None),
+            ("", None),
+        ];
+        for (form, want) in cases {
+            assert_eq!(scope(form).as_deref(), want, "{form}");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The gRPC services that answer checks, one by one or in batches.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, Stream, StreamExt};
+use prost::Message;
+use prost::bytes::{Bytes, BytesMut};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use trireme_proto::envoy::service::auth::v3::authorization_server::Authorization;
+use trireme_proto::envoy::service::auth::v3::{CheckRequest, CheckResponse};
+use trireme_proto::trireme::auth::v1::check_stream_server::CheckStream;
+use trireme_proto::trireme::auth::v1::{Check, CheckBatch, Verdict as Answer, VerdictBatch};
+
+use crate::attributes::Attributes;
+use crate::authn::Now;
+use crate::check::{Wait, check};
+use crate::event::{self, Counters, Ended};
+use crate::respond::{refusal, respond};
+use crate::snapshot::Current;
+use crate::verdict::Verdict;
+
+/// How long a check waits for the policy of its route (design D5).
+const REVISION_BOUND: Duration = Duration::from_secs(2);
+/// How long a check waits for keys: as long as a fetch may take, and a little.
+const KEYS_BOUND: Duration = Duration::from_secs(6);
+/// Checks of one stream that may wait at the same time.
+const MAX_WAITING: usize = 4096;
+
+/// Answers checks. Clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Service {
+    pub(crate) current: Arc<Current>,
+    pub(crate) counters: Counters,
+    /// Cancelled when the process is about to stop.
+    pub(crate) drain: CancellationToken,
+}
+
+/// What became of a check so far.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives for a moment, and nearly always is the large one"
+)]
+enum Step {
+    Answered(CheckResponse),
+    Failed(Status),
+    Wait(Wait),
+}
+
+impl Service {
+    /// Decides a check as far as possible without waiting. `started` is when the check came in, and moves on to now.
+    fn step(&self, attributes: &Attributes<'_>, started: &mut Instant) -> Step {
+        let snapshot = self.current.load();
+        let Some(security) = snapshot.ready() else {
+            self.tell(attributes, Ended::Failed, started);
+            return Step::Failed(Status::unavailable("the first configuration has not arrived"));
+        };
+        let unix = SystemTime::UNIX_EPOCH
+            .elapsed()
+            .map_or(0, |elapsed| elapsed.as_secs());
+        let now = Now {
+            unix,
+            instant: *started,
+        };
+        match check(attributes, &snapshot, security, now) {
+            Ok(verdict) => {
+                Step::Answered(self.answer(&verdict, attributes, security.settings.soap_errors, started))
+            }
+            Err(wait) => Step::Wait(wait),
+        }
+    }
+
+    fn answer(
+        &self,
+        verdict: &Verdict<'_>,
+        attributes: &Attributes<'_>,
+        soap: bool,
+        started: &mut Instant,
+    ) -> CheckResponse {
+        let ended = match verdict {
+            Verdict::Admitted(_) => Ended::Admitted,
+            Verdict::Denied(denial) => Ended::Denied {
+                code: refusal(&denial.reason).code,
+                reason: denial.reason.label(),
+            },
+        };
+        let response = respond(verdict, attributes, soap);
+        self.tell(attributes, ended, started);
+        response
+    }
+
+    fn tell(&self, attributes: &Attributes<'_>, ended: Ended, started: &mut Instant) {
+        let now = Instant::now();
+        let duration = now.saturating_duration_since(*started);
+        *started = now;
+        let api = (attributes.route.vhost, attributes.route.base_path);
+        event::Checked {
+            ended,
+            api,
+            request: attributes.request_id(),
+            duration,
+        }
+        .emit(&self.counters);
+    }
+
+    /// Decides a check, waiting for what may arrive. Dropping the future gives up the check and nothing else.
+    async fn wait(&self, attributes: &Attributes<'_>) -> Result<CheckResponse, Status> {
+        let begun = Instant::now();
+        loop {
+            // Before the step: a snapshot that comes in between is then seen by the wait.
+            let mut snapshots = self.current.subscribe();
+            let mut started = Instant::now();
+            let mut wait = match self.step(attributes, &mut started) {
+                Step::Answered(response) => return Ok(response),
+                Step::Failed(status) => return Err(status),
+                Step::Wait(wait) => wait,
+            };
+            let arrived = match &mut wait {
+                Wait::Revision => timeout_at(begun + REVISION_BOUND, snapshots.changed())
+                    .await
+                    .is_ok(),
+                Wait::Keys(ended) => timeout_at(begun + KEYS_BOUND, ended.changed()).await.is_ok(),
+            };
+            event::Waited { arrived }.emit(&self.counters);
+            if !arrived {
+                let soap = self
+                    .current
+                    .load()
+                    .ready()
+                    .is_some_and(|security| security.settings.soap_errors);
+                return Ok(self.answer(&wait.in_vain(), attributes, soap, &mut started));
+            }
+        }
+    }
+
+    /// As [`Service::wait`], for one check of a batch.
+    async fn wait_for(&self, check: Check) -> Answer {
+        let outcome = match Attributes::read(&check.request) {
+            Ok(attributes) => self.wait(&attributes).await,
+            Err(error) => Err(Status::invalid_argument(error.to_string())),
+        };
+        outcome.map_or_else(
+            |status| failed(check.id, &status),
+            |response| answered(check.id, &response),
+        )
+    }
+
+    /// Answers the checks of a batch that can be answered now and gives back those that have to wait.
+    fn batch(&self, batch: CheckBatch, waiting: &mut Vec<Check>, room: usize) -> VerdictBatch {
+        event::Batch {
+            size: batch.checks.len(),
+        }
+        .emit(&self.counters);
+        let mut verdicts = Vec::with_capacity(batch.checks.len());
+        let mut started = Instant::now();
+        for check in batch.checks {
+            let step = match Attributes::read(&check.request) {
+                Ok(attributes) => self.step(&attributes, &mut started),
+                Err(error) => Step::Failed(Status::invalid_argument(error.to_string())),
+            };
+            match step {
+                Step::Answered(response) => verdicts.push(answered(check.id, &response)),
+                Step::Failed(status) => verdicts.push(failed(check.id, &status)),
+                Step::Wait(_) if waiting.len() < room => waiting.push(check),
+                Step::Wait(_) => {
+                    let status = Status::resource_exhausted("too many checks wait for policies or keys");
+                    verdicts.push(failed(check.id, &status));
+                }
+            }
+        }
+        VerdictBatch { verdicts }
+    }
+
+    /// Answers a stream until the router ends it, or the process drains: then everything that came in is answered and
+    /// the stream ends, so that the router goes on elsewhere.
+    fn answers(
+        self,
+        mut batches: Streaming<CheckBatch>,
+    ) -> impl Stream<Item = Result<VerdictBatch, Status>> + Send + 'static {
+        async_stream::stream! {
+            let service = &self;
+            let mut waiting = FuturesUnordered::new();
+            let mut open = true;
+            while open || !waiting.is_empty() {
+                let verdicts = tokio::select! {
+                    biased;
+                    batch = batches.message(), if open => match batch {
+                        Ok(Some(batch)) => {
+                            let mut late = Vec::new();
+                            let verdicts = service.batch(batch, &mut late, MAX_WAITING - waiting.len());
+                            waiting.extend(late.into_iter().map(|check| service.wait_for(check)));
+                            verdicts
+                        }
+                        // The router ended the stream, or is gone; what waits is answered to whom it concerns.
+                        Ok(None) => {
+                            open = false;
+                            continue;
+                        }
+                        Err(_) => return,
+                    },
+                    Some(first) = waiting.next(), if !waiting.is_empty() => {
+                        let mut verdicts = vec![first];
+                        while let Some(Some(verdict)) = waiting.next().now_or_never() {
+                            verdicts.push(verdict);
+                        }
+                        VerdictBatch { verdicts }
+                    }
+                    () = service.drain.cancelled(), if open => {
+                        open = false;
+                        continue;
+                    }
+                };
+                if !verdicts.verdicts.is_empty() {
+                    yield Ok(verdicts);
+                }
+            }
+        }
+    }
+}
+
+fn answered(id: u64, response: &CheckResponse) -> Answer {
+    let mut bytes = BytesMut::with_capacity(response.encoded_len());
+    // Fails only when there is no room, and a buffer like this grows.
+    let response = response
+        .encode(&mut bytes)
+        .map_or_else(|_| Bytes::new(), |()| bytes.freeze());
+    Answer {
+        id,
+        response,
+        ..Answer::default()
+    }
+}
+
+fn failed(id: u64, status: &Status) -> Answer {
+    Answer {
+        id,
+        response: Bytes::new(),
+        grpc_status: i32::from(status.code()),
+        grpc_message: status.message().to_owned(),
+    }
+}
+
+#[tonic::async_trait]
+impl Authorization for Service {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let request = request.into_inner();
+        let attributes =
+            Attributes::of(&request).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let mut started = Instant::now();
+        match self.step(&attributes, &mut started) {
+            Step::Answered(response) => Ok(Response::new(response)),
+            Step::Failed(status) => Err(status),
+            Step::Wait(_) => self.wait(&attributes).await.map(Response::new),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl CheckStream for Service {
+    type CheckStream = Pin<Box<dyn Stream<Item = Result<VerdictBatch, Status>> + Send>>;
+
+    async fn check(
+        &self,
+        request: Request<Streaming<CheckBatch>>,
+    ) -> Result<Response<Self::CheckStream>, Status> {
+        let answers = self.clone().answers(request.into_inner());
+        Ok(Response::new(Box::pin(answers)))
+    }
+}

@@ -1,0 +1,9 @@
+//! Checks as a whole, without and with the network.
+
+mod bench;
+mod credentials;
+mod fixture;
+mod jwks;
+mod operations;
+mod process;
+mod tokens;

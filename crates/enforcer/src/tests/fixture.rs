@@ -1,0 +1,331 @@
+//! Keys, tokens, policies and requests that the tests are made of.
+
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use trireme_policy::api::*;
+use trireme_policy::settings::{Account, Issuer, Settings, TestIssuer};
+use trireme_policy::{ApiPolicy, Update};
+use trireme_telemetry::Metrics;
+use trireme_tls::Material;
+use trireme_tls::authority::{Authority, DEFAULT_VALIDITY, Issued, Validity};
+
+use crate::api::Api;
+use crate::attributes::{Attributes, Route};
+use crate::authn::{Fetcher, Now};
+use crate::check::{Wait, check};
+use crate::event::Counters;
+use crate::security::Security;
+use crate::snapshot::Snapshot;
+use crate::verdict::{Admitted, Reason, Verdict};
+
+/// Unix time of all checks that don't run on the clock.
+pub(super) const NOW: u64 = 1_800_000_000;
+pub(super) const ISSUER: &str = "https://issuer.example";
+pub(super) const OTHER: &str = "https://other.example";
+
+/// One certificate authority and two key pairs for the whole run: making RSA keys takes a while.
+pub(super) struct Keys {
+    pub(super) folder: TempDir,
+    pub(super) authority: Authority,
+    pub(super) ours: Issued,
+    pub(super) theirs: Issued,
+}
+
+pub(super) static KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::open_or_create(folder.path()).unwrap();
+    let validity = Validity::starting(SystemTime::now(), DEFAULT_VALIDITY);
+    let issue = |name: &str| {
+        let issued = authority
+            .issue(name, &["localhost", "127.0.0.1"], validity)
+            .unwrap();
+        std::fs::write(folder.path().join(format!("{name}.pem")), &issued.certificate).unwrap();
+        std::fs::write(folder.path().join(format!("{name}.key")), &issued.key).unwrap();
+        issued
+    };
+    let (ours, theirs) = (issue("ours"), issue("theirs"));
+    Keys {
+        folder,
+        authority,
+        ours,
+        theirs,
+    }
+});
+
+pub(super) fn path(name: &str) -> PathBuf {
+    KEYS.folder.path().join(name)
+}
+
+pub(super) fn text(name: &str) -> String {
+    path(name).to_str().unwrap().to_owned()
+}
+
+pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// The signature of a text, by the algorithm's name.
+pub(super) fn sign(issued: &Issued, algorithm: &str, message: &str) -> Vec<u8> {
+    let der = PrivatePkcs8KeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();
+    let pair = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap();
+    let encoding = match algorithm {
+        "RS384" => &RSA_PKCS1_SHA384,
+        "RS512" => &RSA_PKCS1_SHA512,
+        _ => &RSA_PKCS1_SHA256,
+    };
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(encoding, &SystemRandom::new(), message.as_bytes(), &mut signature)
+        .unwrap();
+    signature
+}
+
+/// A token with exactly this header and these claims.
+pub(super) fn token(issued: &Issued, header: &Value, claims: &Value) -> String {
+    let signed = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
+    let algorithm = header["alg"].as_str().unwrap_or_default().to_owned();
+    format!("{signed}.{}", encode(sign(issued, &algorithm, &signed)))
+}
+
+pub(super) fn header() -> Value {
+    json!({ "alg": "RS256", "typ": "JWT" })
+}
+
+/// Claims of a good token.
+pub(super) fn claims() -> Value {
+    json!({
+        "iss": ISSUER,
+        "sub": "alice",
+        "aud": "https://api.example",
+        "exp": NOW + 3600,
+        "nbf": NOW - 60,
+        "iat": NOW - 60,
+        "jti": "1234",
+    })
+}
+
+/// The good claims with these changed; a null takes one away.
+pub(super) fn changed(changes: &Value) -> Value {
+    let mut claims = claims();
+    let object = claims.as_object_mut().unwrap();
+    for (name, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            object.remove(name);
+        } else {
+            object.insert(name.clone(), value.clone());
+        }
+    }
+    claims
+}
+
+pub(super) fn good_token() -> String {
+    token(&KEYS.ours, &header(), &claims())
+}
+
+/// An issuer whose certificate is `name`'s.
+pub(super) fn issuer(issuer: &str, name: &str) -> Issuer {
+    Issuer {
+        name: issuer.to_owned(),
+        issuer: issuer.to_owned(),
+        certificate_alias: name.to_owned(),
+        jwks_url: String::new(),
+        validate_subscription: false,
+        consumer_key_claim: String::new(),
+        certificate_path: text(&format!("{name}.pem")),
+        claim_mapping: Vec::new(),
+    }
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        issuers: vec![issuer(ISSUER, "ours"), issuer(OTHER, "theirs")],
+        test_issuer: TestIssuer {
+            issuer: ISSUER.to_owned(),
+            certificate_path: text("ours.pem"),
+            key_path: text("ours.key"),
+            users: vec![
+                Account {
+                    username: "admin".to_owned(),
+                    password: "secret".to_owned(),
+                },
+                Account {
+                    username: "nobody".to_owned(),
+                    password: String::new(),
+                },
+            ],
+            ..TestIssuer::default()
+        },
+        ..Settings::default()
+    }
+}
+
+/// `/pets` and `/pets/{id}` of `/v2`, open to holders of a good token.
+pub(super) fn policy() -> ApiPolicy {
+    let resource = |path: &str, methods: &[Method]| Resource {
+        id: path.to_owned(),
+        path: path.to_owned(),
+        operations: methods.iter().map(|method| Operation::new(*method)).collect(),
+        production: None,
+        sandbox: None,
+    };
+    ApiPolicy {
+        id: "pets".to_owned(),
+        title: "Pets".to_owned(),
+        version: "1.0".to_owned(),
+        kind: ApiKind::Http,
+        description: String::new(),
+        production: Some(EndpointCluster {
+            endpoints: vec![Endpoint {
+                host: "prod.example".to_owned(),
+                base_path: "/base".to_owned(),
+                scheme: "http".to_owned(),
+                port: 80,
+            }],
+            ..EndpointCluster::default()
+        }),
+        sandbox: None,
+        resources: vec![
+            resource("/pets", &[Method::Get, Method::Post]),
+            resource("/pets/{id}", &[Method::Get]),
+        ],
+        base_path: "/v2".to_owned(),
+        vhost: "localhost".to_owned(),
+        tier: String::new(),
+        lifecycle: Lifecycle::Published,
+        schemes: vec![SecurityScheme {
+            definition: "default".to_owned(),
+            kind: SchemeKind::OAuth2,
+            name: String::new(),
+            location: Location::Other(String::new()),
+        }],
+        security: vec![Requirement::one("default", Vec::new())],
+        endpoint_security: EndpointSecurity::default(),
+        authorization_header: None,
+        disable_security: false,
+        organization: String::new(),
+        mocked: false,
+        client_certificates: Vec::new(),
+        mutual_tls: MutualTls::Absent,
+        application_security: false,
+        graphql: None,
+        endpoint_type: String::new(),
+        revision: Revision {
+            epoch: 10,
+            counter: 5,
+        },
+    }
+}
+
+/// The policy with changes.
+pub(super) fn policy_with(change: impl FnOnce(&mut ApiPolicy)) -> ApiPolicy {
+    let mut policy = policy();
+    change(&mut policy);
+    policy
+}
+
+pub(super) fn fetcher() -> Fetcher {
+    let trust = Material::load_trust(vec![KEYS.authority.certificate_path()], false).unwrap();
+    let counters = Counters::new(&Metrics::new());
+    Fetcher::new(
+        Handle::current(),
+        TaskTracker::new(),
+        trust.connector(&[b"http/1.1"]),
+        counters,
+    )
+}
+
+/// A snapshot that checks are asked of.
+pub(super) struct World {
+    pub(super) snapshot: Snapshot,
+    pub(super) now: u64,
+}
+
+impl World {
+    pub(super) fn new(policy: ApiPolicy, settings: Settings) -> Self {
+        let upserts = vec![(policy.name(), Arc::new(Api::new(policy).unwrap()))];
+        let snapshot = Snapshot {
+            security: Some(Arc::new(Security::new(settings, &fetcher()))),
+            apis: trireme_policy::PolicyTable::default().update(Update {
+                upserts,
+                removals: Vec::new(),
+            }),
+            complete: true,
+            version: 1,
+        };
+        Self { snapshot, now: NOW }
+    }
+
+    pub(super) fn check<'a>(&'a self, attributes: &'a Attributes<'a>) -> Result<Verdict<'a>, Wait> {
+        let now = Now {
+            unix: self.now,
+            instant: Instant::now(),
+        };
+        check(attributes, &self.snapshot, self.snapshot.ready().unwrap(), now)
+    }
+
+    /// The verdict of a check that doesn't have to wait, as a label: `admitted` or the reason.
+    pub(super) fn label(&self, attributes: &Attributes<'_>) -> &'static str {
+        match self.check(attributes).unwrap() {
+            Verdict::Admitted(_) => "admitted",
+            Verdict::Denied(denial) => denial.reason.label(),
+        }
+    }
+
+    /// As [`World::label`] for `GET /v2/pets` with this access token.
+    pub(super) fn token(&self, token: &str) -> &'static str {
+        let value = format!("Bearer {token}");
+        self.label(&get(&[("authorization", &value)]))
+    }
+
+    pub(super) fn admitted<'a>(&'a self, attributes: &'a Attributes<'a>) -> Admitted<'a> {
+        match self.check(attributes).unwrap() {
+            Verdict::Admitted(admitted) => admitted,
+            Verdict::Denied(denial) => panic!("denied: {:?}", denial.reason),
+        }
+    }
+
+    pub(super) fn denied<'a>(&'a self, attributes: &'a Attributes<'a>) -> Reason<'a> {
+        match self.check(attributes).unwrap() {
+            Verdict::Denied(denial) => denial.reason,
+            Verdict::Admitted(_) => panic!("admitted"),
+        }
+    }
+}
+
+/// `GET /v2/pets` with these headers.
+pub(super) fn get<'a>(headers: &[(&'a str, &'a str)]) -> Attributes<'a> {
+    Attributes {
+        method: "GET",
+        path: "/v2/pets?limit=1",
+        id: "request-1",
+        peer: "10.0.0.1",
+        route: Route {
+            vhost: "localhost",
+            base_path: "/v2",
+            version: "1.0",
+            template: "/pets",
+            production: "prod",
+            sandbox: "sand",
+            revision: Revision {
+                epoch: 10,
+                counter: 5,
+            },
+        },
+        ..Attributes::with_headers(headers)
+    }
+}
+
+/// A bound for everything in tests that waits.
+pub(super) const BOUND: Duration = Duration::from_secs(10);

@@ -1,0 +1,232 @@
+//! Published keys: one fetch at a time, bounded, and never a way from one issuer to another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+use trireme_policy::settings::Settings;
+
+use super::fixture::*;
+use crate::authn::PublicKey;
+use crate::check::Wait;
+
+/// A key server whose answer can be changed and held back.
+struct KeyServer {
+    address: String,
+    answer: watch::Sender<(StatusCode, String)>,
+    gate: Arc<Semaphore>,
+    asked: Arc<AtomicUsize>,
+}
+
+type Shared = (
+    watch::Receiver<(StatusCode, String)>,
+    Arc<Semaphore>,
+    Arc<AtomicUsize>,
+);
+
+impl KeyServer {
+    async fn start(document: &Value) -> Self {
+        let (answer, receiver) = watch::channel((StatusCode::OK, document.to_string()));
+        let gate = Arc::new(Semaphore::new(1000));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let shared: Shared = (receiver, Arc::clone(&gate), Arc::clone(&asked));
+        let router = Router::new().route("/jwks", any(Self::serve)).with_state(shared);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/jwks", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self {
+            address,
+            answer,
+            gate,
+            asked,
+        }
+    }
+
+    async fn serve(State((answer, gate, asked)): State<Shared>) -> Response {
+        asked.fetch_add(1, Ordering::SeqCst);
+        gate.acquire().await.unwrap().forget();
+        let answer = answer.borrow().clone();
+        answer.into_response()
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn settings(&self) -> Settings {
+        let mut settings = settings();
+        settings.issuers[0].jwks_url = self.address.clone();
+        settings
+    }
+}
+
+fn jwk(name: &str, kid: &str) -> Value {
+    let key = PublicKey::certificate(&std::fs::read(path(&format!("{name}.pem"))).unwrap()).unwrap();
+    let (n, e) = key.components();
+    json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": encode(n), "e": encode(e) })
+}
+
+fn with_kid(kid: &str) -> String {
+    token(&KEYS.ours, &json!({ "alg": "RS256", "kid": kid }), &claims())
+}
+
+impl World {
+    /// The label of a check that may wait for keys, as the service would find it.
+    async fn waited(&self, token: &str) -> &'static str {
+        let value = format!("Bearer {token}");
+        let attributes = get(&[("authorization", &value)]);
+        loop {
+            match self.check(&attributes) {
+                Ok(_) => return self.label(&attributes),
+                Err(Wait::Keys(mut ended)) => timeout(BOUND, ended.changed()).await.unwrap().unwrap(),
+                Err(Wait::Revision) => panic!("no revision is missing"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_are_fetched_once_for_all_who_wait() {
+    let _keys = &*KEYS;
+    let server = KeyServer::start(&json!({ "keys": [jwk("ours", "a")] })).await;
+    server.gate.forget_permits(1000);
+    let world = World::new(policy(), server.settings());
+    let token = with_kid("a");
+    let all = async { futures_util::future::join_all((0..50).map(|_| world.waited(&token))).await };
+    let open = async {
+        while server.asked() == 0 {
+            tokio::task::yield_now().await;
+        }
+        server.gate.add_permits(10);
+    };
+    let (labels, ()) = timeout(BOUND, async { tokio::join!(all, open) }).await.unwrap();
+    assert!(labels.iter().all(|label| *label == "admitted"), "{labels:?}");
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn made_up_key_ids_do_not_cause_a_fetch_each() {
+    let server = KeyServer::start(&json!({ "keys": [jwk("ours", "a"), jwk("theirs", "b")] })).await;
+    let world = World::new(policy(), server.settings());
+    assert_eq!(world.waited(&with_kid("x0")).await, "unknown_key");
+    for n in 1..50 {
+        assert_eq!(world.waited(&with_kid(&format!("x{n}"))).await, "unknown_key");
+    }
+    assert_eq!(world.waited(&with_kid("a")).await, "admitted");
+    // A published key that isn't the one that signed.
+    assert_eq!(world.waited(&with_kid("b")).await, "token_invalid");
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn keys_of_one_issuer_are_nothing_to_another() {
+    let server = KeyServer::start(&json!({ "keys": [jwk("ours", "a")] })).await;
+    let world = World::new(policy(), server.settings());
+    assert_eq!(world.waited(&with_kid("a")).await, "admitted");
+    let foreign = token(
+        &KEYS.ours,
+        &json!({ "alg": "RS256", "kid": "a" }),
+        &changed(&json!({ "iss": OTHER })),
+    );
+    assert_eq!(world.waited(&foreign).await, "token_invalid");
+}
+
+#[tokio::test]
+async fn a_token_without_a_key_id_goes_by_the_certificate() {
+    let server = KeyServer::start(&json!({ "keys": [] })).await;
+    let world = World::new(policy(), server.settings());
+    assert_eq!(world.waited(&good_token()).await, "admitted");
+    assert_eq!(server.asked(), 0);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_key_server_is_not_the_callers_fault() {
+    let server = KeyServer::start(&json!({ "keys": [jwk("ours", "a")] })).await;
+    let answers = [
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({ "keys": [jwk("ours", "a")] }).to_string(),
+        ),
+        (StatusCode::FOUND, String::new()),
+        (StatusCode::OK, "<html>".to_owned()),
+        (StatusCode::OK, "[]".to_owned()),
+        (
+            StatusCode::OK,
+            format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(300 * 1024)),
+        ),
+    ];
+    for (status, body) in answers {
+        server.answer.send_replace((status, body.clone()));
+        let before = server.asked();
+        let world = World::new(policy(), server.settings());
+        for _ in 0..10 {
+            assert_eq!(
+                world.waited(&with_kid("a")).await,
+                "keys_unavailable",
+                "{status} {body:.20}"
+            );
+        }
+        assert_eq!(server.asked(), before + 1, "{status} {body:.20}");
+    }
+    let mut settings = settings();
+    // Nobody listens there: the port was just given back.
+    let gone = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    settings.issuers[0].jwks_url = format!("http://{gone}/");
+    let world = World::new(policy(), settings);
+    assert_eq!(world.waited(&with_kid("a")).await, "keys_unavailable");
+    assert!(matches!(
+        Wait::Keys(watch::channel(0).1).in_vain(),
+        crate::verdict::Verdict::Denied(_)
+    ));
+}
+
+#[tokio::test]
+async fn rotated_keys_are_found_and_old_ones_forgotten() {
+    let server = KeyServer::start(&json!({ "keys": [jwk("ours", "a")] })).await;
+    let world = World::new(policy(), server.settings());
+    let (old, new) = (with_kid("a"), with_kid("b"));
+    assert_eq!(world.waited(&old).await, "admitted");
+    server
+        .answer
+        .send_replace((StatusCode::OK, json!({ "keys": [jwk("ours", "b")] }).to_string()));
+    assert_eq!(world.waited(&new).await, "unknown_key");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    assert_eq!(world.waited(&new).await, "admitted");
+    // It was in the cache, but its key is gone.
+    assert_eq!(world.waited(&old).await, "unknown_key");
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn one_bad_key_does_not_take_away_the_rest() {
+    let broken = json!({ "kty": "RSA", "kid": "broken", "n": "AQAB", "e": "AQAB" });
+    let encryption = {
+        let mut key = jwk("ours", "encryption");
+        key["use"] = "enc".into();
+        key
+    };
+    let keys = json!({ "keys": [
+        broken, encryption, { "kty": "EC", "kid": "ec", "crv": "P-256", "x": 7 }, jwk("ours", "a"),
+    ] });
+    let server = KeyServer::start(&keys).await;
+    let world = World::new(policy(), server.settings());
+    assert_eq!(world.waited(&with_kid("a")).await, "admitted");
+    for kid in ["broken", "encryption", "ec"] {
+        assert_eq!(world.waited(&with_kid(kid)).await, "unknown_key", "{kid}");
+    }
+}

@@ -1,0 +1,424 @@
+//! What is asked for, and what goes upstream.
+
+use trireme_policy::api::*;
+use trireme_proto::envoy::service::auth::v3::check_response::HttpResponse;
+
+use super::fixture::*;
+use crate::api::Api;
+use crate::attributes::Attributes;
+use crate::check::Wait;
+use crate::respond::respond;
+use crate::verdict::{Challenge, KeyType, Reason, Scheme, Verdict};
+
+#[tokio::test]
+async fn operations_are_found_by_template_and_method() {
+    let world = World::new(policy(), settings());
+    let bearer = format!("Bearer {}", good_token());
+    let get = || get(&[("authorization", &bearer)]);
+    let route = get().route;
+    let cases: Vec<(&str, Attributes<'_>, &str)> = vec![
+        ("as it is", get(), "admitted"),
+        (
+            "another method of it",
+            Attributes {
+                method: "POST",
+                ..get()
+            },
+            "admitted",
+        ),
+        (
+            "a method it lacks",
+            Attributes {
+                method: "DELETE",
+                ..get()
+            },
+            "unknown",
+        ),
+        (
+            "a method nobody has",
+            Attributes {
+                method: "TRACE",
+                ..get()
+            },
+            "unknown",
+        ),
+        (
+            "no method at all",
+            Attributes {
+                method: "BREW",
+                ..get()
+            },
+            "unknown",
+        ),
+        (
+            "lower case",
+            Attributes {
+                method: "get",
+                ..get()
+            },
+            "unknown",
+        ),
+        (
+            "options",
+            Attributes {
+                method: "OPTIONS",
+                ..get()
+            },
+            "preflight",
+        ),
+        (
+            "unknown template",
+            Attributes {
+                route: crate::attributes::Route {
+                    template: "/cats",
+                    ..route
+                },
+                ..get()
+            },
+            "unknown",
+        ),
+        (
+            "options of an unknown template",
+            Attributes {
+                method: "OPTIONS",
+                route: crate::attributes::Route {
+                    template: "/cats",
+                    ..route
+                },
+                ..get()
+            },
+            "unknown",
+        ),
+        (
+            "unknown host",
+            Attributes {
+                route: crate::attributes::Route {
+                    vhost: "other",
+                    ..route
+                },
+                ..get()
+            },
+            "unknown",
+        ),
+        (
+            "unknown version",
+            Attributes {
+                route: crate::attributes::Route {
+                    version: "2.0",
+                    ..route
+                },
+                ..get()
+            },
+            "unknown",
+        ),
+        (
+            "the same name cut elsewhere",
+            Attributes {
+                route: crate::attributes::Route {
+                    base_path: "/v21",
+                    version: ".0",
+                    ..route
+                },
+                ..get()
+            },
+            "unknown",
+        ),
+    ];
+    for (name, attributes, want) in cases {
+        assert_eq!(world.label(&attributes), want, "{name}");
+    }
+    let options = Attributes {
+        method: "OPTIONS",
+        ..get()
+    };
+    assert_eq!(
+        world.denied(&options),
+        Reason::Preflight("OPTIONS, GET, POST".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_defined_options_operation_is_authenticated() {
+    let policy = policy_with(|policy| {
+        policy.resources[0]
+            .operations
+            .push(Operation::new(Method::Options));
+    });
+    let world = World::new(policy, settings());
+    assert_eq!(
+        world.label(&Attributes {
+            method: "OPTIONS",
+            ..get(&[])
+        }),
+        "no_credentials"
+    );
+}
+
+#[tokio::test]
+async fn a_route_ahead_of_its_policy_waits() {
+    let world = World::new(policy(), settings());
+    let cases = [
+        ((10, 5), false),
+        ((10, 4), false),
+        ((9, 99), false),
+        ((0, 0), false),
+        ((10, 6), true),
+        ((11, 0), true),
+    ];
+    for ((epoch, counter), waits) in cases {
+        let mut attributes = get(&[]);
+        attributes.route.revision = Revision { epoch, counter };
+        let outcome = world.check(&attributes);
+        assert_eq!(matches!(outcome, Err(Wait::Revision)), waits, "{epoch}.{counter}");
+    }
+    let Verdict::Denied(denial) = Wait::Revision.in_vain() else {
+        panic!("admitted")
+    };
+    assert_eq!(denial.reason, Reason::Behind);
+}
+
+#[tokio::test]
+async fn the_key_type_chooses_the_cluster() {
+    let world = World::new(policy(), settings());
+    let with = |key_type: &str| {
+        let claims = changed(&serde_json::json!({ "keytype": key_type }));
+        format!("Bearer {}", token(&KEYS.ours, &header(), &claims))
+    };
+    let cases = [
+        ("PRODUCTION", "prod", "sand", Ok("prod")),
+        ("production", "prod", "", Ok("prod")),
+        ("", "prod", "sand", Ok("prod")),
+        ("SANDBOX", "prod", "sand", Ok("sand")),
+        ("PRODUCTION", "", "sand", Err("no_production_endpoint")),
+        ("SANDBOX", "prod", "", Err("no_sandbox_endpoint")),
+        ("OTHER", "prod", "sand", Err("key_type_unknown")),
+    ];
+    for (key_type, production, sandbox, want) in cases {
+        let value = with(key_type);
+        let mut attributes = get(&[("authorization", &value)]);
+        attributes.route.production = production;
+        attributes.route.sandbox = sandbox;
+        match want {
+            Ok(cluster) => {
+                let admitted = world.admitted(&attributes);
+                assert_eq!(
+                    admitted.set[0],
+                    ("x-wso2-cluster-header", cluster.into()),
+                    "{key_type}"
+                );
+            }
+            Err(reason) => assert_eq!(world.label(&attributes), reason, "{key_type}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn open_operations_pass_with_their_credentials() {
+    let open = |policy: &mut trireme_policy::ApiPolicy| {
+        policy.resources[0].operations[0].disable_security = true;
+    };
+    let world = World::new(policy_with(open), settings());
+    let attributes = get(&[("authorization", "Basic backend")]);
+    let admitted = world.admitted(&attributes);
+    assert_eq!(admitted.identity, Some((Scheme::Unsecured, KeyType::Production)));
+    assert!(admitted.remove.is_empty());
+    let mut sandbox = get(&[]);
+    sandbox.route.production = "";
+    assert_eq!(world.admitted(&sandbox).set[0].1, "sand");
+    // The other operation of the resource stays guarded.
+    assert_eq!(
+        world.label(&Attributes {
+            method: "POST",
+            ..get(&[])
+        }),
+        "no_credentials"
+    );
+    // The flag of the API is only told.
+    let world = World::new(policy_with(|policy| policy.disable_security = true), settings());
+    assert_eq!(world.label(&get(&[])), "no_credentials");
+}
+
+#[tokio::test]
+async fn blocked_apis_answer_nobody_and_prototypes_everybody() {
+    let bearer = format!("Bearer {}", good_token());
+    let blocked = World::new(
+        policy_with(|policy| policy.lifecycle = Lifecycle::Blocked),
+        settings(),
+    );
+    assert_eq!(blocked.label(&get(&[("authorization", &bearer)])), "api_blocked");
+    assert_eq!(blocked.label(&get(&[])), "no_credentials");
+    let prototype = World::new(
+        policy_with(|policy| policy.lifecycle = Lifecycle::Prototyped),
+        settings(),
+    );
+    let attributes = get(&[("x-wso2-cluster-header", "chosen-by-client")]);
+    let admitted = prototype.admitted(&attributes);
+    assert_eq!(admitted.identity, None);
+    assert_eq!(admitted.set, [("x-wso2-cluster-header", "prod".into())]);
+    let mut homeless = get(&[]);
+    homeless.route.production = "";
+    let admitted = prototype.admitted(&homeless);
+    assert!(admitted.set.is_empty() && admitted.remove.contains(&"x-wso2-cluster-header"));
+}
+
+#[tokio::test]
+async fn credentials_stay_here_unless_they_are_wanted() {
+    let bearer = format!("Bearer {}", good_token());
+    let attributes = get(&[("authorization", &bearer)]);
+    let world = World::new(policy(), settings());
+    let removed = world.admitted(&attributes).remove;
+    assert_eq!(
+        removed,
+        ["internal-key", "authorization", "x-wso2-client-certificate"]
+    );
+    let mut wanted = settings();
+    wanted.auth_header.outbound = true;
+    wanted.mutual_tls.outbound = true;
+    let world = World::new(policy(), wanted);
+    assert_eq!(world.admitted(&attributes).remove, ["internal-key"]);
+}
+
+#[tokio::test]
+async fn endpoints_get_their_own_credentials_timeouts_and_retries() {
+    let policy = policy_with(|policy| {
+        policy.endpoint_security.production = Some(Credentials {
+            enabled: true,
+            kind: "BASIC".to_owned(),
+            username: "user".to_owned(),
+            password: "pass".to_owned(),
+            parameters: Default::default(),
+        });
+        let cluster = policy.production.as_mut().unwrap();
+        cluster.timeout_millis = Some(0);
+        policy.resources[1].production = Some(EndpointCluster {
+            retry: Some(Retry {
+                count: 3,
+                status_codes: vec![502, 504],
+            }),
+            ..EndpointCluster::default()
+        });
+    });
+    let world = World::new(policy, settings());
+    let bearer = format!("Bearer {}", good_token());
+    let mut attributes = get(&[("authorization", &bearer)]);
+    let admitted = world.admitted(&attributes);
+    assert!(!admitted.remove.contains(&"authorization"));
+    let expected = [
+        ("x-wso2-cluster-header", "prod".into()),
+        ("x-envoy-upstream-rq-timeout-ms", "0".into()),
+        ("authorization", "Basic dXNlcjpwYXNz".into()),
+    ];
+    assert_eq!(admitted.set, expected);
+    attributes.route.template = "/pets/{id}";
+    let admitted = world.admitted(&attributes);
+    let expected = [
+        ("x-wso2-cluster-header", "prod".into()),
+        ("x-envoy-retry-on", "retriable-status-codes".into()),
+        ("x-envoy-max-retries", "3".into()),
+        ("x-envoy-retriable-status-codes", "502,504".into()),
+        ("authorization", "Basic dXNlcjpwYXNz".into()),
+    ];
+    assert_eq!(admitted.set, expected);
+}
+
+#[tokio::test]
+async fn a_request_for_the_base_path_keeps_a_path_for_a_bare_endpoint() {
+    let bare = policy_with(|policy| {
+        policy.production.as_mut().unwrap().endpoints[0].base_path = String::new();
+    });
+    let world = World::new(bare, settings());
+    let bearer = format!("Bearer {}", good_token());
+    for (path, want) in [
+        ("/v2", Some("/v2/")),
+        ("/v2?a=1", Some("/v2/?a=1")),
+        ("/v2/pets", None),
+        ("/v2/", None),
+    ] {
+        let attributes = Attributes {
+            path,
+            ..get(&[("authorization", &bearer)])
+        };
+        let admitted = world.admitted(&attributes);
+        let found = admitted
+            .set
+            .iter()
+            .find(|(name, _)| *name == ":path")
+            .map(|(_, value)| &**value);
+        assert_eq!(found, want, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn answers_carry_headers_and_metadata() {
+    let world = World::new(policy(), settings());
+    let bearer = format!("Bearer {}", good_token());
+    let attributes = get(&[("authorization", &bearer)]);
+    let response = respond(&world.check(&attributes).unwrap(), &attributes, false);
+    assert_eq!(response.status.unwrap().code, 0);
+    let metadata = response.dynamic_metadata.unwrap().fields;
+    let mut keys: Vec<_> = metadata.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    // Never the token itself.
+    assert_eq!(
+        keys,
+        [
+            "choreo-connect-enforcer-reply",
+            "keyType",
+            "originalPath",
+            "tokenType"
+        ]
+    );
+    let Some(HttpResponse::OkResponse(ok)) = response.http_response else {
+        panic!("denied")
+    };
+    assert_eq!(ok.headers.len(), 1);
+    assert_eq!(
+        ok.headers_to_remove,
+        ["internal-key", "authorization", "x-wso2-client-certificate"]
+    );
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_path() {
+    type Change = fn(&mut trireme_policy::ApiPolicy);
+    let cases: [(Change, &str); 4] = [
+        (|policy| policy.kind = ApiKind::GraphQl, "apiType"),
+        (|policy| policy.mocked = true, "isMockedApi"),
+        (
+            |policy| {
+                policy.resources[1].operations[0].policies.request = vec![Policy {
+                    action: "OPA".to_owned(),
+                    parameters: Default::default(),
+                }];
+            },
+            "resources[1].methods[0].policies.request[0].action",
+        ),
+        (
+            |policy| {
+                policy.client_certificates = vec![ClientCertificate {
+                    alias: "a".to_owned(),
+                    tier: String::new(),
+                    pem: b"x".to_vec(),
+                }];
+            },
+            "clientCertificates[0].content",
+        ),
+    ];
+    for (change, path) in cases {
+        assert_eq!(Api::new(policy_with(change)).unwrap_err().path, path);
+    }
+}
+
+#[tokio::test]
+async fn refusals_name_what_is_asked_for() {
+    let challenge = |policy| {
+        let world = World::new(policy, settings());
+        match world.check(&get(&[])).unwrap() {
+            Verdict::Denied(denial) => denial.challenge,
+            Verdict::Admitted(_) => panic!("admitted"),
+        }
+    };
+    assert_eq!(challenge(policy()), Challenge::Bearer);
+    let optional = policy_with(|policy| policy.mutual_tls = MutualTls::Optional);
+    assert_eq!(challenge(optional), Challenge::MutualTls);
+}

@@ -1,0 +1,173 @@
+//! The answer of a check, as plain values. `respond.rs` turns it into a message.
+
+use std::borrow::Cow;
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict<'a> {
+    /// The request may go upstream.
+    Admitted(Admitted<'a>),
+    /// The request is answered here.
+    Denied(Denial<'a>),
+}
+
+/// Environment of a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum KeyType {
+    /// Production.
+    Production,
+    /// Sandbox.
+    Sandbox,
+}
+
+impl KeyType {
+    /// Name in tokens and metadata.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "PRODUCTION",
+            Self::Sandbox => "SANDBOX",
+        }
+    }
+
+    /// From the claim `keytype`; absent and empty mean production, anything else than the two is `None`.
+    #[must_use]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() || text.eq_ignore_ascii_case("PRODUCTION") {
+            Some(Self::Production)
+        } else if text.eq_ignore_ascii_case("SANDBOX") {
+            Some(Self::Sandbox)
+        } else {
+            None
+        }
+    }
+}
+
+/// How the caller proved who it is. The names are those of the dynamic metadata `tokenType`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Scheme {
+    /// Access token.
+    AccessToken,
+    /// API key.
+    ApiKey,
+    /// Key of the try-out console.
+    InternalKey,
+    /// Client certificate.
+    MutualTls,
+    /// The operation is open.
+    Unsecured,
+}
+
+impl Scheme {
+    /// Name in the dynamic metadata.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessToken => "JWT",
+            Self::ApiKey => "API Key",
+            Self::InternalKey => "Internal Key",
+            Self::MutualTls => "mtls",
+            Self::Unsecured => "Unsecured",
+        }
+    }
+}
+
+/// A request that may go upstream, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Admitted<'a> {
+    /// Headers to set; each replaces what was there.
+    pub(crate) set: Vec<(&'a str, Cow<'a, str>)>,
+    /// Headers to remove, in lower case.
+    pub(crate) remove: Vec<&'a str>,
+    /// How the caller proved who it is, and its environment; absent for prototyped APIs.
+    pub(crate) identity: Option<(Scheme, KeyType)>,
+    /// Path without query, as received.
+    pub(crate) path: &'a str,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denial<'a> {
+    /// Why.
+    pub(crate) reason: Reason<'a>,
+    /// What the `WWW-Authenticate` header of a 401 names.
+    pub(crate) challenge: Challenge,
+}
+
+/// What callers are asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    /// An access token.
+    #[default]
+    Bearer,
+    /// A client certificate or an access token.
+    MutualTls,
+}
+
+/// Why a request is refused. Status, code and texts are in `respond.rs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reason<'a> {
+    /// The API is blocked.
+    ApiBlocked,
+    /// An API key whose signature or shape is wrong.
+    ApiKeyInvalid,
+    /// The route is newer than the policy that is held, and the policy didn't come in time.
+    Behind,
+    /// A client certificate that can't be read.
+    CertificateUnreadable,
+    /// The credential is bound to other callers (address, referrer), or the key names other APIs.
+    Forbidden,
+    /// A claim `keytype` that is neither production nor sandbox.
+    KeyTypeUnknown,
+    /// The keys of the issuer can't be had.
+    KeysUnavailable,
+    /// No credential that the operation takes.
+    NoCredentials,
+    /// A production credential, but no production endpoint.
+    NoProduction,
+    /// A sandbox credential, but no sandbox endpoint.
+    NoSandbox,
+    /// The token isn't a JWT.
+    NotAToken,
+    /// `OPTIONS` on a resource that doesn't define it: not an error, and answered with what it allows.
+    Preflight(String),
+    /// Nobody is configured to sign API keys.
+    SignerMissing,
+    /// None of the scopes that the resource of this template needs.
+    Scope(&'a str),
+    /// The token names its subscriptions and this API isn't among them, or none can be found.
+    Subscription,
+    /// Wrong signature, issuer, time or shape of a claim.
+    TokenInvalid,
+    /// The issuer publishes no key of the token's id.
+    UnknownKey,
+    /// No such API or operation.
+    Unknown,
+}
+
+impl Reason<'_> {
+    /// Label of the metric and the log.
+    #[must_use]
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::ApiBlocked => "api_blocked",
+            Self::ApiKeyInvalid => "api_key_invalid",
+            Self::Behind => "behind",
+            Self::CertificateUnreadable => "certificate_unreadable",
+            Self::Forbidden => "forbidden",
+            Self::KeyTypeUnknown => "key_type_unknown",
+            Self::KeysUnavailable => "keys_unavailable",
+            Self::NoCredentials => "no_credentials",
+            Self::NoProduction => "no_production_endpoint",
+            Self::NoSandbox => "no_sandbox_endpoint",
+            Self::NotAToken => "not_a_token",
+            Self::Preflight(_) => "preflight",
+            Self::Scope(_) => "scope",
+            Self::SignerMissing => "signer_missing",
+            Self::Subscription => "subscription",
+            Self::TokenInvalid => "token_invalid",
+            Self::UnknownKey => "unknown_key",
+            Self::Unknown => "unknown",
+        }
+    }
+}
