@@ -1,1 +1,172 @@
 //! The control plane: API projects in, snapshots out.
+//!
+//! Projects come by the management API or lie in a mounted folder; they are stored, translated into routes, clusters and
+//! policies, and published to routers and enforcers over one delta discovery stream each. It is not on the request path,
+//! not even at start: its peers keep what they were sent.
+//!
+//! ```text
+//! rest ───┐
+//!         ├─▶ catalogue ─▶ openapi::read ─▶ translate ─▶ store ─▶ publish ─▶ xds ─▶ routers, enforcers
+//! source ─┘
+//! ```
+//!
+//! Read `catalogue/mod.rs` first, then `publish/mod.rs`.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use trireme_config::{AdapterEnv, Env, LogConfig};
+use trireme_telemetry::LogSettings;
+
+mod admin;
+pub mod app;
+pub mod catalogue;
+mod event;
+pub mod names;
+pub mod publish;
+pub mod resources;
+mod respond;
+mod rest;
+pub mod settings;
+pub mod source;
+pub mod status;
+pub mod store;
+pub mod translate;
+
+/// Exit status of a wrong configuration (sysexits.h).
+const USAGE: u8 = 64;
+
+/// The control plane of the gateway. Set by config.toml and by environment variables.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Check configuration and environment, print what is wrong, and exit.
+    #[arg(long)]
+    check: bool,
+    /// Take warnings of the configuration for errors.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Runs the adapter with the arguments of the process until it's told to stop.
+#[must_use]
+pub fn main() -> ExitCode {
+    main_from(std::env::args_os())
+}
+
+/// Runs the adapter until it's told to stop: by SIGTERM or SIGINT, or by the end of standard input where that is asked
+/// for. The first argument is the name it was called by.
+#[must_use]
+pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            let failed = error.use_stderr();
+            error.print().unwrap_or_default();
+            return if failed { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let variables = Env::from_process();
+    let (loaded, env) = match (trireme_config::check(None, &variables, args.strict), AdapterEnv::read(&variables)) {
+        (Ok(loaded), Ok(env)) => (loaded, env),
+        (loaded, env) => {
+            for error in loaded.err().into_iter().chain(env.err()).flatten() {
+                eprintln!("trireme-adapter: {}", error.report());
+            }
+            return ExitCode::from(USAGE);
+        }
+    };
+    if args.check {
+        for warning in &loaded.warnings {
+            eprintln!("trireme-adapter: {warning}");
+        }
+        return ExitCode::SUCCESS;
+    }
+    let log = trireme_config::load_log(None, &variables);
+    if let Err(error) = trireme_telemetry::init(&log_settings(&log.config)) {
+        eprintln!("trireme-adapter: {error}");
+        return ExitCode::FAILURE;
+    }
+    for warning in loaded.warnings.iter().chain(&log.warnings) {
+        tracing::warn!(%warning, "configuration");
+    }
+    if !loaded.without_effect.is_empty() {
+        tracing::warn!(keys = loaded.without_effect.join(", "), "accepted, without effect in this version");
+    }
+    let setup = app::Setup { config: loaded.config, access_logs: log.config.access_logs, env, variables };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(serve(setup)),
+        Err(error) => {
+            tracing::error!(%error, "cannot start a runtime");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(setup: app::Setup) -> ExitCode {
+    let stop = CancellationToken::new();
+    if setup.env.process.exit_on_stdin_eof {
+        stop_at_end_of_input(stop.clone());
+    }
+    let until = async {
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                () = stop.cancelled() => {}
+            },
+            _ => stop.cancelled().await,
+        }
+    };
+    let mut until = std::pin::pin!(until);
+    let built = tokio::select! {
+        built = Box::pin(app::build(setup)) => built,
+        () = until.as_mut() => return ExitCode::SUCCESS,
+    };
+    match built {
+        Ok(running) => {
+            running.run(until).await;
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!(error = %event::chain(&error), "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The parent holds the other end of standard input: when it ends, nobody is left to stop us. A thread of its own,
+/// because the read can't be cancelled and a runtime would wait for it.
+fn stop_at_end_of_input(stop: CancellationToken) {
+    let read = move || {
+        let mut sink = [0; 256];
+        while !matches!(std::io::stdin().read(&mut sink), Ok(0) | Err(_)) {}
+        stop.cancel();
+    };
+    if let Err(error) = std::thread::Builder::new().name("stdin".to_owned()).spawn(read) {
+        tracing::warn!(%error, "the end of standard input is not noticed");
+    }
+}
+
+/// Level, form and file of the log.
+fn log_settings(config: &LogConfig) -> LogSettings {
+    let level = match config.log_level {
+        trireme_config::LogLevel::Debug => trireme_telemetry::Level::Debug,
+        trireme_config::LogLevel::Info => trireme_telemetry::Level::Info,
+        trireme_config::LogLevel::Warn => trireme_telemetry::Level::Warn,
+        trireme_config::LogLevel::Error | trireme_config::LogLevel::Fatal | trireme_config::LogLevel::Panic => {
+            trireme_telemetry::Level::Error
+        }
+    };
+    let format = match config.log_format {
+        trireme_config::LogFormat::Json => trireme_telemetry::LogFormat::Json,
+        trireme_config::LogFormat::Text => trireme_telemetry::LogFormat::Text,
+    };
+    LogSettings { level, format, ..LogSettings::default() }
+}

@@ -1,2 +1,6 @@
-//! Entry point.
-fn main() {}
+//! `trireme-adapter`: the control plane as a process of its own.
+
+/// Runs the adapter; see [`trireme_adapter::main`].
+fn main() -> std::process::ExitCode {
+    trireme_adapter::main()
+}

@@ -1,1 +1,91 @@
-//! The data plane: client traffic in, checked, forwarded upstream.
+//! The data plane: client traffic in, checked by the enforcer, forwarded upstream.
+//!
+//! It does not decide who may call what (the enforcer does) and invents no routes (the adapter does): it serves what it
+//! discovered, and forwards nothing without the enforcer's yes.
+//!
+//! ```text
+//! listener ─▶ connection ─▶ exchange ─┬─▶ edge      one host, one path, no forged header
+//!                                     ├─▶ filters   local limit, CORS, check, rewrite ─▶ Admitted
+//!                                     ├─▶ upstream  balance, pool, connect, retry, time
+//!                                     └─▶ respond   every answer of our own
+//! discovery ─▶ snapshot (one ArcSwap) ─▶ every worker
+//! ```
+//!
+//! Every worker is one thread with a runtime, sockets, upstream connections and an enforcer connection of its own
+//! (`worker`); discovery, name resolution and the admin port run beside them. Read `exchange` first: it is the hot path.
+
+use std::process::ExitCode;
+
+use trireme_config::{Env, RouterEnv};
+use trireme_telemetry::LogSettings;
+
+mod admin;
+pub mod app;
+mod body;
+mod connection;
+mod discovery;
+mod drain;
+mod edge;
+mod error;
+mod event;
+mod exchange;
+mod filters;
+mod io;
+mod listener;
+mod live;
+mod material;
+mod metrics;
+mod ports;
+mod respond;
+pub mod settings;
+mod snapshot;
+mod upstream;
+mod worker;
+
+/// Bad configuration (`EX_USAGE`).
+const BAD_CONFIGURATION: u8 = 64;
+
+/// Runs a router from the environment until SIGTERM or SIGINT; 64 when the environment cannot be used, 1 when the start
+/// fails.
+#[must_use]
+pub fn main() -> ExitCode {
+    let env = match RouterEnv::read(&Env::from_process()) {
+        Ok(env) => env,
+        Err(errors) => {
+            for error in errors {
+                eprintln!("trireme-router: {error}");
+            }
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
+    let log = match trireme_telemetry::init(&LogSettings::default()) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("trireme-router: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match run(env.into()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the router does not start");
+            ExitCode::FAILURE
+        }
+    };
+    log.flush();
+    code
+}
+
+fn run(settings: settings::Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let stdin = settings.exit_on_stdin_eof;
+        let router = app::build(settings).await?;
+        drain::watch(&router.drain_token(), stdin)?;
+        router.run().await;
+        Ok(())
+    })
+}

@@ -1,2 +1,5 @@
-//! Entry point.
-fn main() {}
+//! Entry point of the router; see the library.
+
+fn main() -> std::process::ExitCode {
+    trireme_router::main()
+}

@@ -1,1 +1,1 @@
-//! Scenarios against the real processes.
+//! Scenarios against the real programs; see `tests/`.

@@ -1,0 +1,325 @@
+//! The adapter's table of contents: key material, store, publication, discovery server, management API, folder, admin,
+//! and the way down.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic_health::ServingStatus;
+use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
+use trireme_openapi::Limits;
+use trireme_proto::names::type_url;
+use trireme_telemetry::Metrics;
+use trireme_tls::{ClientAuth, Material, TlsError};
+use trireme_xds::server::{self, Cache, UnknownType};
+
+use crate::admin::{self, Admin, Facts};
+use crate::catalogue::{self, Catalogue};
+use crate::publish::{Base, Publisher, Renewer};
+use crate::rest::{self, Auth, Rest, Tokens};
+use crate::settings::{self, Unreadable};
+use crate::source::dir::Source;
+use crate::status::Statuses;
+use crate::store::{Store, StoreError};
+use crate::{event, names, resources, translate};
+
+/// How long what is under way may take once the process is told to stop.
+const DRAIN_BOUND: Duration = Duration::from_secs(10);
+/// The only component of the health service (spec/adapter.md 8.7).
+const REST_COMPONENT: &str = "adapter.internal.RestService";
+/// Organization of projects that name none, without a control plane's tenant.
+const DEFAULT_ORGANIZATION: &str = "carbon.super";
+/// Folder for the store below the process's home when no state folder is named.
+const STATE: &str = "state";
+
+/// Everything the adapter is told at start.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The configuration.
+    pub config: Config,
+    /// The router's access log.
+    pub access_logs: AccessLogs,
+    /// Its own variables.
+    pub env: AdapterEnv,
+    /// All variables, for the overrides of single APIs.
+    pub variables: Env,
+}
+
+/// Why the adapter doesn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port can't be had.
+    #[error("can't listen on {address}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The addresses can't be written down.
+    #[error("the file of bound addresses can't be written")]
+    BoundFile(#[source] io::Error),
+    /// A file that the configuration names can't be read.
+    #[error(transparent)]
+    Keystore(#[from] Unreadable),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Own key material can't be used.
+    #[error("key material")]
+    Tls(#[source] TlsError),
+}
+
+/// A running adapter.
+#[derive(Debug)]
+pub struct Running {
+    /// Where routers and enforcers connect.
+    pub xds: SocketAddr,
+    /// Where the management API is, when it's enabled.
+    pub rest: Option<SocketAddr>,
+    /// Where the admin port is.
+    pub admin: SocketAddr,
+    cache: Cache,
+    store: Store,
+    /// Cancelled first: nothing new is taken.
+    drain: CancellationToken,
+    /// Cancelled last.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    _watches: Vec<trireme_tls::Watch>,
+}
+
+/// Starts the adapter and returns once every port is bound and what the store holds is published.
+///
+/// # Errors
+/// When key material or the store can't be used, or a port can't be had.
+pub async fn build(setup: Setup) -> Result<Running, StartError> {
+    let Setup { config, access_logs, env, variables } = setup;
+    let (drain, stop, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let abandoned = stop.clone().drop_guard();
+
+    let material = Material::load(trireme_tls::Settings {
+        key: config.adapter.keystore.key_path.clone(),
+        certificate: config.adapter.keystore.cert_path.clone(),
+        trust: vec![config.adapter.truststore.location.clone()],
+        trust_system: false,
+    })
+    .map_err(StartError::Tls)?;
+    let mut watches = vec![material.watch().map_err(StartError::Tls)?];
+
+    let xds_listener = listen(env.xds_bind).await?;
+    let admin_listener = listen(env.admin_bind).await?;
+    let rest_bind = env.rest_bind.unwrap_or((config.adapter.server.host, config.adapter.server.port).into());
+    let rest_listener = if config.adapter.server.enabled { Some(listen(rest_bind).await?) } else { None };
+    let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::BoundFile);
+    let (xds, admin) = (address(&xds_listener)?, address(&admin_listener)?);
+    let rest = rest_listener.as_ref().map(address).transpose()?;
+
+    let folder = env.process.state_dir.clone().unwrap_or_else(|| env.process.home.join(STATE));
+    let store = Store::open(&folder).await?;
+    let translation = settings::translation(&config, &access_logs)?;
+    let cache = Cache::default();
+    let statuses = Statuses::new(cache.clone());
+    let labels: BTreeSet<String> = environments(&config).into_keys().collect();
+    let (mut publisher, submitter, renewer) =
+        Publisher::new(cache.clone(), statuses.clone(), base(&translation), labels);
+    let limits = Limits::default();
+    let loaded = Catalogue::load(
+        store.clone(),
+        catalogue::Settings {
+            organization: DEFAULT_ORGANIZATION.to_owned(),
+            vhosts: environments(&config),
+            limits: limits.clone(),
+            consul: config.adapter.consul.enabled,
+            env: variables,
+            translation: translation.clone(),
+        },
+        statuses,
+        submitter,
+    )
+    .await?;
+    let catalogue = loaded.catalogue;
+    publisher.seed(loaded.changes);
+    cache.apply(
+        names::CONFIG_GROUP,
+        type_url::CONFIG,
+        vec![resources::config(&settings::enforcer(&config))],
+        Vec::new(),
+    );
+    cache.seal(names::CONFIG_GROUP, type_url::CONFIG);
+    publisher.seal();
+    tasks.spawn(publisher.run(stop.clone()));
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", ServingStatus::Serving).await;
+    let discovery = server::service(cache.clone(), |node, wanted| {
+        names::group(node, wanted).ok_or(UnknownType)
+    });
+    let acceptor = material.acceptor(ClientAuth::Required, trireme_tls::grpc::ALPN);
+    let incoming = trireme_tls::grpc::incoming(xds_listener, acceptor);
+    let discovery = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(300)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
+        .add_service(health_service)
+        .add_service(discovery)
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+    tasks.spawn(async move {
+        if let Err(error) = discovery.await {
+            event::rest_failed("discovery server", &error);
+        }
+    });
+
+    let metrics = Metrics::new();
+    metrics.collect(Facts { catalogue: catalogue.clone(), cache: cache.clone(), material: material.clone() });
+    let ready = Arc::new(AtomicBool::new(false));
+    let told = Admin {
+        catalogue: catalogue.clone(),
+        cache: cache.clone(),
+        metrics,
+        loaded: Arc::clone(&ready),
+        drain: drain.clone(),
+    };
+    let serving = admin::serve(admin_listener, told, stop.clone());
+    tasks.spawn(async move { serving.await.unwrap_or_default() });
+
+    if let Some(listener) = rest_listener {
+        let server = &config.adapter.server;
+        let tokens = Tokens::load(&server.token_private_key_path, server.token_ttl)
+            .inspect_err(|error| event::rest_failed("access tokens", error))
+            .ok();
+        let users = server.users.iter().map(|user| (user.username.clone(), user.password.clone())).collect();
+        let api = Rest::new(
+            Auth::new(users, tokens),
+            catalogue.clone(),
+            config.control_plane.enabled,
+            limits.archive_bytes,
+        );
+        let acceptor = material.acceptor(ClientAuth::None, &[b"h2", b"http/1.1"]);
+        tasks.spawn(rest::serve(listener, acceptor, rest::router(api), drain.clone()));
+        health.set_service_status(REST_COMPONENT, ServingStatus::Serving).await;
+    }
+
+    watches.extend(follow_listener_material(&config, &access_logs, renewer, &stop, &tasks));
+    if !config.control_plane.enabled {
+        let folder = config.adapter.artifacts_directory.join("apis");
+        let mut source = Source::new(folder, catalogue, limits);
+        let (stop, ready) = (drain.clone(), Arc::clone(&ready));
+        tasks.spawn(async move {
+            source.look().await;
+            ready.store(true, Ordering::Release);
+            source.follow(stop).await;
+        });
+    } else {
+        ready.store(true, Ordering::Release);
+    }
+
+    if let Some(path) = &env.process.bound_file {
+        let mut bound = json!({ "pid": std::process::id(), "xds": xds.to_string(), "admin": admin.to_string() });
+        if let (Some(rest), Some(bound)) = (rest, bound.as_object_mut()) {
+            bound.insert("rest".to_owned(), rest.to_string().into());
+        }
+        write_atomically(path, &bound.to_string()).map_err(StartError::BoundFile)?;
+    }
+    tracing::info!(%xds, rest = rest.map(tracing::field::display), %admin, "listening");
+    drop(abandoned.disarm());
+    Ok(Running { xds, rest, admin, cache, store, drain, stop, tasks, _watches: watches })
+}
+
+impl Running {
+    /// Serves until `until` completes, then drains.
+    pub async fn run(self, until: impl Future<Output = ()>) {
+        until.await;
+        self.drain().await;
+    }
+
+    /// Stops: takes nothing new, finishes what is under way for at most ten seconds, closes streams and store.
+    pub async fn drain(self) {
+        tracing::info!("draining");
+        self.drain.cancel();
+        self.cache.close();
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN_BOUND, self.tasks.wait()).await.is_err() {
+            tracing::warn!("what is still open is broken off");
+        }
+        self.store.close().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Default virtual host of each environment that may be deployed to; `Default` is always one of them.
+fn environments(config: &Config) -> std::collections::BTreeMap<String, String> {
+    let mut vhosts: std::collections::BTreeMap<String, String> = config
+        .adapter
+        .vhost_mapping
+        .iter()
+        .map(|mapping| (mapping.environment.clone(), mapping.vhost.clone()))
+        .collect();
+    if vhosts.is_empty() {
+        vhosts.insert(names::DEFAULT_LABEL.to_owned(), names::DEFAULT_VHOST.to_owned());
+    }
+    vhosts
+}
+
+/// What every label has.
+fn base(translation: &translate::Settings) -> Base {
+    Base {
+        listeners: translation.listeners.iter().map(resources::listener).collect(),
+        system: resources::fragment(&translate::system::fragment(translation)),
+    }
+}
+
+/// Sends the listeners anew when the certificate or key of `router.keystore` changes.
+fn follow_listener_material(
+    config: &Config,
+    access_logs: &AccessLogs,
+    renewer: Renewer,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Option<trireme_tls::Watch> {
+    let keystore = &config.router.keystore;
+    let material = Material::load(trireme_tls::Settings {
+        key: keystore.key_path.clone(),
+        certificate: keystore.cert_path.clone(),
+        trust: vec![config.adapter.truststore.location.clone()],
+        trust_system: false,
+    });
+    let watched = material.and_then(|material| Ok((material.watch()?, material)));
+    let (watch, material) = watched.inspect_err(|error| event::listeners_stale(error)).ok()?;
+    let (config, access_logs, stop) = (config.clone(), access_logs.clone(), stop.clone());
+    let mut changes = material.subscribe();
+    tasks.spawn(async move {
+        while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
+            match settings::translation(&config, &access_logs) {
+                Ok(translation) => {
+                    if renewer.renew(base(&translation)).await.is_err() {
+                        return;
+                    }
+                    event::listeners_renewed();
+                }
+                Err(error) => event::listeners_stale(&error),
+            }
+        }
+    });
+    Some(watch)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+}
+
+/// Written beside and moved, so that a reader finds the whole or nothing.
+fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
+    let part: PathBuf = path.with_extension(format!("part{}", std::process::id()));
+    std::fs::write(&part, text)?;
+    std::fs::rename(&part, path)
+}

@@ -1,0 +1,122 @@
+//! Where a project is to be deployed (spec/adapter.md 3.5).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trireme_openapi::{ApiProject, Diagnostic};
+
+use super::DeployError;
+use crate::names::{DEFAULT_LABEL, DEFAULT_VHOST};
+
+const FILE: &str = "deployment_environments.yaml";
+/// Longest name of a virtual host, as in DNS.
+const MAX_VHOST: usize = 253;
+
+/// One virtual host and the environments that serve it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) vhost: String,
+    pub(super) environments: BTreeSet<String>,
+}
+
+/// All targets, in order of virtual host.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Targets {
+    pub(super) targets: Vec<Target>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// Targets of a project. An environment that isn't configured is left out with a warning; that may leave none.
+pub(super) fn of(
+    project: &ApiProject,
+    vhosts: &BTreeMap<String, String>,
+) -> Result<Targets, DeployError> {
+    let mut by_vhost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut warnings = Vec::new();
+    let mut errors = Vec::new();
+    for (deployment, place) in project.deployments.iter().zip(0_usize..) {
+        let environment = &deployment.environment;
+        let mapped = vhosts
+            .get(environment)
+            .map(String::as_str)
+            .or_else(|| (environment == DEFAULT_LABEL).then_some(DEFAULT_VHOST));
+        let Some(mapped) = mapped else {
+            warnings.push(Diagnostic::warning(
+                FILE,
+                format!("/data/{place}/deploymentEnvironment"),
+                format!("environment {environment} is not configured; nothing is deployed to it"),
+            ));
+            continue;
+        };
+        let vhost = deployment
+            .vhost
+            .as_deref()
+            .filter(|vhost| !vhost.is_empty())
+            .unwrap_or(mapped)
+            .to_ascii_lowercase();
+        if is_vhost(&vhost) {
+            by_vhost
+                .entry(vhost)
+                .or_default()
+                .insert(environment.clone());
+        } else {
+            errors.push(Diagnostic::error(
+                FILE,
+                format!("/data/{place}/deploymentVhost"),
+                format!("{vhost} is not a host name"),
+            ));
+        }
+    }
+    if !errors.is_empty() {
+        return Err(DeployError::Invalid(errors));
+    }
+    Ok(Targets {
+        targets: by_vhost
+            .into_iter()
+            .map(|(vhost, environments)| Target {
+                vhost,
+                environments,
+            })
+            .collect(),
+        warnings,
+    })
+}
+
+/// A host name of RFC 1123, in lower case, or `*` for any host.
+fn is_vhost(vhost: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+            })
+    };
+    vhost == "*" || (vhost.len() <= MAX_VHOST && vhost.split('.').all(is_label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virtual_hosts_are_host_names() {
+        let long = "a".repeat(64);
+        let cases = [
+            ("localhost", true),
+            ("us.wso2.com", true),
+            ("10.0.0.1", true),
+            ("*", true),
+            ("", false),
+            ("a..b", false),
+            ("a b", false),
+            ("-a", false),
+            ("*.wso2.com", false),
+            ("a:80", false),
+            ("a\nb", false),
+            (long.as_str(), false),
+        ];
+        for (vhost, want) in cases {
+            assert_eq!(is_vhost(vhost), want, "{vhost:?}");
+        }
+    }
+}

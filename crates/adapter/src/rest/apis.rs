@@ -1,0 +1,208 @@
+//! `/apis`.
+
+use axum::body::Body;
+use axum::extract::multipart::{Field, Multipart, MultipartError};
+use axum::extract::{FromRequest as _, Request};
+use bytes::{Bytes, BytesMut};
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::auth::{Caller, TOKEN_FIELD};
+use super::query::{self, Query};
+use super::{MAX_JSON_BYTES, Rest, media_type, takes_json};
+use crate::catalogue::{Deploy, Listed, Selection};
+use crate::respond::{self, RestError};
+use crate::store::Origin;
+
+/// `POST /apis`.
+pub(super) async fn deploy(
+    rest: &Rest,
+    caller: Caller,
+    request: Request,
+    query: &Query,
+) -> Result<Response<Body>, RestError> {
+    let media = media_type(request.headers(), "multipart/form-data");
+    if caller == Caller::Silent && media.is_err() {
+        return Err(RestError::NoCredentials);
+    }
+    media?;
+    takes_json(request.headers())?;
+    if caller == Caller::Known && rest.control_plane {
+        return Err(RestError::ControlPlaneDeploy);
+    }
+    // Taken before the archive is read: as many as there is room for are in memory at a time.
+    let _room = rest
+        .uploads
+        .acquire()
+        .await
+        .map_err(|_| RestError::File("the adapter is stopping".to_owned()))?;
+    let archive = upload(rest, caller, request).await?;
+    let deployed = rest
+        .catalogue
+        .deploy(Deploy {
+            archive,
+            replace: query.first("override").is_some_and(query::truthy),
+            origin: Origin::Rest,
+            gone: std::collections::BTreeSet::new(),
+        })
+        .await?;
+    let (name, version) = deployed.api;
+    let mut body = Map::new();
+    body.insert(
+        "action".to_owned(),
+        if deployed.deployments.is_empty() {
+            "none"
+        } else if deployed.changed {
+            "deployed"
+        } else {
+            "unchanged"
+        }
+        .into(),
+    );
+    body.insert("info".to_owned(), format!("{name} {version}").into());
+    body.insert(
+        "deployments".to_owned(),
+        deployed.deployments.iter().map(item).collect(),
+    );
+    if !deployed.warnings.is_empty() {
+        body.insert(
+            "diagnostics".to_owned(),
+            respond::diagnostics(&deployed.warnings),
+        );
+    }
+    Ok(respond::json(StatusCode::OK, &Value::Object(body)))
+}
+
+/// Reads the part `file`. A caller that has not shown credentials in the head may give a token in a field before it;
+/// until then nothing of the file is read.
+async fn upload(rest: &Rest, mut caller: Caller, request: Request) -> Result<Bytes, RestError> {
+    let failed = |error: &MultipartError| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => RestError::TooLarge(rest.max_archive_bytes),
+        _ => RestError::File(error.body_text()),
+    };
+    let mut parts = Multipart::from_request(request, &())
+        .await
+        .map_err(|rejection| RestError::File(rejection.body_text()))?;
+    while let Some(part) = parts.next_field().await.map_err(|error| failed(&error))? {
+        match part.name() {
+            Some(TOKEN_FIELD) if caller == Caller::Silent => {
+                let token = bounded(part, MAX_JSON_BYTES).await?;
+                rest.auth.judge_token(&String::from_utf8_lossy(&token))?;
+                if rest.control_plane {
+                    return Err(RestError::ControlPlaneDeploy);
+                }
+                caller = Caller::Known;
+            }
+            Some("file") if caller == Caller::Known => return bounded(part, rest.max_archive_bytes).await,
+            Some("file") => return Err(RestError::NoCredentials),
+            _ => drop(part),
+        }
+    }
+    Err(match caller {
+        Caller::Known => RestError::File("http: no such file".to_owned()),
+        Caller::Silent => RestError::NoCredentials,
+    })
+}
+
+/// The content of a part, at most `bound` bytes.
+async fn bounded(mut part: Field<'_>, bound: usize) -> Result<Bytes, RestError> {
+    let mut content = BytesMut::new();
+    loop {
+        let chunk = part.chunk().await.map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => RestError::TooLarge(bound),
+            _ => RestError::File(error.body_text()),
+        })?;
+        let Some(chunk) = chunk else { return Ok(content.freeze()) };
+        if content.len().saturating_add(chunk.len()) > bound {
+            return Err(RestError::TooLarge(bound));
+        }
+        content.extend_from_slice(&chunk);
+    }
+}
+
+/// `GET /apis`.
+pub(super) fn list(rest: &Rest, query: &Query) -> Result<Response<Body>, RestError> {
+    let limit = query.first("limit").map(query::limit).transpose()?;
+    let wanted = query.first("query");
+    if let Some(wanted) = wanted {
+        query::QUERY.check(wanted)?;
+    }
+    let kind = wanted
+        .and_then(|wanted| wanted.strip_prefix("type:"))
+        .map(str::to_ascii_uppercase);
+    let all = rest.catalogue.list();
+    let total = all.len();
+    let items: Vec<Value> = all
+        .iter()
+        .filter(|listed| kind.as_ref().is_none_or(|kind| listed.deployment.kind.eq_ignore_ascii_case(kind)))
+        .take(limit.unwrap_or(usize::MAX))
+        .map(item)
+        .collect();
+    let mut body = Map::new();
+    // Zeros are left out and an empty list is null, as clients of the original know it.
+    if !items.is_empty() {
+        body.insert("count".to_owned(), items.len().into());
+    }
+    body.insert("list".to_owned(), if items.is_empty() { Value::Null } else { items.into() });
+    if total > 0 {
+        body.insert("total".to_owned(), total.into());
+    }
+    Ok(respond::json(StatusCode::OK, &Value::Object(body)))
+}
+
+/// `DELETE /apis`.
+pub(super) async fn undeploy(rest: &Rest, query: &Query) -> Result<Response<Body>, RestError> {
+    let required = |rule: &query::Rule| {
+        let text = query.first(rule.name).ok_or_else(|| rule.required())?;
+        rule.check(text).map(|()| text.to_owned())
+    };
+    let optional = |rule: &query::Rule| {
+        let text = query.first(rule.name);
+        text.map_or(Ok(()), |text| rule.check(text)).map(|()| text)
+    };
+    let selection = Selection {
+        name: required(&query::API_NAME)?,
+        version: required(&query::VERSION)?,
+        vhost: optional(&query::VHOST)?.map(str::to_owned),
+        environments: query::names(optional(&query::ENVIRONMENTS)?),
+    };
+    if rest.control_plane {
+        return Err(RestError::ControlPlaneUndeploy);
+    }
+    let removed = rest.catalogue.undeploy(selection, Origin::Rest).await?;
+    let removed: Vec<Value> = removed
+        .iter()
+        .map(|deployment| {
+            json!({
+                "apiName": deployment.name,
+                "version": deployment.version,
+                "vhost": deployment.identity.vhost,
+            })
+        })
+        .collect();
+    Ok(respond::json(StatusCode::OK, &json!({ "action": "undeployed", "removed": removed })))
+}
+
+/// One deployment. The first six members are the original's.
+fn item(listed: &Listed) -> Value {
+    let deployment = &listed.deployment;
+    let mut item = Map::new();
+    let mut text = |name: &str, value: &str| {
+        if !value.is_empty() {
+            item.insert(name.to_owned(), value.into());
+        }
+    };
+    text("apiName", &deployment.name);
+    text("apiType", &deployment.kind);
+    text("context", &deployment.base_path);
+    text("version", &deployment.version);
+    text("vhost", &deployment.identity.vhost);
+    let environments: Vec<&String> = deployment.environments.iter().collect();
+    item.insert("gateway-envs".to_owned(), json!(environments));
+    item.insert("revision".to_owned(), listed.revision.counter.into());
+    if let Some(status) = &listed.status {
+        item.insert("status".to_owned(), json!(status));
+    }
+    Value::Object(item)
+}
+

@@ -1,0 +1,3 @@
+//! Where projects come from beside the management API.
+
+pub mod dir;

@@ -1,0 +1,483 @@
+//! The durable store: which projects are deployed, where, and as which revision.
+//!
+//! One SQLite file. A deploy is one transaction over all of its virtual hosts; it's on disk before [`Store::apply`]
+//! returns. Rows say what shall be served, never what has been published: publication is derived from them, at every start
+//! anew.
+
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
+use tokio::time::Instant;
+
+#[cfg(test)]
+mod tests;
+
+/// Name of the store in the state folder.
+pub const FILE: &str = "trireme.db";
+
+/// How long a write waits for another process that holds the store.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// SHA-256 of a project archive.
+pub type Digest = [u8; 32];
+
+/// The digest that a project is kept under.
+#[must_use]
+pub fn digest(project: &[u8]) -> Digest {
+    Sha256::digest(project).into()
+}
+
+/// One API on one virtual host of one organization.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// Organization.
+    pub organization: String,
+    /// Virtual host.
+    pub vhost: String,
+    /// Identifier of the API.
+    pub api_id: String,
+}
+
+/// Who may change a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// An entry of the mounted folder, by its name.
+    Folder(String),
+    /// The management API.
+    Rest,
+}
+
+impl Origin {
+    /// Column text: empty for the management API, which no entry of a folder is named.
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Folder(entry) => entry,
+            Self::Rest => "",
+        }
+    }
+
+    fn parse(text: String) -> Self {
+        if text.is_empty() {
+            Self::Rest
+        } else {
+            Self::Folder(text)
+        }
+    }
+}
+
+/// What is deployed under an [`Identity`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// Whose.
+    pub identity: Identity,
+    /// Name of the API.
+    pub name: String,
+    /// Version of the API.
+    pub version: String,
+    /// Versioned base path.
+    pub base_path: String,
+    /// Kind as listed: `HTTP`, `WS`, `GRAPHQL`.
+    pub kind: String,
+    /// Environments (labels) that serve it; never empty.
+    pub environments: BTreeSet<String>,
+    /// Who put it there.
+    pub origin: Origin,
+    /// The project it's made from.
+    pub digest: Digest,
+}
+
+/// A [`Deployment`] with its place in the store's count of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What is deployed.
+    pub deployment: Deployment,
+    /// Count of its last change.
+    pub counter: u64,
+    /// Count of its first appearance; decides between organizations that claim one base path.
+    pub created: u64,
+}
+
+/// Changes that are stored together or not at all.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Projects that `put` refers to and the store may not have yet.
+    pub projects: Vec<Bytes>,
+    /// Deployments to add or replace.
+    pub put: Vec<Deployment>,
+    /// Deployments to remove, done before `put`.
+    pub remove: Vec<Identity>,
+}
+
+/// Why the store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file holds something else, or is damaged.
+    #[error("store {} is damaged: {reason}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The database refused an operation: disk full, read-only, no longer there.
+    #[error("store refused the operation")]
+    Database(#[source] sqlx::Error),
+    /// The file or its folder can't be made or opened.
+    #[error("store {} can't be opened", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The file was written by another version, or isn't ours.
+    #[error("store {} has a schema this version doesn't know", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Cause.
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Handle of the open store; clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+    path: PathBuf,
+    epoch: u64,
+}
+
+impl Store {
+    /// Opens the store in `folder`, making both when they aren't there.
+    ///
+    /// # Errors
+    /// When the file can't be opened or made, is damaged, or isn't a store of this version. Nothing is repaired or
+    /// overwritten: the data path goes on without us while somebody looks at the file.
+    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(FILE);
+        let fresh = prepare(folder, &path).map_err(|source| StoreError::Open {
+            path: path.clone(),
+            source,
+        })?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY)
+            .foreign_keys(true);
+        // One connection: writes are serial anyway, and each connection is a thread with a page cache of its own.
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await
+            .map_err(|error| damaged_or(&path, error))?;
+        if !fresh {
+            check(&pool, &path).await?;
+        }
+        migrator()
+            .run(&pool)
+            .await
+            .map_err(|source| StoreError::Schema {
+                path: path.clone(),
+                source,
+            })?;
+        let epoch = epoch(&pool).await?;
+        Ok(Self { pool, path, epoch })
+    }
+
+    /// Identity of the store: the Unix milliseconds of its creation. Part of every revision.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Every deployment, in order of identity.
+    ///
+    /// # Errors
+    /// When the database fails, or a row doesn't make sense.
+    pub async fn list(&self) -> Result<Vec<Record>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT organization, vhost, api_id, name, version, base_path, kind, environments, origin, digest, counter, \
+             created FROM deployment ORDER BY organization, vhost, api_id",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|error| damaged_or(&self.path, error))?;
+        rows.iter().map(|row| self.record(row)).collect()
+    }
+
+    /// The archive with that digest, `None` when there is none.
+    ///
+    /// # Errors
+    /// When the database fails, or the bytes aren't those the digest was made of.
+    pub async fn project(&self, wanted: &Digest) -> Result<Option<Bytes>, StoreError> {
+        let row = sqlx::query("SELECT bytes FROM project WHERE digest = ?")
+            .bind(wanted.as_slice())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|error| damaged_or(&self.path, error))?;
+        let Some(row) = row else { return Ok(None) };
+        let bytes: Vec<u8> = row.try_get(0)?;
+        if digest(&bytes) != *wanted {
+            return Err(self.corrupt("a project doesn't match its digest"));
+        }
+        Ok(Some(Bytes::from(bytes)))
+    }
+
+    /// Stores `changes`, all or none, and returns the records of `changes.put` in their order.
+    ///
+    /// A deployment equal to the stored one keeps its counter. The transaction is finished even when the future is
+    /// dropped before it resolves, unless it was dropped before the commit: then nothing is stored.
+    ///
+    /// # Errors
+    /// When the database fails; nothing is stored then.
+    pub async fn apply(&self, changes: &Changes) -> Result<Vec<Record>, StoreError> {
+        let deadline = Instant::now() + BUSY;
+        loop {
+            match self.try_apply(changes).await {
+                Err(StoreError::Database(error)) if is_busy(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Waits for the connection to close, which folds the write-ahead log into the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn try_apply(&self, changes: &Changes) -> Result<Vec<Record>, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        for identity in &changes.remove {
+            sqlx::query("DELETE FROM deployment WHERE organization = ? AND vhost = ? AND api_id = ?")
+                .bind(&identity.organization)
+                .bind(&identity.vhost)
+                .bind(&identity.api_id)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        for project in &changes.projects {
+            sqlx::query("INSERT OR IGNORE INTO project (digest, bytes) VALUES (?, ?)")
+                .bind(digest(project).as_slice())
+                .bind(project.as_ref())
+                .execute(&mut *transaction)
+                .await?;
+        }
+        let mut records = Vec::with_capacity(changes.put.len());
+        for deployment in &changes.put {
+            records.push(self.put(&mut transaction, deployment).await?);
+        }
+        sqlx::query("DELETE FROM project WHERE digest NOT IN (SELECT digest FROM deployment)")
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(records)
+    }
+
+    async fn put(
+        &self,
+        transaction: &mut Transaction<'_, Sqlite>,
+        deployment: &Deployment,
+    ) -> Result<Record, StoreError> {
+        let identity = &deployment.identity;
+        let stored = sqlx::query(
+            "SELECT organization, vhost, api_id, name, version, base_path, kind, environments, origin, digest, counter, \
+             created FROM deployment WHERE organization = ? AND vhost = ? AND api_id = ?",
+        )
+        .bind(&identity.organization)
+        .bind(&identity.vhost)
+        .bind(&identity.api_id)
+        .fetch_optional(&mut **transaction)
+        .await?
+        .map(|row| self.record(&row))
+        .transpose()?;
+        if let Some(record) = &stored
+            && record.deployment == *deployment
+        {
+            return Ok(record.clone());
+        }
+        let counter: i64 = sqlx::query(
+            "UPDATE meta SET value = value + 1 WHERE key = 'counter' RETURNING value",
+        )
+        .fetch_one(&mut **transaction)
+        .await?
+        .try_get(0)?;
+        let counter = self.unsigned(counter)?;
+        let record = Record {
+            deployment: deployment.clone(),
+            counter,
+            created: stored.map_or(counter, |record| record.created),
+        };
+        sqlx::query(
+            "INSERT INTO deployment (organization, vhost, api_id, name, version, base_path, kind, environments, origin, \
+             digest, counter, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+             ON CONFLICT (organization, vhost, api_id) DO UPDATE SET name = excluded.name, version = excluded.version, \
+             base_path = excluded.base_path, kind = excluded.kind, environments = excluded.environments, \
+             origin = excluded.origin, digest = excluded.digest, counter = excluded.counter",
+        )
+        .bind(&identity.organization)
+        .bind(&identity.vhost)
+        .bind(&identity.api_id)
+        .bind(&deployment.name)
+        .bind(&deployment.version)
+        .bind(&deployment.base_path)
+        .bind(&deployment.kind)
+        .bind(Vec::from_iter(deployment.environments.iter().map(String::as_str)).join("\n"))
+        .bind(deployment.origin.as_str())
+        .bind(deployment.digest.as_slice())
+        .bind(i64::try_from(record.counter).unwrap_or(i64::MAX))
+        .bind(i64::try_from(record.created).unwrap_or(i64::MAX))
+        .execute(&mut **transaction)
+        .await?;
+        Ok(record)
+    }
+
+    fn record(&self, row: &SqliteRow) -> Result<Record, StoreError> {
+        let environments: String = row.try_get(7)?;
+        let digest: Vec<u8> = row.try_get(9)?;
+        Ok(Record {
+            deployment: Deployment {
+                identity: Identity {
+                    organization: row.try_get(0)?,
+                    vhost: row.try_get(1)?,
+                    api_id: row.try_get(2)?,
+                },
+                name: row.try_get(3)?,
+                version: row.try_get(4)?,
+                base_path: row.try_get(5)?,
+                kind: row.try_get(6)?,
+                environments: environments.lines().map(str::to_owned).collect(),
+                origin: Origin::parse(row.try_get(8)?),
+                digest: Digest::try_from(digest)
+                    .map_err(|_| self.corrupt("a digest hasn't 32 bytes"))?,
+            },
+            counter: self.unsigned(row.try_get(10)?)?,
+            created: self.unsigned(row.try_get(11)?)?,
+        })
+    }
+
+    fn unsigned(&self, value: i64) -> Result<u64, StoreError> {
+        u64::try_from(value).map_err(|_| self.corrupt("a count is negative"))
+    }
+
+    fn corrupt(&self, reason: &str) -> StoreError {
+        StoreError::Corrupt {
+            path: self.path.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// Makes folder and file with owner-only permissions; `true` when the file is new or empty.
+fn prepare(folder: &Path, path: &Path) -> io::Result<bool> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    let metadata = file.metadata()?;
+    // Projects may hold backend passwords. SQLite gives its side files the permissions of the main one.
+    if metadata.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(metadata.len() == 0)
+}
+
+fn migrator() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "deployments".into(),
+        MigrationType::Simple,
+        include_str!("schema.sql").into_sql_str(),
+        false,
+    )])
+}
+
+async fn check(pool: &SqlitePool, path: &Path) -> Result<(), StoreError> {
+    let verdict: String = sqlx::query("PRAGMA quick_check(1)")
+        .fetch_one(pool)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| damaged_or(path, error))?;
+    if verdict == "ok" {
+        Ok(())
+    } else {
+        Err(StoreError::Corrupt {
+            path: path.to_owned(),
+            reason: verdict,
+        })
+    }
+}
+
+/// Reads the identity of the store, giving it one when it's new.
+async fn epoch(pool: &SqlitePool) -> Result<u64, StoreError> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    sqlx::query("INSERT OR IGNORE INTO meta (key, value) VALUES ('epoch', ?), ('counter', 0)")
+        .bind(i64::try_from(now).unwrap_or(i64::MAX))
+        .execute(&mut *transaction)
+        .await?;
+    let epoch: i64 = sqlx::query("SELECT value FROM meta WHERE key = 'epoch'")
+        .fetch_one(&mut *transaction)
+        .await?
+        .try_get(0)?;
+    transaction.commit().await?;
+    Ok(u64::try_from(epoch).unwrap_or_default())
+}
+
+/// Primary result code of SQLite.
+fn code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code()?;
+    i32::from_str(&code).ok().map(|code| code & 0xff)
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    // SQLITE_BUSY, SQLITE_LOCKED
+    matches!(code(error), Some(5 | 6))
+}
+
+fn damaged_or(path: &Path, error: sqlx::Error) -> StoreError {
+    match code(&error) {
+        // SQLITE_CORRUPT, SQLITE_NOTADB
+        Some(11 | 26) => StoreError::Corrupt {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        },
+        _ => StoreError::Database(error),
+    }
+}

@@ -1,0 +1,215 @@
+use super::*;
+
+fn deployment(vhost: &str, name: &str, project: &[u8]) -> Deployment {
+    Deployment {
+        identity: Identity {
+            organization: "carbon.super".to_owned(),
+            vhost: vhost.to_owned(),
+            api_id: format!("id-{name}"),
+        },
+        name: name.to_owned(),
+        version: "1.0.0".to_owned(),
+        base_path: format!("/{name}/1.0.0"),
+        kind: "HTTP".to_owned(),
+        environments: BTreeSet::from(["Default".to_owned(), "Two".to_owned()]),
+        origin: Origin::Rest,
+        digest: digest(project),
+    }
+}
+
+fn put(project: &'static [u8], deployments: Vec<Deployment>) -> Changes {
+    Changes {
+        projects: vec![Bytes::from_static(project)],
+        put: deployments,
+        remove: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn what_is_stored_outlives_a_process_that_never_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let epoch = store.epoch();
+    let stored = store
+        .apply(&put(b"zip", vec![deployment("a", "pets", b"zip")]))
+        .await
+        .unwrap();
+    // Killed: the connection isn't closed and nothing is flushed on our behalf.
+    std::mem::forget(store);
+
+    let store = Store::open(folder.path()).await.unwrap();
+    assert_eq!(store.epoch(), epoch);
+    assert_eq!(store.list().await.unwrap(), stored);
+    assert_eq!(
+        store.project(&digest(b"zip")).await.unwrap().as_deref(),
+        Some(b"zip".as_slice())
+    );
+}
+
+#[tokio::test]
+async fn an_equal_put_keeps_the_counter_and_a_change_moves_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let first = put(b"zip", vec![deployment("a", "pets", b"zip")]);
+    let one = store.apply(&first).await.unwrap();
+    assert_eq!(store.apply(&first).await.unwrap(), one);
+
+    let changed = put(b"zip2", vec![deployment("a", "pets", b"zip2")]);
+    let two = store.apply(&changed).await.unwrap();
+    assert_eq!(two[0].counter, one[0].counter + 1);
+    assert_eq!(two[0].created, one[0].created);
+    assert_eq!(
+        store.project(&digest(b"zip")).await.unwrap(),
+        None,
+        "a project nobody refers to is dropped"
+    );
+}
+
+#[tokio::test]
+async fn a_failing_deployment_leaves_nothing_of_its_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    // The second one refers to a project that isn't there.
+    let batch = put(
+        b"zip",
+        vec![
+            deployment("a", "pets", b"zip"),
+            deployment("b", "pets", b"missing"),
+        ],
+    );
+    assert!(matches!(
+        store.apply(&batch).await,
+        Err(StoreError::Database(_))
+    ));
+    assert_eq!(store.list().await.unwrap(), vec![]);
+    assert_eq!(store.project(&digest(b"zip")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_taken_base_path_never_drops_its_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let owner = deployment("a", "pets", b"zip");
+    let one = store.apply(&put(b"zip", vec![owner.clone()])).await.unwrap();
+    let mut thief = deployment("a", "other", b"zip");
+    thief.base_path = owner.base_path;
+    assert!(matches!(
+        store.apply(&put(b"zip", vec![thief])).await,
+        Err(StoreError::Database(_))
+    ));
+    assert_eq!(store.list().await.unwrap(), one);
+}
+
+#[tokio::test]
+async fn removal_comes_before_addition() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let old = deployment("a", "pets", b"zip");
+    store.apply(&put(b"zip", vec![old.clone()])).await.unwrap();
+    let mut renamed = old.clone();
+    renamed.identity.api_id = "other".to_owned();
+    let changes = Changes {
+        remove: vec![old.identity],
+        ..put(b"zip", vec![renamed.clone()])
+    };
+    store.apply(&changes).await.unwrap();
+    let list = store.list().await.unwrap();
+    assert_eq!(list.len(), 1);
+    assert_eq!(list[0].deployment, renamed);
+}
+
+#[tokio::test]
+async fn only_the_owner_can_read_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", entry.path());
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_refused_and_left_as_it_is() {
+    struct Case {
+        name: &'static str,
+        damage: fn(&mut Vec<u8>),
+    }
+    let cases = [
+        Case {
+            name: "not a database",
+            damage: |bytes| *bytes = b"this is no database, it is a text file of some length".to_vec(),
+        },
+        Case {
+            name: "pages overwritten",
+            damage: |bytes| bytes.iter_mut().skip(4096).for_each(|byte| *byte = 0xa5),
+        },
+    ];
+    for case in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        store
+            .apply(&put(b"zip", vec![deployment("a", "pets", b"zip")]))
+            .await
+            .unwrap();
+        store.close().await;
+        let path = folder.path().join(FILE);
+        let mut bytes = std::fs::read(&path).unwrap();
+        (case.damage)(&mut bytes);
+        std::fs::write(&path, &bytes).unwrap();
+        let error = Store::open(folder.path()).await.unwrap_err();
+        assert!(
+            matches!(error, StoreError::Corrupt { .. }),
+            "{}: {error:?}",
+            case.name
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "{}", case.name);
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_a_later_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET checksum = x'00'")
+        .execute(&store.pool)
+        .await
+        .unwrap();
+    store.close().await;
+    assert!(matches!(
+        Store::open(folder.path()).await,
+        Err(StoreError::Schema { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_the_last_state_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let one = store
+        .apply(&put(b"zip", vec![deployment("a", "pets", b"zip")]))
+        .await
+        .unwrap();
+    let pages: i64 = sqlx::query("PRAGMA page_count")
+        .fetch_one(&store.pool)
+        .await
+        .unwrap()
+        .get(0);
+    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
+        .execute(&store.pool)
+        .await
+        .unwrap();
+    let big: Bytes = vec![7; 1 << 20].into();
+    let changes = Changes {
+        put: vec![deployment("b", "big", &big)],
+        projects: vec![big],
+        remove: Vec::new(),
+    };
+    let error = store.apply(&changes).await.unwrap_err();
+    let StoreError::Database(error) = error else {
+        panic!("{error:?}")
+    };
+    assert!(error.to_string().contains("full"), "{error}");
+    assert_eq!(store.list().await.unwrap(), one);
+}

@@ -1,0 +1,88 @@
+//! What the translation takes from the configuration.
+
+use std::time::Duration;
+
+use trireme_routing::snapshot::{
+    Cors, HealthCheck, Listener, LocalLimit, Pem, TlsVersion, UpstreamProtocol,
+};
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Global CORS policy, which an API may replace; absent when disabled.
+    pub cors: Option<Cors>,
+    /// Listeners of every label, the secured one first.
+    pub listeners: Vec<Listener>,
+    /// Send request bodies to the enforcer, unless the API objects.
+    pub pass_payload: bool,
+    /// System routes.
+    pub system: System,
+    /// Towards the endpoints.
+    pub upstream: Upstream,
+}
+
+/// System routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct System {
+    /// Virtual host that carries them.
+    pub host: String,
+    /// `/testkey` is there.
+    pub testkey: bool,
+    /// `/.wellknown/jwks` is there, with that limit.
+    pub jwks: Option<LocalLimit>,
+}
+
+/// Towards the endpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upstream {
+    /// Time to connect.
+    pub connect_timeout: Duration,
+    /// Name resolution interval.
+    pub dns_refresh: Duration,
+    /// Prefer the record's TTL to the interval.
+    pub respect_dns_ttl: bool,
+    /// Health check of clusters with more than one endpoint.
+    pub health: HealthCheck,
+    /// Settings of upstreams that speak HTTP/2.
+    pub http2: UpstreamProtocol,
+    /// Timeout of every route.
+    pub route_timeout: Duration,
+    /// Greatest timeout that a project may ask for.
+    pub max_route_timeout: Duration,
+    /// Idle timeout of every route.
+    pub route_idle_timeout: Duration,
+    /// Retries.
+    pub retry: RetrySettings,
+    /// TLS.
+    pub tls: TlsSettings,
+}
+
+/// Bounds and defaults of retries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Greatest number of retries that a project may ask for.
+    pub max_count: u32,
+    /// Status codes when a project names none.
+    pub statuses: Vec<u16>,
+    /// Base of the backoff.
+    pub backoff_base: Duration,
+}
+
+/// TLS towards the endpoints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Lowest version.
+    pub min_version: TlsVersion,
+    /// Highest version.
+    pub max_version: TlsVersion,
+    /// TLS 1.2 cipher suites, empty for the default set.
+    pub ciphers: Vec<String>,
+    /// CA bundle on the router, for endpoints without a certificate in their project.
+    pub trusted: String,
+    /// The certificate must hold the endpoint's host.
+    pub verify_host: bool,
+    /// Certificates aren't verified at all.
+    pub disable_verification: bool,
+    /// Certificate and key that the router offers, files on the router.
+    pub client_certificate: Option<(Pem, Pem)>,
+}

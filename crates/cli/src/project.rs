@@ -1,0 +1,223 @@
+//! What a path on the command line stands for: an OpenAPI file, a project folder or a project archive.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use trireme_openapi::{
+    ApiProject, Archive, Defaults, Definition, Diagnostic, Folder, Limits, ProjectSource, Reading, Settings,
+};
+
+/// First bytes of a zip archive.
+const ARCHIVE_MARK: &[u8] = b"PK";
+
+/// A call of an API that should work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) path: String,
+}
+
+/// What `trireme validate` found.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) findings: Vec<Diagnostic>,
+    /// What the API is; absent when it would be refused.
+    pub(crate) summary: Option<String>,
+}
+
+/// The archive that is uploaded for a path.
+///
+/// # Errors
+/// The path cannot be read, or what it holds is no project; then every finding is in the message.
+pub(crate) fn archive(path: &Path) -> anyhow::Result<Vec<u8>> {
+    if path.is_dir() {
+        let files = Folder(path.to_owned())
+            .load(&Limits::default(), &|_| true)
+            .map_err(refused)?;
+        let root = path
+            .file_name()
+            .map_or_else(|| "project".into(), |name| name.to_string_lossy());
+        return Ok(trireme_openapi::archive(&root, files)?);
+    }
+    let content = read(path)?;
+    if content.starts_with(ARCHIVE_MARK) {
+        return Ok(content);
+    }
+    archive_definition(&name_of(path), &content)
+}
+
+/// A project archive around a bare definition.
+pub(crate) fn archive_definition(name: &str, content: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let files =
+        trireme_openapi::scaffold(Definition { name, content }, &Limits::default()).map_err(refused)?;
+    Ok(trireme_openapi::archive("project", files)?)
+}
+
+/// The files of a new project around a definition.
+pub(crate) fn scaffold(path: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let (name, content) = (name_of(path), read(path)?);
+    let files = trireme_openapi::scaffold(
+        Definition {
+            name: &name,
+            content: &content,
+        },
+        &Limits::default(),
+    );
+    Ok(files.map_err(refused)?.into_iter().collect())
+}
+
+/// Everything there is to say about what a path holds.
+pub(crate) fn validate(path: &Path) -> anyhow::Result<Report> {
+    if path.is_dir() {
+        return Ok(report(&Folder(path.to_owned())));
+    }
+    let content = read(path)?;
+    if content.starts_with(ARCHIVE_MARK) {
+        return Ok(report(&Archive(&content)));
+    }
+    Ok(report(&Definition {
+        name: &name_of(path),
+        content: &content,
+    }))
+}
+
+/// A call of the API in an archive: a GET without path parameters if there is one.
+pub(crate) fn sample_call(archive: &[u8]) -> Option<Call> {
+    let project = understand(&Archive(archive)).ok()?.project;
+    let calls = |method: &'static str| {
+        project.resources.iter().filter(move |resource| {
+            resource
+                .operations
+                .iter()
+                .any(|operation| operation.method.eq_ignore_ascii_case(method))
+        })
+    };
+    let plain = calls("GET").find(|resource| !resource.path.contains(['{', '*']));
+    let resource = plain.or_else(|| calls("GET").next());
+    let (method, resource) = match resource {
+        Some(resource) => ("GET".to_owned(), resource),
+        None => {
+            let resource = project.resources.first()?;
+            (resource.operations.first()?.method.clone(), resource)
+        }
+    };
+    let base = project.base_path.trim_end_matches('/');
+    Some(Call {
+        method,
+        path: format!("{base}{}", filled(&resource.path)),
+    })
+}
+
+/// The template with `1` for every parameter.
+fn filled(template: &str) -> String {
+    let mut path = String::new();
+    let mut inside = false;
+    for character in template.chars() {
+        match character {
+            '{' => {
+                inside = true;
+                path.push('1');
+            }
+            '}' => inside = false,
+            '*' if !inside => path.push('1'),
+            _ if !inside => path.push(character),
+            _ => {}
+        }
+    }
+    path
+}
+
+fn report(source: &dyn ProjectSource) -> Report {
+    match understand(source) {
+        Ok(reading) => Report {
+            findings: reading.warnings,
+            summary: Some(summary(&reading.project)),
+        },
+        Err(findings) => Report {
+            findings,
+            summary: None,
+        },
+    }
+}
+
+fn summary(project: &ApiProject) -> String {
+    let operations: usize = project
+        .resources
+        .iter()
+        .map(|resource| resource.operations.len())
+        .sum();
+    format!(
+        "{} {} at {}, {} paths with {operations} operations",
+        project.identity.name,
+        project.identity.version,
+        project.base_path,
+        project.resources.len()
+    )
+}
+
+fn understand(source: &dyn ProjectSource) -> Result<Reading, Vec<Diagnostic>> {
+    // Overrides from the environment are those of the adapter's process, not of this command.
+    let settings = Settings {
+        limits: Limits::default(),
+        defaults: Defaults::Derive,
+        variable: &|_| None,
+        consul: false,
+    };
+    trireme_openapi::read(source, &settings)
+}
+
+fn refused(findings: Vec<Diagnostic>) -> anyhow::Error {
+    let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    anyhow::anyhow!("refused\n  {}", lines.join("\n  "))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let meta = std::fs::metadata(path).with_context(|| path.display().to_string())?;
+    let bound = Limits::default().archive_bytes;
+    if meta.len() > bound {
+        bail!("{}: more than {bound} bytes", path.display());
+    }
+    std::fs::read(path).with_context(|| path.display().to_string())
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(
+        || "definition".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_filled() {
+        let cases = [
+            ("/ships", "/ships"),
+            ("/ships/{name}", "/ships/1"),
+            ("/a/{b}.{c}/d", "/a/1.1/d"),
+            ("/files/*", "/files/1"),
+        ];
+        for (template, want) in cases {
+            assert_eq!(filled(template), want, "{template}");
+        }
+    }
+
+    #[test]
+    fn a_bare_definition_becomes_a_project_with_a_call() {
+        let definition = b"openapi: 3.0.3\ninfo: { title: Pets, version: 1.0.0 }\n\
+            servers: [ { url: 'http://127.0.0.1:1/v2' } ]\n\
+            paths:\n  /pets/{id}: { get: { responses: {} } }\n  /pets: { get: { responses: {} } }\n";
+        let archive = archive_definition("pets.yaml", definition).unwrap();
+        let call = sample_call(&archive).unwrap();
+        assert_eq!(call.method, "GET");
+        assert!(call.path.ends_with("/pets"), "{}", call.path);
+    }
+
+    #[test]
+    fn what_is_no_definition_is_refused_by_name() {
+        let error = archive_definition("note.txt", b"hello").unwrap_err().to_string();
+        assert!(error.contains("refused"), "{error}");
+    }
+}

@@ -1,0 +1,494 @@
+//! `trireme up`: the three processes as children, an API behind them, and somebody who watches.
+//!
+//! ```text
+//! prepare DIR -> adapter -> enforcer -> router -> deploy -> token -> print -> watch until Ctrl-C -> drain
+//! ```
+//!
+//! Each child writes its addresses to `DIR/run/<process>.json` once its sockets are bound; the next one is started with
+//! them. A child that dies is started again with the addresses it had.
+
+mod child;
+mod console;
+mod sample;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::args::UpOptions;
+use crate::client::{Adapter, Deployed};
+use crate::home::{Bound, Credentials, Home, Role};
+use crate::{client, project};
+
+use self::child::{Child, Spec};
+use self::console::Console;
+
+/// A child that has not bound its sockets or is not ready by then is given up.
+const START_BOUND: Duration = Duration::from_secs(30);
+/// Between looks at a child that starts.
+const POLL: Duration = Duration::from_millis(10);
+/// A child that does not drain by then is killed.
+const DRAIN_BOUND: Duration = Duration::from_secs(30);
+/// Wait before a child that died is started again: doubled with every death in a row, up to the last.
+const RESTART_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// A child that lived this long died anew, not again.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// The facts that `--json` prints, as one line.
+#[derive(Debug, Serialize)]
+struct Ready<'a> {
+    ready: bool,
+    http: &'a str,
+    https: &'a str,
+    adapter: &'a str,
+    username: &'a str,
+    password: &'a str,
+    token: &'a str,
+    sample: &'a Sample,
+    pids: Pids,
+    started_in_ms: u128,
+}
+
+/// A call that works.
+#[derive(Debug, Clone, Serialize)]
+struct Sample {
+    method: String,
+    url: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Pids {
+    router: u32,
+    enforcer: u32,
+    adapter: u32,
+}
+
+/// The running gateway.
+struct Gateway {
+    home: Home,
+    credentials: Credentials,
+    options: UpOptions,
+    executable: PathBuf,
+    lines: child::Lines,
+    children: Vec<Watched>,
+}
+
+struct Watched {
+    child: Child,
+    spec: Spec,
+    since: Instant,
+    deaths: u32,
+}
+
+pub(crate) async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let mut stop = Stop::listen()?;
+    let console = Console::new(options.json);
+    let (lines, received) = mpsc::channel(1024);
+    let printer = tokio::spawn(console.clone().print(received));
+
+    console.step("preparing the data folder");
+    let home = Home::locate(options.data.as_deref())?;
+    let credentials = home.prepare()?;
+    let executable = std::env::current_exe().context("own executable")?;
+    let mut gateway = Gateway {
+        home,
+        credentials,
+        options,
+        executable,
+        lines,
+        children: Vec::new(),
+    };
+    let outcome = tokio::select! {
+        outcome = gateway.serve(&console, started) => outcome,
+        () = stop.asked() => Ok(()),
+    };
+    console.step("draining");
+    gateway.drain().await;
+    drop(gateway);
+    // Ends once the last child's output is closed.
+    drop(printer.await);
+    console.finish();
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+impl Gateway {
+    /// Starts everything, reports, and supervises for ever.
+    async fn serve(&mut self, console: &Console, started: Instant) -> anyhow::Result<()> {
+        let upstream = sample::Upstream::bind().await.context("sample upstream")?;
+        let upstream_address = upstream.address()?;
+        let needs_sample = self.options.api.is_empty();
+
+        console.step("starting the adapter");
+        let adapter = self.start(Role::Adapter, Vec::new()).await?;
+        console.step("starting the enforcer");
+        let xds = adapter.address("xds")?;
+        let enforcer = self.start(Role::Enforcer, self.enforcer_environment(xds)).await?;
+        console.step("starting the router");
+        let environment = self.router_environment(xds, enforcer.address("grpc")?, enforcer.address("rest")?);
+        let router = self.start(Role::Router, environment).await?;
+
+        let adapter_port = adapter.address("rest")?.port();
+        let management = Adapter::local(
+            &self.home,
+            adapter_port,
+            &self.credentials.username,
+            &self.credentials.adapter_password,
+        )?;
+        let serve_sample = async move {
+            match needs_sample {
+                true => upstream
+                    .serve()
+                    .await
+                    .context("sample upstream")
+                    .map(|never| match never {}),
+                false => std::future::pending().await,
+            }
+        };
+        let work = async {
+            console.step("deploying");
+            let calls = self.deploy(&management, upstream_address).await?;
+            console.step("waiting for the router");
+            let http = client::http(Some(&self.home.authority_certificate()), false)?;
+            until_ready(&http, router.address("admin")?).await?;
+            let https = format!("https://localhost:{}", router.address("https")?.port());
+            let plain = format!("http://localhost:{}", router.address("http")?.port());
+            let user = &self.credentials;
+            let token = client::token(&http, &https, &user.username, &user.token_password, None).await?;
+            let mut samples: Vec<Sample> = calls
+                .into_iter()
+                .map(|call| Sample {
+                    method: call.method,
+                    url: format!("{plain}{}", call.path),
+                })
+                .collect();
+            if let Some(sample) = samples.first() {
+                until_routed(&http, sample).await?;
+            }
+            let sample = if samples.is_empty() {
+                Sample {
+                    method: "GET".into(),
+                    url: format!("{plain}/health"),
+                }
+            } else {
+                samples.swap_remove(0)
+            };
+            console.ready(&Ready {
+                ready: true,
+                http: &plain,
+                https: &https,
+                adapter: &format!("https://localhost:{adapter_port}"),
+                username: &user.username,
+                password: &user.adapter_password,
+                token: &token,
+                sample: &sample,
+                pids: self.pids(),
+                started_in_ms: started.elapsed().as_millis(),
+            });
+            console.explain(&self.home, user);
+            anyhow::Ok(())
+        };
+        tokio::pin!(serve_sample);
+        tokio::select! {
+            outcome = work => outcome?,
+            outcome = &mut serve_sample => return outcome,
+        }
+        tokio::select! {
+            outcome = self.supervise(console) => outcome,
+            outcome = serve_sample => outcome,
+        }
+    }
+
+    /// Deploys what was asked for; returns a call of each API.
+    async fn deploy(&self, adapter: &Adapter, upstream: SocketAddr) -> anyhow::Result<Vec<project::Call>> {
+        let mut archives = Vec::new();
+        if self.options.api.is_empty() {
+            let definition = sample::definition(upstream);
+            archives.push((
+                "the sample API".to_owned(),
+                project::archive_definition("sample.yaml", definition.as_bytes())?,
+            ));
+        }
+        for path in &self.options.api {
+            archives.push((path.display().to_string(), project::archive(path)?));
+        }
+        let mut calls = Vec::new();
+        for (name, archive) in archives {
+            let call = project::sample_call(&archive);
+            match adapter.deploy(archive, true).await? {
+                Deployed::Accepted => calls.extend(call),
+                Deployed::Refused(status, refusal) => bail!("{name}: refused, {status}: {refusal}"),
+            }
+        }
+        Ok(calls)
+    }
+
+    /// Starts a child and waits until it has bound its sockets.
+    async fn start(&mut self, role: Role, mut environment: Vec<(String, String)>) -> anyhow::Result<Bound> {
+        environment.extend(self.common_environment(role));
+        let mut spec = Spec {
+            role,
+            executable: self.executable.clone(),
+            environment,
+        };
+        drop(std::fs::remove_file(self.home.bound_file(role)));
+        let mut child = Child::start(&spec, &self.lines)?;
+        let deadline = Instant::now() + START_BOUND;
+        let bound = loop {
+            if let Some(bound) = self.home.bound(role) {
+                break bound;
+            }
+            if Instant::now() > deadline {
+                bail!("the {} did not come up within {START_BOUND:?}", role.name());
+            }
+            tokio::select! {
+                status = child.ended() => bail!("the {} ended at start: {}", role.name(), status?),
+                () = tokio::time::sleep(POLL) => {}
+            }
+        };
+        // After a crash the others must find it where it was.
+        for (name, address) in &bound.addresses {
+            let variable = format!("TRIREME_{}_{}_BIND", role.name(), name).to_uppercase();
+            spec.environment.retain(|(known, _)| *known != variable);
+            spec.environment.push((variable, address.to_string()));
+        }
+        self.children.push(Watched {
+            child,
+            spec,
+            since: Instant::now(),
+            deaths: 0,
+        });
+        Ok(bound)
+    }
+
+    /// Starts again whatever dies. Ends only with an error.
+    async fn supervise(&mut self, console: &Console) -> anyhow::Result<()> {
+        loop {
+            let [a, b, c] = &mut self.children[..] else {
+                bail!("the gateway is not complete")
+            };
+            let (index, status) = tokio::select! {
+                status = a.child.ended() => (0, status),
+                status = b.child.ended() => (1, status),
+                status = c.child.ended() => (2, status),
+            };
+            let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let Some(dead) = self.children.get_mut(index) else {
+                continue;
+            };
+            dead.deaths = if dead.since.elapsed() > SETTLED {
+                0
+            } else {
+                dead.deaths.saturating_add(1)
+            };
+            let wait = RESTART_WAIT
+                .0
+                .saturating_mul(1 << dead.deaths.min(10))
+                .min(RESTART_WAIT.1);
+            console.event(
+                dead.spec.role.name(),
+                &format!("ended ({status}), starting again in {wait:?}"),
+            );
+            tokio::time::sleep(wait).await;
+            match Child::start(&dead.spec, &self.lines) {
+                Ok(child) => dead.child = child,
+                // The next round finds it dead again and waits longer.
+                Err(error) => console.event(dead.spec.role.name(), &format!("{error:#}")),
+            }
+            dead.since = Instant::now();
+        }
+    }
+
+    /// The router first, so that what it has accepted is still checked.
+    async fn drain(&mut self) {
+        while let Some(mut watched) = self.children.pop() {
+            drop(watched.child.drain(DRAIN_BOUND).await);
+            drop(std::fs::remove_file(self.home.bound_file(watched.child.role)));
+        }
+    }
+
+    fn pids(&self) -> Pids {
+        let pid = |role: Role| {
+            let found = self.children.iter().find(|watched| watched.spec.role == role);
+            found.and_then(|watched| watched.child.pid()).unwrap_or_default()
+        };
+        Pids {
+            router: pid(Role::Router),
+            enforcer: pid(Role::Enforcer),
+            adapter: pid(Role::Adapter),
+        }
+    }
+
+    fn common_environment(&self, role: Role) -> Vec<(String, String)> {
+        let path = |inside: &str| self.home.path(inside).display().to_string();
+        let mut environment = vec![
+            ("MGW_HOME".to_owned(), path("")),
+            ("TRIREME_CONF".to_owned(), path("conf/config.toml")),
+            ("LOG_CONFIG_PATH".to_owned(), path("conf/log_config.toml")),
+            ("TRIREME_STATE_DIR".to_owned(), path("state")),
+            (
+                "TRIREME_BOUND_FILE".to_owned(),
+                self.home.bound_file(role).display().to_string(),
+            ),
+            ("TRIREME_EXIT_ON_STDIN_EOF".to_owned(), "1".to_owned()),
+            (
+                "adapter_admin_pwd".to_owned(),
+                self.credentials.adapter_password.clone(),
+            ),
+            (
+                "enforcer_admin_pwd".to_owned(),
+                self.credentials.token_password.clone(),
+            ),
+        ];
+        let mut bind = |name: &str, address: SocketAddr| {
+            environment.push((format!("TRIREME_{name}_BIND"), address.to_string()));
+        };
+        let internal = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listen = |port: u16| SocketAddr::new(self.options.listen, port);
+        match role {
+            Role::Adapter => {
+                bind("ADAPTER_XDS", internal);
+                bind("ADAPTER_ADMIN", internal);
+                if let Some(port) = self.options.adapter_port {
+                    bind("ADAPTER_REST", listen(port));
+                }
+            }
+            Role::Enforcer => {
+                bind("ENFORCER_GRPC", internal);
+                bind("ENFORCER_REST", internal);
+                bind("ENFORCER_ADMIN", internal);
+            }
+            Role::Router => {
+                bind("ROUTER_ADMIN", internal);
+                if let Some(port) = self.options.http_port {
+                    bind("ROUTER_HTTP", listen(port));
+                }
+                if let Some(port) = self.options.https_port {
+                    bind("ROUTER_HTTPS", listen(port));
+                }
+            }
+        }
+        environment
+    }
+
+    fn enforcer_environment(&self, xds: SocketAddr) -> Vec<(String, String)> {
+        let home = &self.home;
+        [
+            ("ADAPTER_HOST", xds.ip().to_string()),
+            ("ADAPTER_XDS_PORT", xds.port().to_string()),
+            ("ADAPTER_HOST_NAME", "adapter".to_owned()),
+            ("ENFORCER_LABEL", "Default".to_owned()),
+            (
+                "ENFORCER_PRIVATE_KEY_PATH",
+                home.key("enforcer").display().to_string(),
+            ),
+            (
+                "ENFORCER_PUBLIC_CERT_PATH",
+                home.certificate("enforcer").display().to_string(),
+            ),
+            (
+                "TRUSTED_CA_CERTS_PATH",
+                home.path("security/truststore").display().to_string(),
+            ),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    fn router_environment(
+        &self,
+        xds: SocketAddr,
+        grpc: SocketAddr,
+        rest: SocketAddr,
+    ) -> Vec<(String, String)> {
+        let home = &self.home;
+        let ca = home.authority_certificate().display().to_string();
+        [
+            ("ROUTER_LABEL", "Default".to_owned()),
+            ("ADAPTER_HOST", xds.ip().to_string()),
+            ("ADAPTER_PORT", xds.port().to_string()),
+            ("ENFORCER_HOST", grpc.ip().to_string()),
+            ("ENFORCER_PORT", grpc.port().to_string()),
+            ("ENFORCER_REST_PORT", rest.port().to_string()),
+            (
+                "ROUTER_PRIVATE_KEY_PATH",
+                home.key("router").display().to_string(),
+            ),
+            (
+                "ROUTER_PUBLIC_CERT_PATH",
+                home.certificate("router").display().to_string(),
+            ),
+            ("ADAPTER_CA_CERT_PATH", ca.clone()),
+            ("ENFORCER_CA_CERT_PATH", ca),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+/// Waits until the router takes traffic.
+async fn until_ready(http: &reqwest::Client, admin: SocketAddr) -> anyhow::Result<()> {
+    let url = format!("http://{admin}/ready");
+    until("the router is not ready", async || {
+        match http.get(&url).send().await {
+            Ok(response) => response.status().is_success(),
+            Err(_) => false,
+        }
+    })
+    .await
+}
+
+/// Waits until the router knows the API, by calls without a token: those never reach the upstream.
+async fn until_routed(http: &reqwest::Client, sample: &Sample) -> anyhow::Result<()> {
+    let method: reqwest::Method = sample.method.parse()?;
+    until("the API is not served", async || {
+        match http.request(method.clone(), &sample.url).send().await {
+            Ok(response) => {
+                let status = response.status();
+                status != reqwest::StatusCode::NOT_FOUND && !status.is_server_error()
+            }
+            Err(_) => false,
+        }
+    })
+    .await
+}
+
+async fn until(what: &'static str, mut holds: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
+    let deadline = Instant::now() + START_BOUND;
+    while !holds().await {
+        if Instant::now() > deadline {
+            bail!("{what} within {START_BOUND:?}");
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
+
+/// Ctrl-C and SIGTERM.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The border of the gateway: what a caller may not say is taken out before anything reads it, and what the gateway says
+//! for it is put in. After [`enter`] there is one host, one path and no header that only the gateway may set.
+
+use std::net::IpAddr;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use trireme_proto::names::CLUSTER_HEADER;
+use trireme_routing::{Ambiguity, Refused};
+
+use crate::connection::Peer;
+use crate::error::DownstreamError;
+
+/// Greatest number of header fields, crumbs of cookies included.
+pub(crate) const MAX_FIELDS: usize = 100;
+/// Greatest size of a header block.
+pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
+
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// Prefix of the headers that steer the gateway itself.
+pub(crate) const INTERNAL: &str = "x-envoy-";
+
+/// What the border found out about a request.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// Host and port as sent.
+    pub(crate) authority: HeaderValue,
+    /// The caller asks for another protocol.
+    pub(crate) upgrade: bool,
+}
+
+/// Checks and cleans the head of a request.
+///
+/// # Errors
+/// What makes it unanswerable or gives it two readings.
+pub(crate) fn enter(
+    method: &Method,
+    uri: &Uri,
+    version: Version,
+    headers: &mut HeaderMap,
+    peer: &Peer,
+    use_remote_address: bool,
+) -> Result<Entry, DownstreamError> {
+    if version < Version::HTTP_11 {
+        return Err(DownstreamError::Version);
+    }
+    if headers.len() > MAX_FIELDS {
+        return Err(DownstreamError::HeadersTooLarge);
+    }
+    let authority = authority(uri, headers)?;
+    if *method == Method::CONNECT {
+        return Err(DownstreamError::UpgradeRefused);
+    }
+    strip_internal(headers);
+    headers.remove(X_FORWARDED_CLIENT_CERT);
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+        if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+            return Err(DownstreamError::InvalidHeader("several lengths"));
+        }
+    }
+    forwarded(headers, peer, use_remote_address);
+    let upgrade = version != Version::HTTP_2 && asks_upgrade(headers);
+    Ok(Entry { authority, upgrade })
+}
+
+/// The one host of a request. It is taken out of the map; every connection upstream gets its own.
+fn authority(uri: &Uri, headers: &mut HeaderMap) -> Result<HeaderValue, DownstreamError> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (host, another) = (hosts.next(), hosts.next());
+    if another.is_some() {
+        return Err(DownstreamError::InvalidHeader("several hosts"));
+    }
+    if let Some(authority) = uri.authority() {
+        // HTTP/2 sends it as `:authority`, HTTP/1 in the absolute form; a `Host` beside it must say the same.
+        if host.is_some_and(|host| {
+            !host
+                .as_bytes()
+                .eq_ignore_ascii_case(authority.as_str().as_bytes())
+        }) {
+            return Err(DownstreamError::InvalidHeader("host differs from authority"));
+        }
+        if authority.as_str().contains('@') {
+            return Err(DownstreamError::InvalidHeader(
+                "user information in the authority",
+            ));
+        }
+        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| DownstreamError::NoHost)?;
+        headers.remove(HOST);
+        return Ok(value);
+    }
+    headers
+        .remove(HOST)
+        .filter(|host| !host.is_empty())
+        .ok_or(DownstreamError::NoHost)
+}
+
+/// Removes what only the gateway may say: `x-envoy-*` and the header that names a cluster.
+pub(crate) fn strip_internal(headers: &mut HeaderMap) {
+    headers.remove(CLUSTER_HEADER);
+    while let Some(name) = headers
+        .keys()
+        .find(|name| name.as_str().starts_with(INTERNAL))
+        .cloned()
+    {
+        headers.remove(name);
+    }
+}
+
+/// Removes the fields that belong to one connection, and those that `Connection` names (RFC 9110 section 7.6.1). Of `TE`
+/// only `trailers` passes.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+            // Naming these would take out what the message needs; no sender has reason to.
+            .filter(|name| !matches!(*name, CONTENT_LENGTH | HOST | COOKIE | TE))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
+        headers.remove(name);
+    }
+    if let Some(te) = headers.get(TE) {
+        let trailers = te
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        } else {
+            headers.remove(TE);
+        }
+    }
+}
+
+/// Prepares the headers of an admitted request for the upstream.
+pub(crate) fn leave(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    // Answered here, when the body is first read.
+    headers.remove(EXPECT);
+    headers.remove(CLUSTER_HEADER);
+}
+
+/// HTTP/2 may send one cookie field for each pair; HTTP/1 may not (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let pairs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pairs.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// `x-forwarded-for`, `x-forwarded-proto` and `x-request-id`, as Envoy sets them.
+fn forwarded(headers: &mut HeaderMap, peer: &Peer, use_remote_address: bool) {
+    let scheme = HeaderValue::from_static(peer.scheme());
+    if use_remote_address {
+        let ip = peer.address.ip().to_string();
+        let value = match headers.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
+            Some(before) if !before.is_empty() => format!("{before},{ip}"),
+            _ => ip,
+        };
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(X_FORWARDED_FOR, value);
+        }
+        headers.insert(X_FORWARDED_PROTO, scheme);
+    } else {
+        let known = |value: &HeaderValue| {
+            ["http", "https"]
+                .iter()
+                .any(|name| value.as_bytes().eq_ignore_ascii_case(name.as_bytes()))
+        };
+        if !headers.get(X_FORWARDED_PROTO).is_some_and(known) {
+            headers.insert(X_FORWARDED_PROTO, scheme);
+        }
+    }
+    // The id of a caller beyond the edge means nothing here; Envoy replaces it as well.
+    let external = use_remote_address && !is_internal(peer.address.ip());
+    if external || !headers.contains_key(X_REQUEST_ID) {
+        headers.insert(X_REQUEST_ID, request_id());
+    }
+}
+
+fn is_internal(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local(),
+    }
+}
+
+/// A random UUID.
+fn request_id() -> HeaderValue {
+    let random = fastrand::u128(..);
+    let id = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let mut text = [0_u8; 36];
+    let mut shift = 128;
+    for (at, slot) in text.iter_mut().enumerate() {
+        *slot = if matches!(at, 8 | 13 | 18 | 23) {
+            b'-'
+        } else {
+            shift -= 4;
+            let digit = usize::try_from((id >> shift) & 0xf).unwrap_or(0);
+            b"0123456789abcdef".get(digit).copied().unwrap_or(b'0')
+        };
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+fn asks_upgrade(headers: &mut HeaderMap) -> bool {
+    let Some(upgrade) = headers.get(UPGRADE) else {
+        return false;
+    };
+    // Like Envoy: an offer of h2c is not taken up, and is no reason to refuse.
+    if upgrade.as_bytes().eq_ignore_ascii_case(b"h2c") {
+        headers.remove(UPGRADE);
+        return false;
+    }
+    headers.get_all(CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    })
+}
+
+/// Names the reason why a target is refused outright.
+pub(crate) const fn refused(reason: Refused) -> DownstreamError {
+    DownstreamError::AmbiguousTarget(match reason {
+        Refused::Control => "control_character",
+        Refused::Fragment => "fragment",
+        Refused::Host => "invalid_host",
+        Refused::InvalidEscape => "invalid_escape",
+        Refused::NonAscii => "non_ascii",
+        Refused::NotAPath => "not_a_path",
+        Refused::Space => "space",
+        Refused::TooLong => "too_long",
+    })
+}
+
+/// Names the reason why a path has two readings.
+pub(crate) fn ambiguous(reason: Ambiguity) -> DownstreamError {
+    DownstreamError::AmbiguousTarget(reason.as_str())
+}
+
+#[cfg(test)]
+mod tests;

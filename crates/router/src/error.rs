@@ -1,0 +1,245 @@
+//! Why a request was not answered by its upstream. [`crate::respond`] alone turns these into answers.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// A request that ends in an answer of our own, by the side that caused it.
+#[derive(Debug, Error)]
+pub(crate) enum ProxyError {
+    /// The caller's side.
+    #[error("the request cannot be served")]
+    Downstream(#[from] DownstreamError),
+    /// Ours.
+    #[error("the gateway failed")]
+    Internal(#[from] InternalError),
+    /// The service's side.
+    #[error("the upstream failed")]
+    Upstream(#[from] UpstreamError),
+}
+
+/// Faults of the request itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum DownstreamError {
+    /// The target has two readings, or is not a path.
+    #[error("ambiguous request target: {0}")]
+    AmbiguousTarget(&'static str),
+    /// The body is greater than what is passed to the enforcer.
+    #[error("request body too large")]
+    BodyTooLarge,
+    /// The body ended early or was malformed.
+    #[error("request body broken off")]
+    BodyBroken,
+    /// Too many header fields.
+    #[error("too many header fields")]
+    HeadersTooLarge,
+    /// A header field with two readings.
+    #[error("invalid header: {0}")]
+    InvalidHeader(&'static str),
+    /// A route's local limit is used up.
+    #[error("local rate limit reached")]
+    Limited,
+    /// Neither Host nor `:authority`.
+    #[error("no host named")]
+    NoHost,
+    /// No route matches.
+    #[error("no route")]
+    NoRoute,
+    /// The whole request did not arrive in time.
+    #[error("request not complete in time")]
+    RequestTimeout,
+    /// Nothing moved on the stream for too long.
+    #[error("stream idle")]
+    StreamIdle,
+    /// An upgrade that the route does not allow, or CONNECT.
+    #[error("upgrade refused")]
+    UpgradeRefused,
+    /// HTTP/1.0 and older.
+    #[error("protocol version not supported")]
+    Version,
+}
+
+/// Faults of the gateway and its own dependencies.
+#[derive(Debug, Error)]
+pub(crate) enum InternalError {
+    /// The enforcer gave no verdict; nothing is forwarded.
+    #[error("no verdict from the enforcer")]
+    Check(#[source] CheckError),
+    /// The route's cluster does not exist.
+    #[error("cluster not configured")]
+    NoCluster,
+    /// The route's rewrite gives no path.
+    #[error("rewritten path is not valid")]
+    Rewrite,
+}
+
+/// Why a check had no verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum CheckError {
+    /// Answered by something that is not a verdict.
+    #[error("malformed verdict: {0}")]
+    Malformed(&'static str),
+    /// The enforcer reported a failed call.
+    #[error("enforcer failed with gRPC status {0}")]
+    Status(u32),
+    /// No answer in time.
+    #[error("enforcer did not answer in time")]
+    TimedOut,
+    /// No connection, or it broke.
+    #[error("enforcer unreachable")]
+    Unreachable,
+}
+
+/// Faults of the upstream side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum UpstreamError {
+    /// No connection could be made.
+    #[error("connection failed")]
+    Connect,
+    /// The stream's greatest duration is over.
+    #[error("stream reached its greatest duration")]
+    MaxDuration,
+    /// The cluster has no address.
+    #[error("no healthy endpoint")]
+    NoEndpoint,
+    /// A circuit breaker is open.
+    #[error("circuit breaker open")]
+    Overflow,
+    /// The answer is not HTTP.
+    #[error("protocol error")]
+    Protocol,
+    /// The peer reset the stream.
+    #[error("reset by the upstream")]
+    Reset,
+    /// The gateway reset the stream.
+    #[error("reset by the gateway")]
+    ResetLocal,
+    /// The connection ended before the answer.
+    #[error("connection ended before the answer")]
+    Terminated,
+    /// No answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+}
+
+/// Envoy's response flags, as the access log writes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flag {
+    /// The caller went away.
+    DownstreamGone,
+    /// The caller broke the protocol.
+    DownstreamProtocol,
+    /// A header check failed.
+    InvalidHeader,
+    /// Reset by the gateway.
+    LocalReset,
+    /// No cluster.
+    NoCluster,
+    /// No route.
+    NoRoute,
+    /// Nothing out of the ordinary.
+    None,
+    /// A limit refused it.
+    RateLimited,
+    /// The stream was idle.
+    StreamIdle,
+    /// Refused by the enforcer, or the enforcer failed.
+    Unauthorized,
+    /// Upstream connection failed.
+    UpstreamConnect,
+    /// No upstream address.
+    UpstreamHealth,
+    /// Stream duration exceeded.
+    UpstreamMaxDuration,
+    /// Circuit breaker open.
+    UpstreamOverflow,
+    /// The upstream broke the protocol.
+    UpstreamProtocol,
+    /// Reset by the upstream.
+    UpstreamReset,
+    /// Retries used up.
+    UpstreamRetries,
+    /// The upstream closed the connection.
+    UpstreamTerminated,
+    /// The upstream was too slow.
+    UpstreamTimeout,
+}
+
+// === impl ProxyError ===
+
+impl ProxyError {
+    /// The response flag it leaves in the access log.
+    pub(crate) const fn flag(&self) -> Flag {
+        match self {
+            Self::Downstream(error) => error.flag(),
+            Self::Internal(InternalError::Check(_)) => Flag::Unauthorized,
+            Self::Internal(InternalError::NoCluster | InternalError::Rewrite) => Flag::NoCluster,
+            Self::Upstream(error) => error.flag(),
+        }
+    }
+}
+
+impl DownstreamError {
+    const fn flag(self) -> Flag {
+        match self {
+            Self::AmbiguousTarget(_) | Self::InvalidHeader(_) => Flag::InvalidHeader,
+            Self::BodyTooLarge | Self::UpgradeRefused => Flag::None,
+            Self::BodyBroken | Self::HeadersTooLarge | Self::NoHost | Self::Version => {
+                Flag::DownstreamProtocol
+            }
+            Self::Limited => Flag::RateLimited,
+            Self::NoRoute => Flag::NoRoute,
+            Self::RequestTimeout | Self::StreamIdle => Flag::StreamIdle,
+        }
+    }
+}
+
+impl UpstreamError {
+    /// The response flag it leaves in the access log.
+    pub(crate) const fn flag(self) -> Flag {
+        match self {
+            Self::Connect => Flag::UpstreamConnect,
+            Self::MaxDuration => Flag::UpstreamMaxDuration,
+            Self::NoEndpoint => Flag::UpstreamHealth,
+            Self::Overflow => Flag::UpstreamOverflow,
+            Self::Protocol => Flag::UpstreamProtocol,
+            Self::Reset => Flag::UpstreamReset,
+            Self::ResetLocal => Flag::LocalReset,
+            Self::Terminated => Flag::UpstreamTerminated,
+            Self::TimedOut => Flag::UpstreamTimeout,
+        }
+    }
+}
+
+impl Flag {
+    /// Envoy's short name, `-` for none.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::DownstreamGone => "DC",
+            Self::DownstreamProtocol => "DPE",
+            Self::InvalidHeader => "IH",
+            Self::LocalReset => "LR",
+            Self::NoCluster => "NC",
+            Self::NoRoute => "NR",
+            Self::None => "-",
+            Self::RateLimited => "RL",
+            Self::StreamIdle => "SI",
+            Self::Unauthorized => "UAEX",
+            Self::UpstreamConnect => "UF",
+            Self::UpstreamHealth => "UH",
+            Self::UpstreamMaxDuration => "UMSDR",
+            Self::UpstreamOverflow => "UO",
+            Self::UpstreamProtocol => "UPE",
+            Self::UpstreamReset => "UR",
+            Self::UpstreamRetries => "URX",
+            Self::UpstreamTerminated => "UC",
+            Self::UpstreamTimeout => "UT",
+        }
+    }
+}
+
+impl fmt::Display for Flag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,206 @@
+//! The hot path: one request from its head to the head of its response. Read this first.
+
+use std::convert::Infallible;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN, SERVER};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use trireme_routing::{Matched, Target};
+
+use crate::body::Body;
+use crate::connection::Conn;
+use crate::edge;
+use crate::error::{DownstreamError, ProxyError};
+use crate::event::{Completed, Head};
+use crate::filters::{self, Call, Outcome, check};
+use crate::live::Live;
+use crate::respond;
+use crate::snapshot::{Listener, Snapshot};
+use crate::upstream;
+
+/// Serves one request. Dropping the future, as hyper does when the caller goes away, gives up check and upstream call.
+pub(crate) async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let active = conn.begin();
+    let live = Rc::new(Live::new(Instant::now()));
+    let snapshot = conn.worker.snapshot();
+    let Some(listener) = snapshot.listener(&conn.listener) else {
+        // Removed while the request was on its way.
+        return Ok(respond::local(&DownstreamError::NoRoute.into(), false));
+    };
+    let uri = request.uri();
+    let head = Head {
+        method: request.method(),
+        version: request.version(),
+        path: uri.path_and_query(),
+        time: SystemTime::now(),
+    };
+    let mut event = Completed::begin(
+        &live,
+        &conn.worker.tally,
+        &conn.peer,
+        listener.log.as_ref(),
+        &head,
+        active,
+    );
+    let caller = Caller::of(&request);
+    let time = head.time;
+    let answered = answer(&conn, &snapshot, listener, request, time, caller.grpc, &mut event).await;
+    let mut response = answered.unwrap_or_else(|error| refuse(&error, caller.grpc, &mut event));
+    dress(&conn, listener, &caller, &mut response);
+    event.response(response.status().as_u16(), response.headers());
+    response.body_mut().attach(event);
+    Ok(response)
+}
+
+/// The phases, in order.
+async fn answer(
+    conn: &Conn,
+    snapshot: &Snapshot,
+    listener: &Listener,
+    request: Request<Incoming>,
+    time: SystemTime,
+    grpc: bool,
+    event: &mut Completed,
+) -> Result<Response<Body>, ProxyError> {
+    let (mut parts, body) = request.into_parts();
+    let remote = listener.http.use_remote_address;
+    let entry = edge::enter(
+        &parts.method,
+        &parts.uri,
+        parts.version,
+        &mut parts.headers,
+        &conn.peer,
+        remote,
+    )?;
+    let path = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| PathAndQuery::from_static("/"));
+    let (authority, whole) = (entry.authority.clone(), path.clone());
+    let host = authority.to_str().map_err(|_| DownstreamError::NoHost)?;
+    event.request(host, &parts.headers);
+    let target = Target::parse(whole.as_str(), host).map_err(edge::refused)?;
+    let matched = find(snapshot, &target, &parts.method, &parts)?;
+    event.route(&matched.route().name);
+    let origin = parts.headers.get(ORIGIN).cloned();
+    let call = Call {
+        worker: &conn.worker,
+        snapshot,
+        listener,
+        peer: &conn.peer,
+        matched,
+        target: &target,
+        method: parts.method,
+        version: parts.version,
+        path,
+        authority: entry.authority,
+        upgrade: entry.upgrade,
+        headers: parts.headers,
+        time,
+    };
+    let outcome = filters::run(call, body, event).await;
+    let mut response = match outcome {
+        Ok(Outcome::Answer(response)) => {
+            event.local = true;
+            *response
+        }
+        Ok(Outcome::Send(admitted, payload, edits)) => {
+            match upstream::send(&conn.worker.pools, *admitted, payload, event).await {
+                Ok(response) => finish(response, edits),
+                Err(error) => refuse(&error, grpc, event),
+            }
+        }
+        Err(error) => refuse(&error, grpc, event),
+    };
+    // Refusals are marked for their origin like any other answer, else a page could not read why.
+    filters::decorate(&matched, origin.as_ref(), response.headers_mut());
+    Ok(response)
+}
+
+/// An answer of our own.
+fn refuse(error: &ProxyError, grpc: bool, event: &mut Completed) -> Response<Body> {
+    event.live.raise(error.flag());
+    event.local = true;
+    respond::local(error, grpc)
+}
+
+/// The route of a request. A path with two readings that nobody serves is refused for what it is.
+fn find<'s>(
+    snapshot: &'s Snapshot,
+    target: &Target<'_>,
+    method: &Method,
+    parts: &http::request::Parts,
+) -> Result<Matched<'s>, ProxyError> {
+    let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
+    match (
+        snapshot
+            .routes
+            .find(&target.host.name, target.path, method.as_str(), header),
+        target.ambiguity,
+    ) {
+        (Some(matched), _) => Ok(matched),
+        (None, Some(reason)) => Err(edge::ambiguous(reason).into()),
+        (None, None) => Err(DownstreamError::NoRoute.into()),
+    }
+}
+
+/// The response of an upstream, cleaned, with the enforcer's changes.
+fn finish(mut response: Response<Body>, edits: Vec<check::Edit>) -> Response<Body> {
+    upstream::strip(response.headers_mut());
+    for check::Edit { field, value, mode } in edits {
+        let check::Field::Header(name) = field else {
+            continue;
+        };
+        if mode == check::Mode::Append {
+            response.headers_mut().append(name, value);
+        } else {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// What of a request is needed after it was consumed.
+struct Caller {
+    head: bool,
+    grpc: bool,
+}
+
+impl Caller {
+    fn of(request: &Request<Incoming>) -> Self {
+        Self {
+            head: request.method() == Method::HEAD,
+            grpc: respond::is_grpc(request.headers()),
+        }
+    }
+}
+
+/// What every response gets.
+fn dress(conn: &Conn, listener: &Listener, caller: &Caller, response: &mut Response<Body>) {
+    response.headers_mut().insert(SERVER, listener.server.clone());
+    if let Some(length) = response.body().len()
+        && !matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        )
+    {
+        response
+            .headers_mut()
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
+        if caller.head {
+            response.body_mut().clear();
+        }
+    }
+    if conn.is_http2() {
+        response.headers_mut().remove(CONNECTION);
+    } else if conn.worker.is_draining() {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}

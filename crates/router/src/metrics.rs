@@ -1,0 +1,374 @@
+//! Counters of the data path: one set for each worker, so that no two threads write to one cache line. They are added up
+//! when somebody reads them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use trireme_telemetry::names;
+
+use crate::error::Flag;
+use crate::snapshot::Store;
+
+/// Counters of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    requests: [[AtomicU64; CLASSES.len()]; LISTENERS.len()],
+    replies: [AtomicU64; FLAGS.len()],
+    connections: [AtomicU64; LISTENERS.len()],
+    refused: AtomicU64,
+    checks: [AtomicU64; CHECKS.len()],
+    received: AtomicU64,
+    sent: AtomicU64,
+    started: AtomicU64,
+    finished: AtomicU64,
+    retries: AtomicU64,
+    connects: [AtomicU64; CONNECTS.len()],
+    duration: Histogram,
+    check_duration: Histogram,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Check {
+    /// Yes.
+    Allowed,
+    /// No.
+    Denied,
+    /// Neither.
+    Failed,
+}
+
+const LISTENERS: [&str; 2] = ["http", "https"];
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+const CHECKS: [&str; 3] = ["allowed", "denied", "failed"];
+const CONNECTS: [&str; 2] = ["connected", "failed"];
+const FLAGS: [Flag; 19] = [
+    Flag::DownstreamGone,
+    Flag::DownstreamProtocol,
+    Flag::InvalidHeader,
+    Flag::LocalReset,
+    Flag::NoCluster,
+    Flag::NoRoute,
+    Flag::None,
+    Flag::RateLimited,
+    Flag::StreamIdle,
+    Flag::Unauthorized,
+    Flag::UpstreamConnect,
+    Flag::UpstreamHealth,
+    Flag::UpstreamMaxDuration,
+    Flag::UpstreamOverflow,
+    Flag::UpstreamProtocol,
+    Flag::UpstreamReset,
+    Flag::UpstreamRetries,
+    Flag::UpstreamTerminated,
+    Flag::UpstreamTimeout,
+];
+/// Upper bounds in microseconds.
+const BOUNDS: [u32; 14] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000,
+    30_000_000,
+];
+
+#[derive(Debug, Default)]
+struct Histogram {
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    micros: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, value: u64) {
+    // Only the owning worker writes, so this needs no read-modify-write, which costs ten times as much.
+    counter.store(counter.load(Ordering::Relaxed) + value, Ordering::Relaxed);
+}
+
+fn bump(counters: &[AtomicU64], index: usize) {
+    if let Some(counter) = counters.get(index) {
+        add(counter, 1);
+    }
+}
+
+// === impl Tally ===
+
+impl Tally {
+    /// A request head is complete.
+    pub(crate) fn start(&self) {
+        add(&self.started, 1);
+    }
+
+    /// A request is over. `local` when the answer was ours.
+    pub(crate) fn finish(
+        &self,
+        tls: bool,
+        status: u16,
+        local: Option<Flag>,
+        bytes: (u64, u64),
+        took: Duration,
+    ) {
+        add(&self.finished, 1);
+        if let Some(classes) = self.requests.get(usize::from(tls)) {
+            bump(classes, usize::from(status / 100).min(CLASSES.len() - 1));
+        }
+        if let Some(flag) = local {
+            bump(
+                &self.replies,
+                FLAGS
+                    .iter()
+                    .position(|known| *known == flag)
+                    .unwrap_or(usize::MAX),
+            );
+        }
+        add(&self.received, bytes.0);
+        add(&self.sent, bytes.1);
+        self.duration.observe(took);
+    }
+
+    /// A connection was accepted.
+    pub(crate) fn connection(&self, tls: bool) {
+        bump(&self.connections, usize::from(tls));
+    }
+
+    /// A connection was refused.
+    pub(crate) fn refuse(&self) {
+        add(&self.refused, 1);
+    }
+
+    /// A check is over.
+    pub(crate) fn check(&self, outcome: Check, took: Duration) {
+        bump(
+            &self.checks,
+            match outcome {
+                Check::Allowed => 0,
+                Check::Denied => 1,
+                Check::Failed => 2,
+            },
+        );
+        self.check_duration.observe(took);
+    }
+
+    /// A request was sent again.
+    pub(crate) fn retry(&self) {
+        add(&self.retries, 1);
+    }
+
+    /// An upstream connection was tried.
+    pub(crate) fn connect(&self, connected: bool) {
+        bump(&self.connects, usize::from(!connected));
+    }
+}
+
+impl Histogram {
+    fn observe(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        bump(
+            &self.buckets,
+            BOUNDS.partition_point(|bound| u64::from(*bound) < micros),
+        );
+        add(&self.micros, micros);
+    }
+}
+
+/// Adds the workers' counters up for the admin port.
+#[derive(Debug)]
+pub(crate) struct Exporter {
+    /// One for each worker.
+    pub(crate) tallies: Vec<Arc<Tally>>,
+    /// For the sizes of what is served.
+    pub(crate) store: Arc<Store>,
+    /// Open downstream connections.
+    pub(crate) open: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Exporter {
+    fn sum(&self, read: impl Fn(&Tally) -> &AtomicU64) -> u64 {
+        self.tallies
+            .iter()
+            .map(|tally| read(tally).load(Ordering::Relaxed))
+            .sum()
+    }
+
+    fn histogram(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help): (&str, &str),
+        read: impl Fn(&Tally) -> &Histogram,
+    ) -> Result<(), std::fmt::Error> {
+        let mut buckets = Vec::with_capacity(BOUNDS.len() + 1);
+        let mut count = 0;
+        let bounds = BOUNDS
+            .iter()
+            .map(|bound| f64::from(*bound) / 1e6)
+            .chain([f64::MAX]);
+        for (index, bound) in bounds.enumerate() {
+            let here = self
+                .tallies
+                .iter()
+                .filter_map(|tally| read(tally).buckets.get(index))
+                .map(|bucket| bucket.load(Ordering::Relaxed))
+                .sum::<u64>();
+            count += here;
+            buckets.push((bound, here));
+        }
+        let micros = self.sum(|tally| &read(tally).micros);
+        let seconds = Duration::from_micros(micros).as_secs_f64();
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
+    }
+
+    fn counters<'a>(
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help): (&str, &str),
+        series: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, u64)>,
+    ) -> Result<(), std::fmt::Error> {
+        let name = name.strip_suffix("_total").unwrap_or(name);
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in series {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn gauge(
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help): (&str, &str),
+        value: u64,
+    ) -> Result<(), std::fmt::Error> {
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(metric)
+    }
+}
+
+impl Collector for Exporter {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let encoder = &mut encoder;
+        let requests = LISTENERS.iter().enumerate().flat_map(|(at, listener)| {
+            CLASSES.iter().enumerate().map(move |(class, name)| {
+                let value = self
+                    .tallies
+                    .iter()
+                    .filter_map(|tally| tally.requests.get(at)?.get(class));
+                let value = value.map(|counter| counter.load(Ordering::Relaxed)).sum();
+                (vec![("listener", *listener), ("code_class", *name)], value)
+            })
+        });
+        Self::counters(encoder, (names::ROUTER_REQUESTS, "Requests answered"), requests)?;
+        self.labelled(
+            encoder,
+            (
+                names::ROUTER_LOCAL_REPLIES,
+                "Requests answered without an upstream",
+            ),
+            "reason",
+            FLAGS.iter().map(|flag| flag.name()),
+            |tally| &tally.replies,
+        )?;
+        self.labelled(
+            encoder,
+            (names::ROUTER_CONNECTIONS, "Connections accepted"),
+            "listener",
+            LISTENERS,
+            |tally| &tally.connections,
+        )?;
+        self.labelled(
+            encoder,
+            (names::ROUTER_CHECKS, "Checks asked of the enforcer"),
+            "outcome",
+            CHECKS,
+            |tally| &tally.checks,
+        )?;
+        self.labelled(
+            encoder,
+            (names::ROUTER_UPSTREAM_CONNECTS, "Upstream connections tried"),
+            "outcome",
+            CONNECTS,
+            |tally| &tally.connects,
+        )?;
+        let refused = self.sum(|tally| &tally.refused);
+        Self::counters(
+            encoder,
+            (names::ROUTER_CONNECTIONS_REFUSED, "Connections refused"),
+            [(vec![("reason", "limit")], refused)],
+        )?;
+        for (name, help, value) in [
+            (
+                names::ROUTER_RECEIVED_BYTES,
+                "Bytes of request bodies",
+                self.sum(|tally| &tally.received),
+            ),
+            (
+                names::ROUTER_SENT_BYTES,
+                "Bytes of response bodies",
+                self.sum(|tally| &tally.sent),
+            ),
+            (
+                names::ROUTER_UPSTREAM_RETRIES,
+                "Requests sent again",
+                self.sum(|tally| &tally.retries),
+            ),
+        ] {
+            Self::counters(encoder, (name, help), [(Vec::new(), value)])?;
+        }
+        let active = self
+            .sum(|tally| &tally.started)
+            .saturating_sub(self.sum(|tally| &tally.finished));
+        let snapshot = self.store.load();
+        for (name, help, value) in [
+            (names::ROUTER_REQUESTS_ACTIVE, "Requests in progress", active),
+            (
+                names::ROUTER_CONNECTIONS_ACTIVE,
+                "Open connections",
+                self.open.load(Ordering::Relaxed) as u64,
+            ),
+            (
+                names::ROUTER_ROUTES,
+                "Routes in the table",
+                snapshot.routes.routes() as u64,
+            ),
+            (
+                names::ROUTER_CLUSTERS,
+                "Clusters in the table",
+                snapshot.clusters.len() as u64,
+            ),
+        ] {
+            Self::gauge(encoder, (name, help), value)?;
+        }
+        self.histogram(
+            encoder,
+            (names::ROUTER_REQUEST_DURATION, "Duration of requests"),
+            |tally| &tally.duration,
+        )?;
+        self.histogram(
+            encoder,
+            (names::ROUTER_CHECK_DURATION, "Duration of checks"),
+            |tally| &tally.check_duration,
+        )
+    }
+}
+
+impl Exporter {
+    fn labelled<'a, const N: usize>(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        about: (&str, &str),
+        label: &'a str,
+        values: impl IntoIterator<Item = &'a str>,
+        read: impl Fn(&Tally) -> &[AtomicU64; N],
+    ) -> Result<(), std::fmt::Error> {
+        let series: Vec<_> = values
+            .into_iter()
+            .enumerate()
+            .map(|(at, value)| {
+                let counters = self.tallies.iter().filter_map(|tally| read(tally).get(at));
+                (
+                    vec![(label, value)],
+                    counters.map(|counter| counter.load(Ordering::Relaxed)).sum(),
+                )
+            })
+            .collect();
+        Self::counters(encoder, about, series)
+    }
+}

@@ -1,0 +1,321 @@
+//! The single place where an error meets the wire (`spec/adapter.md` 5.14).
+//!
+//! | Error | Status | Code | Body |
+//! | --- | --- | --- | --- |
+//! | ambiguous target (D15) | 400 | 102517 | JSON, the description names the reading that is refused |
+//! | body broken off, no host, malformed | 400 | – | plain text |
+//! | header with two readings | 400 | 102512 | JSON |
+//! | too many header fields, head too large | 431 | – | empty, the connection is closed |
+//! | HTTP/1.0 | 426 | – | empty, the connection is closed |
+//! | upgrade not allowed | 403 | – | empty |
+//! | body too large for the enforcer | 413 | – | plain text |
+//! | local limit | 429 | – | plain text |
+//! | request not complete in time | 408 | – | plain text |
+//! | everything else | spec/adapter.md 5.14 | | JSON |
+//!
+//! A head above 16 KiB or 100 fields on HTTP/1 never becomes a request: hyper answers 431 with an empty body itself.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use crate::body::Body;
+use crate::error::{DownstreamError, InternalError, ProxyError, UpstreamError};
+use crate::filters::check::{Denial, Edit, Field, Mode};
+
+/// An answer of the gateway's own, before it is put in the caller's protocol.
+#[derive(Debug, PartialEq, Eq)]
+struct Reply {
+    status: StatusCode,
+    text: Text,
+    close: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Text {
+    Json {
+        code: &'static str,
+        message: &'static str,
+        description: Description,
+    },
+    Plain(&'static str),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Description {
+    Fixed(&'static str),
+    Ambiguous(&'static str),
+}
+
+/// What Envoy says when no answer came; the reason follows.
+macro_rules! reset {
+    ($reason:literal) => {
+        concat!(
+            "upstream connect error or disconnect/reset before headers. reset reason: ",
+            $reason
+        )
+    };
+}
+
+/// Answers `error`. A gRPC caller gets its answer in the head-only form that gRPC clients read.
+pub(crate) fn local(error: &ProxyError, grpc: bool) -> Response<Body> {
+    let reply = reply(error);
+    let close = reply.close;
+    let mut response = if grpc {
+        reply.into_grpc()
+    } else {
+        reply.into_http()
+    };
+    if close {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Answers a route that needs no upstream.
+pub(crate) fn direct(status: u16, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::full(Bytes::copy_from_slice(text.as_bytes())));
+    // Discovery refuses statuses outside 200..600; anything else here is our fault.
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if !text.is_empty() {
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    response
+}
+
+/// The enforcer's denial as it stands; a gRPC caller gets its text as the message.
+pub(crate) fn denied(denial: Denial, grpc: bool) -> Response<Body> {
+    let mut response = if grpc {
+        let message = percent_encoding::percent_encode(&denial.body, percent_encoding::CONTROLS).to_string();
+        let mut response = grpc_reply(denial.status);
+        if let Ok(message) = HeaderValue::from_str(&message) {
+            response.headers_mut().insert("grpc-message", message);
+        }
+        response
+    } else {
+        let mut response = Response::new(Body::full(denial.body));
+        *response.status_mut() = denial.status;
+        response
+    };
+    let headers = response.headers_mut();
+    for Edit { field, value, mode } in denial.headers {
+        let Field::Header(name) = field else { continue };
+        // The framing of the answer is ours.
+        if matches!(name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION) || (grpc && name == CONTENT_TYPE) {
+            continue;
+        }
+        match mode {
+            Mode::Append => {
+                headers.append(name, value);
+            }
+            Mode::AddIfAbsent | Mode::Overwrite | Mode::OverwriteIfPresent => {
+                headers.insert(name, value);
+            }
+        }
+    }
+    response
+}
+
+/// Whether the caller speaks gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        value
+            .as_bytes()
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| rest.first().is_none_or(|byte| matches!(byte, b'+' | b';')))
+    })
+}
+
+fn reply(error: &ProxyError) -> Reply {
+    match error {
+        ProxyError::Downstream(error) => downstream(*error),
+        ProxyError::Internal(InternalError::Check(_)) => json(
+            500,
+            "102500",
+            "Unclassified Validation Failure",
+            "Error during validating the request",
+        ),
+        ProxyError::Internal(InternalError::NoCluster | InternalError::Rewrite) => {
+            json(500, "102507", "Upstream not configured for the resource", "")
+        }
+        ProxyError::Upstream(error) => upstream(*error),
+    }
+}
+
+fn downstream(error: DownstreamError) -> Reply {
+    match error {
+        DownstreamError::AmbiguousTarget(reason) => Reply {
+            status: StatusCode::BAD_REQUEST,
+            text: Text::Json {
+                code: "102517",
+                message: "Ambiguous request target",
+                description: Description::Ambiguous(reason),
+            },
+            close: false,
+        },
+        DownstreamError::BodyBroken => plain(400, "Bad Request").closing(),
+        DownstreamError::BodyTooLarge => plain(413, "Payload Too Large"),
+        DownstreamError::HeadersTooLarge => plain(431, "").closing(),
+        DownstreamError::InvalidHeader(_) => {
+            json(400, "102512", "Strictly checked header validation failure", "").closing()
+        }
+        DownstreamError::Limited => plain(429, "local_rate_limited"),
+        DownstreamError::NoHost => plain(400, "").closing(),
+        DownstreamError::NoRoute => json(
+            404,
+            "404",
+            "Not Found",
+            "The requested resource is not available.",
+        ),
+        DownstreamError::RequestTimeout => plain(408, "request timeout").closing(),
+        DownstreamError::StreamIdle => json(500, "102513", "Stream idle timeout", "stream timeout").closing(),
+        DownstreamError::UpgradeRefused => plain(403, ""),
+        DownstreamError::Version => plain(426, "").closing(),
+    }
+}
+
+fn upstream(error: UpstreamError) -> Reply {
+    match error {
+        UpstreamError::Connect => json(
+            503,
+            "102503",
+            "Upstream connection failed",
+            reset!("connection failure"),
+        ),
+        UpstreamError::MaxDuration => json(
+            500,
+            "102516",
+            "Upstream request reached max stream duration",
+            "upstream max stream duration reached",
+        ),
+        UpstreamError::NoEndpoint => json(503, "102508", "No healthy upstream", "no healthy upstream"),
+        UpstreamError::Overflow => json(503, "102505", "Upstream overflow", reset!("overflow")),
+        UpstreamError::Protocol => json(
+            500,
+            "102515",
+            "HTTP protocol error in upstream request",
+            reset!("protocol error"),
+        ),
+        UpstreamError::Reset => json(
+            503,
+            "102509",
+            "Upstream connection reset by the remote",
+            reset!("remote reset"),
+        ),
+        UpstreamError::ResetLocal => json(
+            503,
+            "102511",
+            "Connection reset by the gateway",
+            reset!("local reset"),
+        ),
+        UpstreamError::Terminated => json(
+            503,
+            "102510",
+            "Upstream connection termination",
+            reset!("connection termination"),
+        ),
+        UpstreamError::TimedOut => json(
+            504,
+            "102504",
+            "Upstream connection timeout",
+            "upstream request timeout",
+        ),
+    }
+}
+
+fn json(status: u16, code: &'static str, message: &'static str, description: &'static str) -> Reply {
+    Reply {
+        status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        text: Text::Json {
+            code,
+            message,
+            description: Description::Fixed(description),
+        },
+        close: false,
+    }
+}
+
+fn plain(status: u16, text: &'static str) -> Reply {
+    Reply {
+        status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        text: Text::Plain(text),
+        close: false,
+    }
+}
+
+impl Reply {
+    fn closing(self) -> Self {
+        Self { close: true, ..self }
+    }
+
+    fn into_http(self) -> Response<Body> {
+        let (content_type, text) = match self.text {
+            // Every value is one of the constants above: nothing in them needs escaping.
+            Text::Json {
+                code,
+                message,
+                description,
+            } => (
+                "application/json",
+                Bytes::from(format!(
+                    r#"{{"code":"{code}","message":"{message}","description":"{description}"}}"#
+                )),
+            ),
+            Text::Plain(text) => ("text/plain", Bytes::from_static(text.as_bytes())),
+        };
+        let empty = text.is_empty();
+        let mut response = Response::new(Body::full(text));
+        *response.status_mut() = self.status;
+        if !empty {
+            response
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        }
+        response
+    }
+
+    fn into_grpc(self) -> Response<Body> {
+        let message = match &self.text {
+            Text::Json { message, .. } => message,
+            Text::Plain(text) => text,
+        };
+        let mut response = grpc_reply(self.status);
+        response
+            .headers_mut()
+            .insert("grpc-message", HeaderValue::from_static(message));
+        response
+    }
+}
+
+/// A gRPC answer without messages; the status as the gRPC documentation maps HTTP's.
+fn grpc_reply(status: StatusCode) -> Response<Body> {
+    let code = match status.as_u16() {
+        400 => "13",
+        401 => "16",
+        403 => "7",
+        404 => "12",
+        429 | 502..=504 => "14",
+        _ => "2",
+    };
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", HeaderValue::from_static(code));
+    response
+}
+
+impl std::fmt::Display for Description {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Fixed(text) => f.write_str(text),
+            Self::Ambiguous(reason) => write!(f, "The request target is refused: {reason}."),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

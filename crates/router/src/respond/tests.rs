@@ -1,0 +1,317 @@
+use http_body_util::BodyExt;
+
+use super::*;
+use crate::error::{CheckError, Flag};
+use crate::filters::check::Metadata;
+
+async fn text(response: Response<Body>) -> String {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.into()).unwrap()
+}
+
+fn body(code: &str, message: &str, description: &str) -> String {
+    format!(r#"{{"code":"{code}","message":"{message}","description":"{description}"}}"#)
+}
+
+/// Every error that can reach the wire. A new variant fails to compile in [`reply`]; it belongs here as well.
+#[tokio::test]
+async fn every_error_has_its_answer() {
+    let reset = "upstream connect error or disconnect/reset before headers. reset reason: ";
+    let down = |error| ProxyError::Downstream(error);
+    let up = |error| ProxyError::Upstream(error);
+    let internal = |error| ProxyError::Internal(error);
+    let plain = |text: &str| text.to_owned();
+    let cases: Vec<(ProxyError, Flag, u16, String, bool)> = vec![
+        (
+            down(DownstreamError::AmbiguousTarget("dot_segment")),
+            Flag::InvalidHeader,
+            400,
+            body(
+                "102517",
+                "Ambiguous request target",
+                "The request target is refused: dot_segment.",
+            ),
+            false,
+        ),
+        (
+            down(DownstreamError::BodyBroken),
+            Flag::DownstreamProtocol,
+            400,
+            plain("Bad Request"),
+            true,
+        ),
+        (
+            down(DownstreamError::BodyTooLarge),
+            Flag::None,
+            413,
+            plain("Payload Too Large"),
+            false,
+        ),
+        (
+            down(DownstreamError::HeadersTooLarge),
+            Flag::DownstreamProtocol,
+            431,
+            plain(""),
+            true,
+        ),
+        (
+            down(DownstreamError::InvalidHeader("several hosts")),
+            Flag::InvalidHeader,
+            400,
+            body("102512", "Strictly checked header validation failure", ""),
+            true,
+        ),
+        (
+            down(DownstreamError::Limited),
+            Flag::RateLimited,
+            429,
+            plain("local_rate_limited"),
+            false,
+        ),
+        (
+            down(DownstreamError::NoHost),
+            Flag::DownstreamProtocol,
+            400,
+            plain(""),
+            true,
+        ),
+        (
+            down(DownstreamError::NoRoute),
+            Flag::NoRoute,
+            404,
+            body("404", "Not Found", "The requested resource is not available."),
+            false,
+        ),
+        (
+            down(DownstreamError::RequestTimeout),
+            Flag::StreamIdle,
+            408,
+            plain("request timeout"),
+            true,
+        ),
+        (
+            down(DownstreamError::StreamIdle),
+            Flag::StreamIdle,
+            500,
+            body("102513", "Stream idle timeout", "stream timeout"),
+            true,
+        ),
+        (
+            down(DownstreamError::UpgradeRefused),
+            Flag::None,
+            403,
+            plain(""),
+            false,
+        ),
+        (
+            down(DownstreamError::Version),
+            Flag::DownstreamProtocol,
+            426,
+            plain(""),
+            true,
+        ),
+        (
+            internal(InternalError::Check(CheckError::TimedOut)),
+            Flag::Unauthorized,
+            500,
+            body(
+                "102500",
+                "Unclassified Validation Failure",
+                "Error during validating the request",
+            ),
+            false,
+        ),
+        (
+            internal(InternalError::NoCluster),
+            Flag::NoCluster,
+            500,
+            body("102507", "Upstream not configured for the resource", ""),
+            false,
+        ),
+        (
+            internal(InternalError::Rewrite),
+            Flag::NoCluster,
+            500,
+            body("102507", "Upstream not configured for the resource", ""),
+            false,
+        ),
+        (
+            up(UpstreamError::Connect),
+            Flag::UpstreamConnect,
+            503,
+            body(
+                "102503",
+                "Upstream connection failed",
+                &format!("{reset}connection failure"),
+            ),
+            false,
+        ),
+        (
+            up(UpstreamError::MaxDuration),
+            Flag::UpstreamMaxDuration,
+            500,
+            body(
+                "102516",
+                "Upstream request reached max stream duration",
+                "upstream max stream duration reached",
+            ),
+            false,
+        ),
+        (
+            up(UpstreamError::NoEndpoint),
+            Flag::UpstreamHealth,
+            503,
+            body("102508", "No healthy upstream", "no healthy upstream"),
+            false,
+        ),
+        (
+            up(UpstreamError::Overflow),
+            Flag::UpstreamOverflow,
+            503,
+            body("102505", "Upstream overflow", &format!("{reset}overflow")),
+            false,
+        ),
+        (
+            up(UpstreamError::Protocol),
+            Flag::UpstreamProtocol,
+            500,
+            body(
+                "102515",
+                "HTTP protocol error in upstream request",
+                &format!("{reset}protocol error"),
+            ),
+            false,
+        ),
+        (
+            up(UpstreamError::Reset),
+            Flag::UpstreamReset,
+            503,
+            body(
+                "102509",
+                "Upstream connection reset by the remote",
+                &format!("{reset}remote reset"),
+            ),
+            false,
+        ),
+        (
+            up(UpstreamError::ResetLocal),
+            Flag::LocalReset,
+            503,
+            body(
+                "102511",
+                "Connection reset by the gateway",
+                &format!("{reset}local reset"),
+            ),
+            false,
+        ),
+        (
+            up(UpstreamError::Terminated),
+            Flag::UpstreamTerminated,
+            503,
+            body(
+                "102510",
+                "Upstream connection termination",
+                &format!("{reset}connection termination"),
+            ),
+            false,
+        ),
+        (
+            up(UpstreamError::TimedOut),
+            Flag::UpstreamTimeout,
+            504,
+            body(
+                "102504",
+                "Upstream connection timeout",
+                "upstream request timeout",
+            ),
+            false,
+        ),
+    ];
+    for (error, flag, status, want, close) in cases {
+        let name = format!("{error:?}");
+        assert_eq!(error.flag(), flag, "{name}");
+        let response = local(&error, false);
+        assert_eq!(response.status(), status, "{name}");
+        let content_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .map(|value| value.to_str().unwrap().to_owned());
+        let kind = match want.as_bytes().first() {
+            None => None,
+            Some(b'{') => Some("application/json"),
+            Some(_) => Some("text/plain"),
+        };
+        assert_eq!(content_type.as_deref(), kind, "{name}");
+        assert_eq!(response.headers().contains_key(CONNECTION), close, "{name}");
+        assert_eq!(text(response).await, want, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn grpc_callers_get_head_only_answers() {
+    let cases = [
+        (DownstreamError::NoRoute.into(), "12", "Not Found"),
+        (DownstreamError::Limited.into(), "14", "local_rate_limited"),
+        (
+            UpstreamError::TimedOut.into(),
+            "14",
+            "Upstream connection timeout",
+        ),
+        (
+            ProxyError::Internal(InternalError::Check(CheckError::Unreachable)),
+            "2",
+            "Unclassified Validation Failure",
+        ),
+    ];
+    for (error, status, message) in cases {
+        let response = local(&error, true);
+        assert_eq!(response.status(), 200, "{error:?}");
+        assert_eq!(response.headers()["grpc-status"], status, "{error:?}");
+        assert_eq!(response.headers()["grpc-message"], message, "{error:?}");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc", "{error:?}");
+        assert_eq!(text(response).await, "", "{error:?}");
+    }
+}
+
+#[test]
+fn grpc_is_told_by_its_content_type() {
+    let cases = [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/grpc;x=y", true),
+        ("application/grpc-web", false),
+        ("application/json", false),
+    ];
+    for (value, want) in cases {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
+        assert_eq!(is_grpc(&headers), want, "{value}");
+    }
+    assert!(!is_grpc(&HeaderMap::new()));
+}
+
+#[tokio::test]
+async fn a_denial_does_not_set_the_framing() {
+    let edit = |name: &'static str, value: &'static str| Edit {
+        field: Field::Header(http::HeaderName::from_static(name)),
+        value: HeaderValue::from_static(value),
+        mode: Mode::Overwrite,
+    };
+    let denial = Denial {
+        status: StatusCode::UNAUTHORIZED,
+        headers: vec![
+            edit("content-length", "1"),
+            edit("transfer-encoding", "chunked"),
+            edit("www-authenticate", "x"),
+        ],
+        body: Bytes::from_static(b"denied"),
+        metadata: Metadata::default(),
+    };
+    let response = denied(denial, false);
+    let names: Vec<_> = response.headers().keys().map(http::HeaderName::as_str).collect();
+    assert_eq!(
+        (response.status().as_u16(), names),
+        (401, vec!["www-authenticate"])
+    );
+    assert_eq!(text(response).await, "denied");
+}

@@ -1,0 +1,495 @@
+//! A cluster as the data path uses it: addresses, transport, limits. Shared by all workers.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use http::HeaderValue;
+use tokio::sync::{Notify, watch};
+use tracing::warn;
+use trireme_routing::snapshot::{self, Endpoint, Pem, TlsVersion, Trust, UpstreamProtocol, UpstreamTls};
+use trireme_tls::{Connector, Material, Protocols, ServerCheck, Version, Watch};
+
+use crate::material::{self, MaterialError};
+
+/// A named group of upstream addresses.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    /// Unique in this process; a changed cluster is a new one, so pools of the old one are left behind.
+    pub(crate) id: u64,
+    /// Of the resource it was made from.
+    pub(crate) fingerprint: u64,
+    /// As configured, without the key material, which lies in the transports.
+    pub(crate) config: snapshot::Cluster,
+    /// Circuit breakers.
+    pub(crate) limits: Limits,
+    endpoints: Vec<Target>,
+    hosts: ArcSwap<Vec<Arc<Host>>>,
+    resolved: watch::Sender<bool>,
+    used: AtomicBool,
+    demand: Arc<Notify>,
+}
+
+/// One configured endpoint, with what every address behind it shares.
+#[derive(Debug)]
+struct Target {
+    endpoint: Endpoint,
+    transport: Transport,
+    host_header: HeaderValue,
+    addresses: ArcSwap<Vec<IpAddr>>,
+}
+
+/// One address that can be connected to.
+#[derive(Debug)]
+pub(crate) struct Host {
+    /// Address.
+    pub(crate) address: SocketAddr,
+    /// 0 is preferred.
+    pub(crate) priority: u32,
+    /// How to connect.
+    pub(crate) transport: Transport,
+    /// Host name without port, for `auto_host`.
+    pub(crate) host_header: HeaderValue,
+    /// What the health check says; true without one.
+    pub(crate) healthy: AtomicBool,
+}
+
+/// How connections of an endpoint are made.
+#[derive(Debug, Clone)]
+pub(crate) enum Transport {
+    /// Plain TCP.
+    Plain,
+    /// TLS.
+    Tls {
+        /// Verification, identity, versions.
+        connector: Connector,
+        /// Name for SNI and for verification.
+        name: Arc<str>,
+    },
+}
+
+/// Why a cluster cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvalidCluster {
+    /// A name that no `Host` header can carry.
+    #[error("endpoint host {0:?} is not valid")]
+    Host(String),
+    /// Certificates or keys that cannot be used.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    /// A name is sent that is not the one that is verified.
+    #[error("SNI {sni:?} differs from the verified name {verified:?}, which is not supported")]
+    TwoNames {
+        /// Sent.
+        sni: String,
+        /// Verified.
+        verified: String,
+    },
+}
+
+/// Circuit breakers. Counted over all workers, as in Envoy.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    connections: Counter,
+    pending: Counter,
+    requests: Counter,
+    retries: Counter,
+}
+
+#[derive(Debug)]
+struct Counter {
+    now: AtomicU32,
+    max: u32,
+}
+
+/// Which breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resource {
+    /// Open connections.
+    Connection,
+    /// Requests that wait for a connection.
+    Pending,
+    /// Requests under way.
+    Request,
+    /// Retries under way.
+    Retry,
+}
+
+/// A counted use of a cluster; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    cluster: Arc<Cluster>,
+    resource: Resource,
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Builds a cluster; reads the certificate files it names.
+    pub(crate) fn new(
+        mut config: snapshot::Cluster,
+        fingerprint: u64,
+        builder: &mut Builder,
+    ) -> Result<Arc<Self>, InvalidCluster> {
+        let http2 = matches!(config.protocol, UpstreamProtocol::Http2 { .. });
+        let transports = config
+            .endpoints
+            .iter()
+            .map(|endpoint| match &endpoint.tls {
+                None => Ok(Transport::Plain),
+                Some(tls) => builder.transport(endpoint, tls, http2),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        for endpoint in &mut config.endpoints {
+            endpoint.tls = None;
+        }
+        Self::with_transports(config, fingerprint, transports)
+    }
+
+    /// A cluster of our own, whose endpoints are reached by mutual TLS.
+    pub(crate) fn fixed(
+        config: snapshot::Cluster,
+        connector: &Connector,
+        name: &str,
+    ) -> Result<Arc<Self>, InvalidCluster> {
+        let transports = config
+            .endpoints
+            .iter()
+            .map(|_| Transport::Tls {
+                connector: connector.clone(),
+                name: name.into(),
+            })
+            .collect();
+        Self::with_transports(config, 0, transports)
+    }
+
+    fn with_transports(
+        config: snapshot::Cluster,
+        fingerprint: u64,
+        transports: Vec<Transport>,
+    ) -> Result<Arc<Self>, InvalidCluster> {
+        let endpoints = config
+            .endpoints
+            .iter()
+            .zip(transports)
+            .map(|(endpoint, transport)| {
+                let host_header = HeaderValue::from_str(&endpoint.host)
+                    .map_err(|_| InvalidCluster::Host(endpoint.host.clone()))?;
+                let literal = endpoint.host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+                Ok(Target {
+                    endpoint: endpoint.clone(),
+                    transport,
+                    host_header,
+                    addresses: ArcSwap::from_pointee(literal.into_iter().collect()),
+                })
+            })
+            .collect::<Result<Vec<_>, InvalidCluster>>()?;
+        let cluster = Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            fingerprint,
+            limits: Limits::new(config.limits),
+            config,
+            endpoints,
+            hosts: ArcSwap::default(),
+            resolved: watch::Sender::new(false),
+            used: AtomicBool::new(false),
+            demand: Arc::default(),
+        };
+        cluster.rebuild();
+        if cluster.names().next().is_none() {
+            cluster.resolved.send_replace(true);
+        }
+        Ok(Arc::new(cluster))
+    }
+
+    /// Current addresses.
+    pub(crate) fn hosts(&self) -> arc_swap::Guard<Arc<Vec<Arc<Host>>>> {
+        self.hosts.load()
+    }
+
+    /// Waits until every name has been looked up once, with or without success.
+    pub(crate) async fn resolved(&self) {
+        if *self.resolved.borrow() {
+            return;
+        }
+        let mut receiver = self.resolved.subscribe();
+        // The sender lives in this very value.
+        receiver
+            .wait_for(|resolved| *resolved)
+            .await
+            .map(drop)
+            .unwrap_or_default();
+    }
+
+    /// Names that need to be looked up.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.endpoints
+            .iter()
+            .map(|target| target.endpoint.host.as_str())
+            .filter(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().is_err())
+    }
+
+    /// Takes the addresses of a name. Health of addresses that stay is kept.
+    pub(crate) fn update(&self, name: &str, addresses: &[IpAddr]) {
+        let mut changed = false;
+        for target in self
+            .endpoints
+            .iter()
+            .filter(|target| target.endpoint.host == name)
+        {
+            if target.addresses.load().as_slice() != addresses {
+                target.addresses.store(Arc::new(addresses.to_vec()));
+                changed = true;
+            }
+        }
+        if changed {
+            self.rebuild();
+        }
+    }
+
+    /// Marks the first look-up of all names as done.
+    pub(crate) fn mark_resolved(&self) {
+        self.resolved.send_replace(true);
+    }
+
+    /// Notes that the cluster is in use, so that its names are looked up again.
+    pub(crate) fn touch(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+            self.demand.notify_one();
+        }
+    }
+
+    /// Ends when the cluster has been used since the last call. It does not keep the cluster alive.
+    pub(crate) fn wanted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let used = self.used.swap(false, Ordering::Relaxed);
+        let demand = Arc::clone(&self.demand);
+        async move {
+            if !used {
+                demand.notified().await;
+            }
+        }
+    }
+
+    fn rebuild(&self) {
+        let old = self.hosts.load();
+        let hosts = self
+            .endpoints
+            .iter()
+            .flat_map(|target| {
+                let addresses = target.addresses.load_full();
+                let port = target.endpoint.port;
+                (0..addresses.len())
+                    .filter_map(move |index| addresses.get(index).map(|ip| SocketAddr::new(*ip, port)))
+                    .map(move |address| (target, address))
+            })
+            .map(|(target, address)| {
+                let healthy = old
+                    .iter()
+                    .find(|host| host.address == address)
+                    .is_none_or(|host| host.healthy.load(Ordering::Relaxed));
+                Arc::new(Host {
+                    address,
+                    priority: target.endpoint.priority,
+                    transport: target.transport.clone(),
+                    host_header: target.host_header.clone(),
+                    healthy: AtomicBool::new(healthy),
+                })
+            })
+            .collect();
+        self.hosts.store(Arc::new(hosts));
+    }
+
+    /// Counts a use; none when its breaker is open.
+    pub(crate) fn permit(self: &Arc<Self>, resource: Resource) -> Option<Permit> {
+        self.limits.counter(resource).take(false).then(|| Permit {
+            cluster: Arc::clone(self),
+            resource,
+        })
+    }
+
+    /// Counts a use even beyond the limit.
+    pub(crate) fn force(self: &Arc<Self>, resource: Resource) -> Permit {
+        self.limits.counter(resource).take(true);
+        Permit {
+            cluster: Arc::clone(self),
+            resource,
+        }
+    }
+}
+
+// === impl Limits ===
+
+impl Limits {
+    fn new(limits: snapshot::ClusterLimits) -> Self {
+        let counter = |max: Option<u32>, default| Counter {
+            now: AtomicU32::new(0),
+            max: max.unwrap_or(default),
+        };
+        Self {
+            connections: counter(limits.max_connections, 1024),
+            pending: counter(limits.max_pending, 1024),
+            requests: counter(limits.max_requests, 1024),
+            retries: counter(limits.max_retries, 3),
+        }
+    }
+
+    const fn counter(&self, resource: Resource) -> &Counter {
+        match resource {
+            Resource::Connection => &self.connections,
+            Resource::Pending => &self.pending,
+            Resource::Request => &self.requests,
+            Resource::Retry => &self.retries,
+        }
+    }
+}
+
+impl Counter {
+    fn take(&self, force: bool) -> bool {
+        if self.now.fetch_add(1, Ordering::Relaxed) < self.max || force {
+            return true;
+        }
+        self.now.fetch_sub(1, Ordering::Relaxed);
+        false
+    }
+}
+
+impl Drop for Cluster {
+    /// Whoever waits for demand looks whether the cluster still exists.
+    fn drop(&mut self) {
+        self.demand.notify_one();
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.cluster
+            .limits
+            .counter(self.resource)
+            .now
+            .fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Builds clusters; what several of them share, such as the bundle of public roots, is read once.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    materials: HashMap<MaterialKey, (Material, Option<Watch>)>,
+    connectors: HashMap<ConnectorKey, Connector>,
+}
+
+/// Trust, certificate, key.
+type MaterialKey = [Option<String>; 3];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ConnectorKey {
+    material: MaterialKey,
+    http2: bool,
+    versions: (bool, bool),
+    ciphers: Vec<String>,
+    check: u8,
+}
+
+impl Builder {
+    fn transport(
+        &mut self,
+        endpoint: &Endpoint,
+        tls: &UpstreamTls,
+        http2: bool,
+    ) -> Result<Transport, InvalidCluster> {
+        let name = match (&tls.sni, &tls.verify_host) {
+            (Some(sni), Some(verified)) if sni != verified => {
+                return Err(InvalidCluster::TwoNames {
+                    sni: sni.clone(),
+                    verified: verified.clone(),
+                });
+            }
+            (Some(name), _) | (None, Some(name)) => name.as_str(),
+            (None, None) => endpoint.host.as_str(),
+        };
+        let check = match (&tls.trust, &tls.verify_host) {
+            (Trust::None, _) => ServerCheck::Nothing,
+            (_, Some(_)) => ServerCheck::Name,
+            (_, None) => ServerCheck::Chain,
+        };
+        let trust = match &tls.trust {
+            Trust::Anchors(pem) => Some(pem),
+            Trust::None => None,
+        };
+        // The gateway's own certificate is only offered: without one the upstream decides.
+        let identity = tls.client_certificate.as_ref().filter(|(certificate, key)| {
+            let there = material::exists(certificate) && material::exists(key);
+            if !there {
+                warn!(
+                    endpoint = endpoint.host,
+                    "no client certificate for the upstream: file not found"
+                );
+            }
+            there
+        });
+        let material = [
+            trust,
+            identity.map(|(certificate, _)| certificate),
+            identity.map(|(_, key)| key),
+        ]
+        .map(|pem| pem.map(material::identify));
+        let key = ConnectorKey {
+            material,
+            http2,
+            versions: (
+                tls.min_version == TlsVersion::V1_3,
+                tls.max_version == TlsVersion::V1_3,
+            ),
+            ciphers: tls.ciphers.clone(),
+            check: match check {
+                ServerCheck::Nothing => 0,
+                ServerCheck::Chain => 1,
+                ServerCheck::Name => 2,
+            },
+        };
+        let connector = match self.connectors.get(&key) {
+            Some(connector) => connector.clone(),
+            None => {
+                let material = self.material(&key.material, identity, trust)?;
+                let (protocols, _) = protocols(tls.min_version, tls.max_version, &tls.ciphers);
+                let alpn: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[] };
+                let connector = material.connector_with(alpn, protocols, check);
+                self.connectors.insert(key, connector.clone());
+                connector
+            }
+        };
+        Ok(Transport::Tls {
+            connector,
+            name: name.into(),
+        })
+    }
+
+    fn material(
+        &mut self,
+        key: &MaterialKey,
+        identity: Option<&(Pem, Pem)>,
+        trust: Option<&Pem>,
+    ) -> Result<Material, InvalidCluster> {
+        if let Some((material, _)) = self.materials.get(key) {
+            return Ok(material.clone());
+        }
+        let (material, watch) = material::load(identity, trust)?;
+        self.materials.insert(key.clone(), (material.clone(), watch));
+        Ok(material)
+    }
+}
+
+/// Versions and suites; the names of suites that do not exist here come back.
+pub(crate) fn protocols(min: TlsVersion, max: TlsVersion, ciphers: &[String]) -> (Protocols, Vec<String>) {
+    let version = |version| match version {
+        TlsVersion::V1_2 => Version::Tls12,
+        TlsVersion::V1_3 => Version::Tls13,
+    };
+    Protocols::default()
+        .with_versions(version(min), version(max))
+        .with_ciphers(ciphers.iter().map(String::as_str))
+}

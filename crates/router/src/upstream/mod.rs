@@ -1,0 +1,269 @@
+//! The upstream side: choose an endpoint, take a connection, send, wait within bounds, try again where that is safe.
+
+mod balance;
+pub(crate) mod body;
+pub(crate) mod cluster;
+pub(crate) mod connect;
+mod health;
+pub(crate) mod pool;
+pub(crate) mod resolve;
+mod retry;
+mod timeout;
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::header::HOST;
+use http::uri::{Authority, Parts, Scheme};
+use http::{HeaderMap, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+use self::body::{RequestBody, ResponseBody};
+use self::cluster::{Cluster, Host, Permit, Resource, Transport};
+pub(crate) use self::health::check as check_health;
+use self::pool::{Lease, Pools};
+use self::retry::Source;
+pub(crate) use self::retry::{Payload, Retries};
+pub(crate) use self::timeout::Bounds;
+use crate::body::Body;
+use crate::error::{DownstreamError, Flag, ProxyError, UpstreamError};
+use crate::event::Completed;
+use crate::filters::Admitted;
+use crate::live::Live;
+
+/// Greatest number of times a request is sent because connections turned out to be dead.
+const STALE_TRIES: u32 = 3;
+
+/// Sends an admitted request and gives the response, whose body holds on to the connection. Dropping the future gives the
+/// request up: its stream is reset or its connection closed.
+///
+/// # Errors
+/// The caller's fault when its body broke off, else the upstream's.
+pub(crate) async fn send(
+    pools: &Pools,
+    mut admitted: Admitted,
+    payload: Payload,
+    event: &mut Completed,
+) -> Result<Response<Body>, ProxyError> {
+    let live = Rc::clone(&event.live);
+    let cluster = Arc::clone(&admitted.cluster);
+    event.cluster = Some(Arc::clone(&cluster));
+    let source = Source::new(payload, &live, admitted.retries.count > 0);
+    let permit = cluster.permit(Resource::Request).ok_or(UpstreamError::Overflow)?;
+    let expiry = pin!(timeout::expiry(&live, admitted.bounds));
+    let started = Instant::now();
+    let call = Call {
+        pools,
+        cluster: &cluster,
+        live: &live,
+        source,
+        event,
+        tried: Vec::new(),
+        stale: 0,
+    };
+    let outcome = tokio::select! {
+        biased;
+        outcome = call.run(&mut admitted) => outcome,
+        error = expiry => Err(error),
+    };
+    match outcome {
+        Ok((response, lease)) => {
+            event.upstream_time = Some(started.elapsed());
+            Ok(finish(response, lease, permit, &live, &admitted))
+        }
+        Err(ProxyError::Upstream(_)) if live.request_broken() => Err(DownstreamError::BodyBroken.into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// One request, as often as it is sent.
+struct Call<'a> {
+    pools: &'a Pools,
+    cluster: &'a Arc<Cluster>,
+    live: &'a Rc<Live>,
+    source: Source,
+    event: &'a mut Completed,
+    tried: Vec<SocketAddr>,
+    stale: u32,
+}
+
+/// How one sending ended.
+enum Try {
+    Answer(Response<Incoming>, Lease),
+    /// Nothing reached the upstream, or nothing that matters: again at once.
+    Again,
+}
+
+impl Call<'_> {
+    async fn run(mut self, admitted: &mut Admitted) -> Result<(Response<Incoming>, Lease), ProxyError> {
+        self.cluster.touch();
+        self.cluster.resolved().await;
+        let mut left = admitted.retries.count;
+        let mut retry_permit: Option<Permit> = None;
+        loop {
+            let (response, lease) = match self.attempt(admitted, left).await? {
+                Try::Answer(response, lease) => (response, lease),
+                Try::Again => continue,
+            };
+            let wanted = admitted.retries.count > 0 && admitted.retries.retries(response.status());
+            if wanted && left == 0 {
+                self.live.raise(Flag::UpstreamRetries);
+            }
+            let again = wanted && left > 0 && self.source.can_replay();
+            if again && retry_permit.is_none() {
+                retry_permit = self.cluster.permit(Resource::Retry);
+            }
+            if !again || retry_permit.is_none() {
+                return Ok((response, lease));
+            }
+            drop((response, lease));
+            let done = admitted.retries.count - left;
+            left -= 1;
+            self.event.tally().retry();
+            sleep(admitted.retries.backoff(done)).await;
+        }
+    }
+
+    async fn attempt(&mut self, admitted: &mut Admitted, left: u32) -> Result<Try, ProxyError> {
+        let pool = self.pools.of(self.cluster);
+        let host = balance::pick(&self.cluster.hosts(), &pool.cursor, &self.tried);
+        let host = host.ok_or(UpstreamError::NoEndpoint)?;
+        self.event.host = Some(host.address);
+        let mut lease = match pool
+            .host(&host)
+            .acquire(self.cluster, &host, self.event.tally())
+            .await
+        {
+            Ok(lease) => lease,
+            Err(UpstreamError::Connect) => return self.elsewhere(&host),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(body) = self.source.take() else {
+            return Err(UpstreamError::Terminated.into());
+        };
+        let idempotent = admitted.method.is_idempotent();
+        let repeatable = self.source.can_replay() || self.source.may_replay();
+        let keep = repeatable && (left > 0 || (lease.reused && idempotent));
+        let request = request(admitted, &host, lease.is_http2(), body, keep);
+        let reused = lease.reused;
+        self.event.attempts += 1;
+        match lease.send(request).await {
+            Ok(response) => Ok(Try::Answer(response, lease)),
+            Err(error) => self.failed(error, admitted, reused && idempotent),
+        }
+    }
+
+    /// The address cannot be reached. Nothing was sent, so another one may serve the request.
+    fn elsewhere(&mut self, host: &Host) -> Result<Try, ProxyError> {
+        self.tried.push(host.address);
+        let hosts = self.cluster.hosts();
+        if self.cluster.config.health.is_some() {
+            // The probe re-admits it.
+            host.healthy.store(false, Ordering::Relaxed);
+        }
+        if hosts.iter().all(|host| self.tried.contains(&host.address)) {
+            return Err(UpstreamError::Connect.into());
+        }
+        Ok(Try::Again)
+    }
+
+    fn failed(
+        &mut self,
+        mut error: TrySendError<Request<RequestBody>>,
+        admitted: &mut Admitted,
+        repeat: bool,
+    ) -> Result<Try, ProxyError> {
+        self.stale += 1;
+        if let Some(unsent) = error.take_message() {
+            let (parts, body) = unsent.into_parts();
+            admitted.headers = parts.headers;
+            self.source.put_back(body);
+            if self.stale <= STALE_TRIES {
+                return Ok(Try::Again);
+            }
+        }
+        let error = error.into_error();
+        debug!(%error, cluster = self.cluster.config.name, "upstream request failed");
+        // A connection that was open before can have been closed by the peer in the moment the request was sent; a new
+        // one that ends without an answer is the upstream's doing and is not repeated.
+        if repeat && self.stale <= STALE_TRIES && !self.live.request_broken() && self.source.can_replay() {
+            self.event.tally().retry();
+            return Ok(Try::Again);
+        }
+        Err(retry::classify(&error).into())
+    }
+}
+
+/// The request as it goes out on one connection.
+fn request(
+    admitted: &mut Admitted,
+    host: &Host,
+    http2: bool,
+    body: RequestBody,
+    keep: bool,
+) -> Request<RequestBody> {
+    let mut headers = if keep {
+        admitted.headers.clone()
+    } else {
+        std::mem::take(&mut admitted.headers)
+    };
+    let authority = if admitted.auto_host {
+        &host.host_header
+    } else {
+        &admitted.authority
+    };
+    let path = admitted.path.clone();
+    let mut request = Request::new(body);
+    *request.method_mut() = admitted.method.clone();
+    if http2 {
+        headers.remove(HOST);
+        let mut parts = Parts::default();
+        parts.scheme = Some(match host.transport {
+            Transport::Plain => Scheme::HTTP,
+            Transport::Tls { .. } => Scheme::HTTPS,
+        });
+        parts.authority = Authority::try_from(authority.as_bytes()).ok();
+        parts.path_and_query = Some(path);
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    } else {
+        headers.insert(HOST, authority.clone());
+        *request.version_mut() = Version::HTTP_11;
+        *request.uri_mut() = Uri::from(path);
+    }
+    *request.headers_mut() = headers;
+    request
+}
+
+fn finish(
+    response: Response<Incoming>,
+    lease: Lease,
+    permit: Permit,
+    live: &Rc<Live>,
+    admitted: &Admitted,
+) -> Response<Body> {
+    live.touch(Instant::now());
+    let (mut parts, incoming) = response.into_parts();
+    parts.extensions.clear();
+    let body = ResponseBody::new(
+        incoming,
+        Rc::clone(live),
+        lease,
+        permit,
+        admitted.bounds.idle,
+        admitted.bounds.deadline,
+    );
+    Response::from_parts(parts, Body::upstream(body))
+}
+
+/// Removes the fields that belong to one connection (RFC 9110 section 7.6.1), and the gateway's own.
+pub(crate) fn strip(headers: &mut HeaderMap) {
+    crate::edge::strip_hop_by_hop(headers);
+    crate::edge::strip_internal(headers);
+}

@@ -1,0 +1,340 @@
+//! Upstream connections of one worker. Nothing here is shared with other threads; only the circuit breakers are.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+use trireme_routing::snapshot::UpstreamProtocol;
+
+use super::body::RequestBody;
+use super::cluster::{Cluster, Host, Resource};
+use super::connect::{Sender, connect};
+use crate::error::UpstreamError;
+use crate::metrics::Tally;
+
+/// The pools of all clusters.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    clusters: RefCell<HashMap<u64, Rc<ClusterPool>>>,
+}
+
+/// The pool of one cluster.
+#[derive(Debug)]
+pub(crate) struct ClusterPool {
+    /// Where round robin stands.
+    pub(crate) cursor: Cell<usize>,
+    hosts: RefCell<HashMap<(SocketAddr, u32), Rc<HostPool>>>,
+}
+
+/// The connections to one address.
+#[derive(Debug)]
+pub(crate) struct HostPool {
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Vec<Rc<Shared>>>,
+    /// Connections that exist, idle or not.
+    open: Cell<usize>,
+    connecting: Cell<bool>,
+    freed: Notify,
+    retired: Cell<bool>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Instant,
+}
+
+/// An HTTP/2 connection.
+#[derive(Debug)]
+struct Shared {
+    sender: http2::SendRequest<RequestBody>,
+    streams: Cell<u32>,
+}
+
+/// The right to send one request on a connection.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pool: Rc<HostPool>,
+    kind: Kind,
+    /// The connection had served a request before, so it may have gone stale meanwhile.
+    pub(crate) reused: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(Stream),
+}
+
+#[derive(Debug)]
+struct Stream(Rc<Shared>);
+
+/// Idle connections are closed after this time; services commonly close theirs after 60 s and more.
+const IDLE: Duration = Duration::from_secs(55);
+/// Streams on one connection until another is made, unless the cluster says less.
+const STREAMS: u32 = 100;
+
+// === impl Pools ===
+
+impl Pools {
+    /// The pool of a cluster.
+    pub(crate) fn of(&self, cluster: &Cluster) -> Rc<ClusterPool> {
+        let mut clusters = self.clusters.borrow_mut();
+        Rc::clone(clusters.entry(cluster.id).or_insert_with(|| {
+            Rc::new(ClusterPool {
+                // Workers start at different places, or the first endpoint would get all first requests.
+                cursor: Cell::new(fastrand::usize(..1 << 16)),
+                hosts: RefCell::default(),
+            })
+        }))
+    }
+
+    /// Drops the pools of clusters that are gone and connections that were idle for too long.
+    pub(crate) fn sweep(&self, now: Instant, exists: impl Fn(u64) -> bool) {
+        self.clusters.borrow_mut().retain(|id, pool| {
+            let stays = exists(*id);
+            for host in pool.hosts.borrow().values() {
+                host.sweep(now);
+                if !stays {
+                    host.retire();
+                }
+            }
+            stays
+        });
+    }
+}
+
+impl ClusterPool {
+    /// The pool of an address.
+    pub(crate) fn host(&self, host: &Host) -> Rc<HostPool> {
+        let mut hosts = self.hosts.borrow_mut();
+        let pool = hosts.entry((host.address, host.priority)).or_insert_with(|| {
+            Rc::new(HostPool {
+                idle: RefCell::default(),
+                shared: RefCell::default(),
+                open: Cell::new(0),
+                connecting: Cell::new(false),
+                freed: Notify::new(),
+                retired: Cell::new(false),
+            })
+        });
+        Rc::clone(pool)
+    }
+}
+
+// === impl HostPool ===
+
+impl HostPool {
+    /// A connection to send one request on: an idle one, else a new one.
+    ///
+    /// # Errors
+    /// `Overflow` when a breaker is open, `Connect` when the connection cannot be made.
+    pub(crate) async fn acquire(
+        self: &Rc<Self>,
+        cluster: &Arc<Cluster>,
+        host: &Host,
+        tally: &Tally,
+    ) -> Result<Lease, UpstreamError> {
+        let streams = match cluster.config.protocol {
+            UpstreamProtocol::Http1 => STREAMS,
+            UpstreamProtocol::Http2 { max_streams, .. } => max_streams.unwrap_or(STREAMS).clamp(1, STREAMS),
+        };
+        if let Some(lease) = self.reuse(streams) {
+            return Ok(lease);
+        }
+        let _pending = cluster.permit(Resource::Pending).ok_or(UpstreamError::Overflow)?;
+        let multiplexed = matches!(cluster.config.protocol, UpstreamProtocol::Http2 { .. });
+        let deadline = Instant::now() + cluster.config.connect_timeout.max(Duration::from_millis(100));
+        loop {
+            // One handshake serves all who wait for an HTTP/2 connection.
+            let permit = if multiplexed && self.connecting.get() {
+                None
+            } else if self.open.get() == 0 {
+                // Every worker may have one connection whatever the others hold, else it could never serve.
+                Some(cluster.force(Resource::Connection))
+            } else {
+                cluster.permit(Resource::Connection)
+            };
+            let Some(permit) = permit else {
+                let freed = self.freed.notified();
+                timeout_at(deadline, freed)
+                    .await
+                    .map_err(|_| UpstreamError::Overflow)?;
+                if let Some(lease) = self.reuse(streams) {
+                    return Ok(lease);
+                }
+                continue;
+            };
+            let _connecting = Connecting::start(self);
+            let open = Open::new(self);
+            let outcome = connect(cluster, host, (permit, open)).await;
+            tally.connect(outcome.is_ok());
+            return outcome.map(|sender| self.lease(sender));
+        }
+    }
+
+    fn reuse(self: &Rc<Self>, streams: u32) -> Option<Lease> {
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|connection| !connection.sender.is_closed());
+        if let Some(connection) = shared
+            .iter()
+            .find(|connection| connection.streams.get() < streams)
+        {
+            let kind = Kind::Http2(Stream::new(connection));
+            return Some(Lease {
+                pool: Rc::clone(self),
+                kind,
+                reused: true,
+            });
+        }
+        drop(shared);
+        let mut idle = self.idle.borrow_mut();
+        // The one used last is the least likely to have been closed by the peer.
+        let mut at = idle.len();
+        while at > 0 {
+            at -= 1;
+            let sender = &idle.get(at)?.sender;
+            if sender.is_ready() {
+                let Idle { sender, .. } = idle.swap_remove(at);
+                return Some(Lease {
+                    pool: Rc::clone(self),
+                    kind: Kind::Http1(sender),
+                    reused: true,
+                });
+            }
+            if sender.is_closed() {
+                idle.swap_remove(at);
+            }
+        }
+        None
+    }
+
+    fn lease(self: &Rc<Self>, sender: Sender) -> Lease {
+        let kind = match sender {
+            Sender::Http1(sender) => Kind::Http1(sender),
+            Sender::Http2(sender) => {
+                let connection = Rc::new(Shared {
+                    sender,
+                    streams: Cell::new(0),
+                });
+                let stream = Stream::new(&connection);
+                self.shared.borrow_mut().push(connection);
+                Kind::Http2(stream)
+            }
+        };
+        Lease {
+            pool: Rc::clone(self),
+            kind,
+            reused: false,
+        }
+    }
+
+    fn sweep(&self, now: Instant) {
+        self.idle
+            .borrow_mut()
+            .retain(|idle| !idle.sender.is_closed() && now.duration_since(idle.since) < IDLE);
+        self.shared
+            .borrow_mut()
+            .retain(|connection| !connection.sender.is_closed());
+    }
+
+    fn retire(&self) {
+        self.retired.set(true);
+        self.idle.borrow_mut().clear();
+        self.shared.borrow_mut().clear();
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// Whether the connection speaks HTTP/2.
+    pub(crate) const fn is_http2(&self) -> bool {
+        matches!(self.kind, Kind::Http2(_))
+    }
+
+    /// Sends the request; the response head.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match &mut self.kind {
+            Kind::Http1(sender) => sender.try_send_request(request).await,
+            Kind::Http2(stream) => stream.0.sender.clone().try_send_request(request).await,
+        }
+    }
+
+    /// The exchange is over and the connection intact.
+    pub(crate) fn give_back(self) {
+        let Self { pool, kind, .. } = self;
+        if let Kind::Http1(sender) = kind
+            && !sender.is_closed()
+            && !pool.retired.get()
+        {
+            pool.idle.borrow_mut().push(Idle {
+                sender,
+                since: Instant::now(),
+            });
+        }
+        pool.freed.notify_one();
+    }
+}
+
+impl Stream {
+    fn new(connection: &Rc<Shared>) -> Self {
+        connection.streams.set(connection.streams.get() + 1);
+        Self(Rc::clone(connection))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get() - 1);
+    }
+}
+
+/// Counts a connection as long as its task runs.
+#[derive(Debug)]
+pub(crate) struct Open(Weak<HostPool>);
+
+impl Open {
+    fn new(pool: &Rc<HostPool>) -> Self {
+        pool.open.set(pool.open.get() + 1);
+        Self(Rc::downgrade(pool))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.upgrade() {
+            pool.open.set(pool.open.get() - 1);
+            pool.freed.notify_one();
+        }
+    }
+}
+
+/// A handshake under way; whoever waits for it looks again when it is over, however it ended.
+#[derive(Debug)]
+struct Connecting(Rc<HostPool>);
+
+impl Connecting {
+    fn start(pool: &Rc<HostPool>) -> Self {
+        pool.connecting.set(true);
+        Self(Rc::clone(pool))
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        self.0.connecting.set(false);
+        self.0.freed.notify_waiters();
+    }
+}

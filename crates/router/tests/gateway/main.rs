@@ -1,0 +1,12 @@
+//! The router as a whole: real sockets and real mutual TLS, discovery, enforcer and upstreams played by the tests.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
+
+mod checks;
+mod drain;
+mod limits;
+mod protocols;
+mod routes;
+mod support;
+mod system;
+mod upstreams;

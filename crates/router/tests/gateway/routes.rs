@@ -1,0 +1,236 @@
+//! Matching, the one canonical request, CORS, and discovery while requests run.
+
+use trireme_proto::names::type_url;
+use trireme_routing::snapshot::{Cors, Revision};
+use trireme_xds::server::Settled;
+
+use crate::support::{Setup, Upstream, api, fragment, get, raw, request};
+
+const NOT_FOUND: &str =
+    r#"{"code":"404","message":"Not Found","description":"The requested resource is not available."}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_route_serves_is_not_found() {
+    let upstream = Upstream::echo().await;
+    let gateway = Setup::to(upstream.address).start().await;
+    let cases = [
+        ("unknown path", "GET /other HTTP/1.1\r\nhost: gw.test\r\n"),
+        ("unknown host", "GET /api/x HTTP/1.1\r\nhost: other.test\r\n"),
+        ("undefined method", "PATCH /api/x HTTP/1.1\r\nhost: gw.test\r\n"),
+    ];
+    for (name, head) in cases {
+        let reply = raw(
+            gateway.http(),
+            format!("{head}connection: close\r\n\r\n").as_bytes(),
+        )
+        .await;
+        assert_eq!((reply.status, reply.body.as_str()), (404, NOT_FOUND), "{name}");
+        assert_eq!(reply.header("content-type"), Some("application/json"), "{name}");
+    }
+    for host in ["gw.test:9090", "GW.Test", "gw.test"] {
+        let text = format!("GET /api/x HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        assert_eq!(raw(gateway.http(), text.as_bytes()).await.status, 200, "{host}");
+    }
+    assert!(gateway.enforcer.seen().iter().all(|seen| seen.path == "/api/x"));
+}
+
+/// Design D15: what has two readings is refused with its reason, before anybody acts on one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_with_two_readings_are_refused() {
+    let upstream = Upstream::echo().await;
+    let mut open = api("/open", "^/open(/.*)*", r"\1");
+    open.allow_ambiguous_path = true;
+    let mut setup = Setup::to(upstream.address);
+    setup.fragments.push(fragment("open", vec![open]));
+    let gateway = setup.start().await;
+    let cases = [
+        ("/api/a%2Fb", "encoded_slash"),
+        ("/api/a%2fb", "encoded_slash"),
+        ("/api/a%5Cb", "encoded_backslash"),
+        ("/api/../admin", "dot_segment"),
+        ("/api/%2e%2e/admin", "dot_segment"),
+        ("/api/./x", "dot_segment"),
+        ("/api//x", "empty_segment"),
+        ("//api/x", "empty_segment"),
+        ("/api/%00", "encoded_control"),
+        ("/api/%0d%0aX:y", "encoded_control"),
+        ("/api/%252e%252e/x", "double_encoding"),
+        ("/api/%c0%afx", "overlong_utf8"),
+        ("/api/%zz", "invalid_escape"),
+        ("*", "not_a_path"),
+    ];
+    for (target, reason) in cases {
+        let reply = get(gateway.http(), target).await;
+        let body = format!(
+            r#"{{"code":"102517","message":"Ambiguous request target","description":"The request target is refused: {reason}."}}"#
+        );
+        assert_eq!(
+            (reply.status, reply.body.as_str()),
+            (400, body.as_str()),
+            "{target}"
+        );
+        assert_eq!(reply.header("content-type"), Some("application/json"), "{target}");
+    }
+    // Bytes that no target may hold end in the parser: 400, nothing else.
+    for target in ["/api/\0x", "/api/\u{7f}x"] {
+        let reply = get(gateway.http(), target).await;
+        assert_eq!((reply.status, reply.body.as_str()), (400, ""), "{target:?}");
+    }
+    assert_eq!(gateway.enforcer.seen().len(), 0);
+    assert_eq!(upstream.arrived().len(), 0);
+    // An API can opt in; what it gets is what was sent.
+    assert_eq!(get(gateway.http(), "/open/a%2Fb//c").await.body, "GET /a%2Fb//c");
+    // A query is nobody's path.
+    assert_eq!(
+        get(gateway.http(), "/api/x?u=http://a//b/../c%2Fd").await.body,
+        "GET /x?u=http://a//b/../c%2Fd"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cors() {
+    let upstream = Upstream::echo().await;
+    let mut route = api("/api", "^/api(/.*)*", r"\1");
+    route.cors = Some(Cors {
+        allow_origins: vec!["https://*.good.test".to_owned()],
+        allow_methods: vec!["GET".to_owned(), "POST".to_owned()],
+        allow_headers: vec!["authorization".to_owned(), "x-a".to_owned()],
+        expose_headers: vec!["x-b".to_owned()],
+        allow_credentials: true,
+    });
+    let gateway = Setup::to(upstream.address)
+        .routes(vec![route])
+        .answering(|seen| {
+            Some(Ok(match seen.path.as_str() {
+                "/api/denied" => crate::support::deny(401, "", &[]),
+                _ => crate::support::allow("up"),
+            }))
+        })
+        .start()
+        .await;
+    let preflight = "origin: https://a.good.test\r\naccess-control-request-method: GET\r\n";
+    let reply = request(gateway.http(), "OPTIONS /api/x", preflight, "").await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, ""));
+    assert_eq!(
+        reply.header("access-control-allow-origin"),
+        Some("https://a.good.test")
+    );
+    assert_eq!(reply.header("access-control-allow-methods"), Some("GET, POST"));
+    assert_eq!(
+        reply.header("access-control-allow-headers"),
+        Some("authorization, x-a")
+    );
+    assert_eq!(reply.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(gateway.enforcer.seen().len(), 0, "a preflight is answered here");
+
+    let stranger = "origin: https://evil.test\r\naccess-control-request-method: GET\r\n";
+    let reply = request(gateway.http(), "OPTIONS /api/x", stranger, "").await;
+    assert_eq!(
+        gateway.enforcer.seen().len(),
+        1,
+        "another preflight is the enforcer's"
+    );
+    assert_eq!(reply.header("access-control-allow-origin"), None);
+
+    let reply = request(
+        gateway.http(),
+        "GET /api/x",
+        "origin: https://a.good.test\r\n",
+        "",
+    )
+    .await;
+    assert_eq!(
+        reply.header("access-control-allow-origin"),
+        Some("https://a.good.test")
+    );
+    assert_eq!(reply.header("access-control-expose-headers"), Some("x-b"));
+    let reply = request(
+        gateway.http(),
+        "GET /api/denied",
+        "origin: https://a.good.test\r\n",
+        "",
+    )
+    .await;
+    assert_eq!(
+        (reply.status, reply.header("access-control-allow-origin")),
+        (401, Some("https://a.good.test"))
+    );
+    let reply = request(gateway.http(), "GET /api/x", "origin: https://evil.test\r\n", "").await;
+    assert_eq!(
+        (reply.status, reply.header("access-control-allow-origin")),
+        (200, None)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_resource_keeps_its_last_good_version_and_others_apply() {
+    let upstream = Upstream::echo().await;
+    let gateway = Setup::to(upstream.address).start().await;
+    let settled = gateway
+        .publish_raw(type_url::ROUTE, "api", b"\x0a\x03api\xff".to_vec())
+        .await;
+    assert!(settled.rejection_of("api").is_some(), "{settled:?}");
+    assert_eq!(get(gateway.http(), "/api/x").await.status, 200);
+    let settled = gateway
+        .publish_raw(type_url::CLUSTER, "bad", b"\xff".to_vec())
+        .await;
+    assert!(settled.rejection_of("bad").is_some(), "{settled:?}");
+
+    let mut new = fragment("new", vec![api("/new", "^/new(/.*)*", r"/n\1")]);
+    new.revision = Revision { epoch: 1, counter: 7 };
+    let version = gateway.cache.apply(
+        "test",
+        type_url::ROUTE,
+        vec![trireme_xds::Resource::new(
+            "new",
+            "1",
+            trireme_routing::encode::fragment(&new).value,
+        )],
+        vec![],
+    );
+    let settled = gateway
+        .cache
+        .settled(
+            "test",
+            type_url::ROUTE,
+            version,
+            std::time::Duration::from_secs(10),
+        )
+        .await;
+    assert!(
+        matches!(settled, Settled::Rejected(_)),
+        "the bad one still stands: {settled:?}"
+    );
+    assert_eq!(get(gateway.http(), "/new/x").await.body, "GET /n/x");
+    let status = gateway.admin("/snapshot").await;
+    assert!(status.body.contains(r#""resource":"api""#), "{}", status.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_change_under_load_without_a_failed_request() {
+    let upstream = Upstream::echo().await;
+    let gateway = Setup::to(upstream.address).start().await;
+    let address = gateway.http();
+    let load: Vec<_> = (0..4)
+        .map(|_| {
+            tokio::spawn(async move {
+                for _ in 0..40 {
+                    let reply = get(address, "/api/x").await;
+                    assert!(reply.status == 200 && reply.body.ends_with("/x"), "{reply:?}");
+                }
+            })
+        })
+        .collect();
+    for counter in 2..20 {
+        let mut changed = fragment(
+            "api",
+            vec![api("/api", "^/api(/.*)*", &format!("/v{counter}\\1"))],
+        );
+        changed.revision.counter = counter;
+        gateway.publish(&changed, &counter.to_string()).await;
+    }
+    for task in load {
+        task.await.unwrap();
+    }
+    assert_eq!(get(address, "/api/x").await.body, "GET /v19/x");
+}

@@ -1,0 +1,144 @@
+//! `trireme up`: one command, a working gateway.
+
+use std::time::Duration;
+
+use trireme_harness::{Gateway, Seen, Upstream};
+
+const DEFINITION: &str = r#"
+openapi: 3.0.3
+info: { title: Orders, version: 2.1.0 }
+x-wso2-basePath: /orders/2.1.0
+servers: [ { url: 'UPSTREAM/base' } ]
+paths:
+  /orders/{id}/items:
+    get: { responses: { '200': { description: items } } }
+"#;
+
+#[tokio::test]
+async fn the_sample_api_answers_with_the_token_and_not_without() -> anyhow::Result<()> {
+    let gateway = Gateway::builder().start().await?;
+    println!("first answer {} ms after the start", gateway.ready.started_in_ms);
+    let sample = gateway.ready.sample.url.clone();
+    for base in [gateway.ready.http.clone(), gateway.ready.https.clone()] {
+        let url = sample.replacen(&gateway.ready.http, &base, 1);
+        let with = gateway
+            .http
+            .get(&url)
+            .bearer_auth(&gateway.ready.token)
+            .send()
+            .await?;
+        assert_eq!(with.status(), 200, "{url}");
+        let body: serde_json::Value = with.json().await?;
+        assert_eq!(
+            body.pointer("/ships/0/name").and_then(|name| name.as_str()),
+            Some("argo"),
+            "{body}"
+        );
+
+        let without = gateway.http.get(&url).send().await?;
+        assert_eq!(without.status(), 401, "{url}");
+        assert_eq!(
+            without
+                .headers()
+                .get("www-authenticate")
+                .and_then(|value| value.to_str().ok()),
+            Some(
+                "Bearer realm=\"Choreo Connect\", error=\"invalid_token\", \
+                 error_description=\"The provided token is invalid\""
+            )
+        );
+        let body: serde_json::Value = without.json().await?;
+        assert_eq!(
+            body.get("code").and_then(|code| code.as_str()),
+            Some("900901"),
+            "{body}"
+        );
+    }
+    let (status, _) = gateway.stop().await?;
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_own_definition_reaches_its_upstream_with_path_and_query() -> anyhow::Result<()> {
+    let upstream = Upstream::start(Duration::ZERO).await;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("orders.yaml");
+    std::fs::write(&file, DEFINITION.replace("UPSTREAM", &upstream.url()))?;
+    let gateway = Gateway::builder().api(&file).start().await?;
+
+    let answer = gateway
+        .get("/orders/2.1.0/orders/a-7/items?page=2&tag=x%20y", true)
+        .await?;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let seen: Seen = serde_json::from_str(&answer.body)?;
+    assert_eq!(seen.method, "GET");
+    assert_eq!(seen.target, "/base/orders/a-7/items?page=2&tag=x%20y");
+    assert_eq!(
+        seen.headers.get("authorization"),
+        None,
+        "the token stays in the gateway"
+    );
+    assert_eq!(seen.headers.get("x-wso2-cluster-header"), None);
+
+    let before = upstream.requests();
+    assert_eq!(
+        gateway.get("/orders/2.1.0/orders/a-7/items", false).await?.status,
+        401
+    );
+    assert_eq!(gateway.get("/orders/2.1.0/nothing", true).await?.status, 404);
+    assert_eq!(upstream.requests(), before, "what is refused is not forwarded");
+    gateway.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deployed_api_is_still_there_after_a_restart() -> anyhow::Result<()> {
+    let upstream = Upstream::start(Duration::ZERO).await;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("orders.yaml");
+    std::fs::write(&file, DEFINITION.replace("UPSTREAM", &upstream.url()))?;
+    let gateway = Gateway::builder().start().await?;
+    let path = file.display().to_string();
+    let output = gateway
+        .trireme(&["deploy", &path], Duration::from_secs(30))
+        .await?;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert_eq!(
+        gateway.get("/orders/2.1.0/orders/1/items", true).await?.status,
+        200
+    );
+    let (_, data) = gateway.stop().await?;
+
+    let gateway = Gateway::builder().data(data).start().await?;
+    assert_eq!(
+        gateway.get("/orders/2.1.0/orders/1/items", true).await?.status,
+        200
+    );
+    let output = gateway
+        .trireme(&["list", "--json"], Duration::from_secs(30))
+        .await?;
+    let list = String::from_utf8(output.stdout)?;
+    assert!(
+        list.contains("\"Orders\"") && list.contains("\"Harbour\""),
+        "{list}"
+    );
+
+    let output = gateway
+        .trireme(
+            &["undeploy", "-n", "Orders", "-v", "2.1.0"],
+            Duration::from_secs(30),
+        )
+        .await?;
+    assert!(output.status.success());
+    assert_eq!(
+        gateway.get("/orders/2.1.0/orders/1/items", true).await?.status,
+        404
+    );
+    gateway.stop().await?;
+    Ok(())
+}
