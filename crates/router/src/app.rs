@@ -17,14 +17,14 @@ use trireme_telemetry::Metrics;
 use trireme_tls::Material;
 use trireme_xds::client;
 
-pub use crate::ports::Bound;
+pub use crate::ports::{BindError, Bound};
 
 use crate::admin::Admin;
 use crate::discovery::{self, Feed};
 use crate::filters::Buckets;
 use crate::filters::check::Enforcer;
 use crate::metrics::{Exporter, Tally};
-use crate::ports::{ListenError, Ports};
+use crate::ports::Ports;
 use crate::settings::{Peer, Settings};
 use crate::snapshot::Store;
 use crate::upstream::cluster::{Cluster, InvalidCluster};
@@ -38,10 +38,10 @@ pub enum StartError {
     #[error("admin port cannot be bound")]
     Admin(#[source] std::io::Error),
     /// A port from the environment cannot be bound.
-    #[error("{0}")]
-    Listen(String),
-    /// The enforcer's address cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    /// The enforcer's host name cannot be used.
+    #[error("{0:?} is no host name")]
     Peer(String),
     /// A thread cannot be started.
     #[error("worker thread cannot be started")]
@@ -110,8 +110,7 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         settings.https_bind,
         senders,
         bound_sender.clone(),
-    )
-    .map_err(|error| StartError::Listen(listen_reason(&error)))?;
+    )?;
     let admin = TcpListener::bind(settings.admin_bind)
         .await
         .map_err(StartError::Admin)?;
@@ -136,7 +135,7 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
 
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     let rest = rest_cluster(&settings.enforcer_rest, &enforcer_material)
-        .map_err(|error| StartError::Peer(format!("{}: {error}", settings.enforcer_rest.host)))?;
+        .map_err(|_| StartError::Peer(settings.enforcer_rest.host.clone()))?;
     let feed = Feed::new(Arc::clone(&shared), ports, vec![rest]);
     let (status_sender, status) = watch::channel(client::Status::default());
     let mut tasks = JoinSet::new();
@@ -319,11 +318,4 @@ fn write_bound(path: &Path, bound: Bound) -> std::io::Result<()> {
     temporary.push(format!(".{}", std::process::id()));
     std::fs::write(&temporary, serde_json::Value::Object(facts).to_string())?;
     std::fs::rename(&temporary, path)
-}
-
-fn listen_reason(error: &ListenError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }

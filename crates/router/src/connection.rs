@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -66,9 +66,9 @@ enum Doom {
     Finish,
 }
 
-/// Counts a connection as long as it is open.
+/// Counts a connection as long as it is open, from its acceptance on.
 #[derive(Debug)]
-pub(crate) struct Open(pub(crate) Arc<AtomicUsize>);
+pub(crate) struct Open(Rc<Worker>);
 
 /// Counts an exchange of a connection until its last byte.
 #[derive(Debug)]
@@ -119,6 +119,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     conn.http2.set(http2);
+    if http2 && conn.worker.is_draining() {
+        conn.end(Doom::Finish);
+    }
     let service = {
         let conn = Rc::clone(conn);
         service_fn(move |request| exchange::serve(Rc::clone(&conn), request))
@@ -376,8 +379,22 @@ impl Drop for Active {
     }
 }
 
+impl Open {
+    /// Counts one; none when there are as many as may be.
+    pub(crate) fn count(worker: &Rc<Worker>) -> Option<Self> {
+        let shared = &worker.shared;
+        if shared.open.fetch_add(1, Ordering::Relaxed) >= shared.edge.max_connections {
+            shared.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        worker.open.set(worker.open.get() + 1);
+        Some(Self(Rc::clone(worker)))
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.set(self.0.open.get() - 1);
     }
 }

@@ -181,11 +181,13 @@ fn forwarded(headers: &mut HeaderMap, peer: &Peer, use_remote_address: bool) {
     let scheme = HeaderValue::from_static(peer.scheme());
     if use_remote_address {
         let ip = peer.address.ip().to_string();
-        let value = match headers.get(X_FORWARDED_FOR).and_then(|value| value.to_str().ok()) {
-            Some(before) if !before.is_empty() => format!("{before},{ip}"),
-            _ => ip,
-        };
-        if let Ok(value) = HeaderValue::from_str(&value) {
+        let before = headers
+            .get_all(X_FORWARDED_FOR)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .filter(|value| !value.is_empty());
+        let hops: Vec<&[u8]> = before.chain([ip.as_bytes()]).collect();
+        if let Ok(value) = HeaderValue::from_bytes(&hops.join(&b","[..])) {
             headers.insert(X_FORWARDED_FOR, value);
         }
         headers.insert(X_FORWARDED_PROTO, scheme);

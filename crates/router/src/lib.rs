@@ -76,7 +76,18 @@ pub fn main() -> ExitCode {
     code
 }
 
+/// Every connection is a file descriptor or two; the soft limit is commonly far below what the system allows.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "limit of open files not raised");
+    }
+}
+
 fn run(settings: settings::Settings) -> anyhow::Result<()> {
+    raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

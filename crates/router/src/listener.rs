@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket as RawSocket, Type};
@@ -47,8 +46,18 @@ struct Accepting {
 /// How long the queue of finished handshakes must stay empty before a socket is closed.
 const QUIET: Duration = Duration::from_millis(30);
 
-/// Binds `count` sockets to one address; port 0 lets the system choose one for all of them.
-pub(crate) fn bind(address: SocketAddr, count: usize) -> std::io::Result<(SocketAddr, Vec<StdListener>)> {
+/// Binds `count` sockets to one address; port 0 lets the system choose one for all of them. When the port is not `ours`
+/// already, nobody else may have it: `SO_REUSEPORT` alone would share it with any process of the same user.
+pub(crate) fn bind(
+    address: SocketAddr,
+    count: usize,
+    ours: bool,
+) -> std::io::Result<(SocketAddr, Vec<StdListener>)> {
+    if !ours {
+        let probe = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        probe.set_reuse_address(true)?;
+        probe.bind(&address.into())?;
+    }
     let first = bind_one(address)?;
     let bound = first.local_addr()?;
     let mut listeners = vec![first];
@@ -163,14 +172,11 @@ fn start(
     name: &Arc<str>,
     acceptor: Option<&Acceptor>,
 ) {
-    let shared = &worker.shared;
-    if shared.open.fetch_add(1, Ordering::Relaxed) >= shared.edge.max_connections {
-        shared.open.fetch_sub(1, Ordering::Relaxed);
+    let Some(open) = connection::Open::count(worker) else {
         worker.tally.refuse();
         return;
-    }
+    };
     worker.tally.connection(acceptor.is_some());
-    let open = connection::Open(Arc::clone(&shared.open));
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY");
     }
@@ -200,5 +206,27 @@ fn refuse_new(listener: &TcpListener) {
     ];
     if let Err(error) = SockRef::from(listener).attach_filter(&program) {
         debug!(%error, "no filter on the closing socket");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_belongs_to_one_process_and_its_workers() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (address, sockets) = bind(any, 3, false).unwrap();
+        assert!(
+            address.port() != 0
+                && sockets
+                    .iter()
+                    .all(|socket| socket.local_addr().unwrap() == address)
+        );
+        let error = bind(address, 1, false).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+        assert_eq!(bind(address, 2, true).unwrap().0, address);
+        drop(sockets);
+        assert_eq!(bind(address, 1, false).unwrap().0, address);
     }
 }

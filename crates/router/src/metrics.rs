@@ -202,7 +202,7 @@ impl Exporter {
         let bounds = BOUNDS
             .iter()
             .map(|bound| f64::from(*bound) / 1e6)
-            .chain([f64::MAX]);
+            .chain([f64::INFINITY]);
         for (index, bound) in bounds.enumerate() {
             let here = self
                 .tallies
@@ -230,6 +230,16 @@ impl Exporter {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+
+    fn counter(
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help): (&str, &str),
+        value: u64,
+    ) -> Result<(), std::fmt::Error> {
+        let name = name.strip_suffix("_total").unwrap_or(name);
+        let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        ConstCounter::new(value).encode(metric)
     }
 
     fn gauge(
@@ -310,7 +320,7 @@ impl Collector for Exporter {
                 self.sum(|tally| &tally.retries),
             ),
         ] {
-            Self::counters(encoder, (name, help), [(Vec::new(), value)])?;
+            Self::counter(encoder, (name, help), value)?;
         }
         let active = self
             .sum(|tally| &tally.started)

@@ -27,18 +27,23 @@ pub struct Bound {
     pub serving: bool,
 }
 
+/// A port that cannot be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot bind {address}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// The operating system's reason.
+    #[source]
+    pub source: std::io::Error,
+}
+
 /// Why a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
     /// The address is in use or not ours.
-    #[error("cannot bind {address}")]
-    Bind {
-        /// Address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// Certificate, key or CA cannot be used.
     #[error("certificate of the listener")]
     Material(#[from] MaterialError),
@@ -72,12 +77,12 @@ impl Ports {
         https: Option<SocketAddr>,
         workers: Vec<mpsc::Sender<Command>>,
         bound: watch::Sender<Bound>,
-    ) -> Result<Self, ListenError> {
+    ) -> Result<Self, BindError> {
         let mut early = HashMap::new();
         let mut addresses = [None, None];
         for (slot, wanted) in addresses.iter_mut().zip([http, https]) {
             let Some(wanted) = wanted else { continue };
-            let sockets = bind(wanted, workers.len()).map_err(|source| ListenError::Bind {
+            let sockets = bind(wanted, workers.len(), false).map_err(|source| BindError {
                 address: wanted,
                 source,
             })?;
@@ -176,9 +181,10 @@ impl Ports {
             }
             None => (None, None),
         };
+        let ours = self.open.values().any(|open| open.address == wanted);
         let (address, sockets) = match self.early.remove(&wanted) {
             Some(sockets) => sockets,
-            None => bind(wanted, self.workers.len()).map_err(|source| ListenError::Bind {
+            None => bind(wanted, self.workers.len(), ours).map_err(|source| BindError {
                 address: wanted,
                 source,
             })?,

@@ -63,6 +63,8 @@ pub(crate) struct Worker {
     pub(crate) tally: Arc<Tally>,
     /// Open connections.
     pub(crate) connections: RefCell<Slab<Rc<Conn>>>,
+    /// Accepted connections, those still in their handshake included.
+    pub(crate) open: Cell<usize>,
     /// A clock that is good enough for idle times and costs nothing to read.
     pub(crate) clock: Cell<Instant>,
     view: RefCell<View>,
@@ -70,11 +72,7 @@ pub(crate) struct Worker {
     index: usize,
 }
 
-/// A snapshot with a count of references that is the worker's own.
-#[expect(
-    clippy::redundant_allocation,
-    reason = "the outer count is not shared with other threads, the inner one is"
-)]
+/// A snapshot with a count of references that is the worker's own; the inner one is shared with other threads.
 pub(crate) type View = Rc<Arc<Snapshot>>;
 
 /// How often idle connections are looked for.
@@ -142,6 +140,7 @@ impl Worker {
                         pools: Pools::default(),
                         tally,
                         connections: RefCell::default(),
+                        open: Cell::new(0),
                         clock: Cell::new(Instant::now()),
                         draining: Cell::new(None),
                         index,
@@ -214,6 +213,6 @@ impl Worker {
             return false;
         };
         let late = now.duration_since(since) > self.shared.edge.drain_time + Duration::from_secs(2);
-        late || (listeners.are_closed() && self.connections.borrow().is_empty())
+        late || (listeners.are_closed() && self.open.get() == 0)
     }
 }

@@ -104,7 +104,7 @@ async fn resources_sent(gateway: &Gateway) -> f64 {
     .await;
     let lines = text
         .lines()
-        .filter(|line| line.starts_with("trireme_adapter_xds_resources_sent_total"));
+        .filter(|line| line.starts_with("trireme_adapter_resources_sent_total"));
     lines
         .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
         .sum()

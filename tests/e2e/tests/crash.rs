@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use trireme_harness::{Gateway, Load, Outcome, Role, Tally, eventually};
+use trireme_harness::{Gateway, Load, Outcome, Role, Tally, Upstream, eventually};
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -18,14 +18,14 @@ fn count(tally: &Tally, outcome: Outcome) -> u64 {
     tally.get(&outcome).copied().unwrap_or_default()
 }
 
-/// Waits until the sample API answers with the token.
-async fn recovered(gateway: &Gateway) {
+/// Waits until the API answers with the token; gives the number of calls that were answered 200 meanwhile.
+async fn recovered(gateway: &Gateway) -> u64 {
     let path = gateway.ready.sample.url.replacen(&gateway.ready.http, "", 1);
     eventually("recovery", async || {
         let answer = gateway.get(&path, true).await.ok()?;
-        (answer.status == 200).then_some(())
+        (answer.status == 200).then_some(1)
     })
-    .await;
+    .await
 }
 
 #[tokio::test]
@@ -50,12 +50,23 @@ async fn the_adapter_is_not_on_the_request_path() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn without_the_enforcer_everything_is_refused() -> anyhow::Result<()> {
-    let gateway = Gateway::builder().start().await?;
+    let upstream = Upstream::start(Duration::ZERO).await;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("counted.yaml");
+    let definition = "openapi: 3.0.3\ninfo: { title: Counted, version: 1.0.0 }\nx-wso2-basePath: /counted/1.0.0\n\
+                      servers: [ { url: 'UPSTREAM/' } ]\npaths: { /a: { get: { responses: {} } } }\n";
+    std::fs::write(&file, definition.replace("UPSTREAM", &upstream.url()))?;
+    let gateway = Gateway::builder().api(&file).start().await?;
     let load = load(&gateway, true, Duration::from_millis(2));
     gateway.kill(Role::Enforcer).await?;
-    recovered(&gateway).await;
+    let answered = recovered(&gateway).await;
     let tally = load.finish().await;
     println!("{tally:?}");
+    assert_eq!(
+        count(&tally, Outcome::Status(200)) + answered,
+        upstream.requests(),
+        "what was refused was not forwarded"
+    );
     assert!(count(&tally, Outcome::Status(500)) > 0, "{tally:?}");
     let other: Vec<_> = tally
         .keys()

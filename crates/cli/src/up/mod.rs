@@ -36,7 +36,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// A child that does not drain by then is killed.
 const DRAIN_BOUND: Duration = Duration::from_secs(30);
 /// Wait before a child that died is started again: doubled with every death in a row, up to the last.
-const RESTART_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+const RESTART_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A child that lived this long died anew, not again.
 const SETTLED: Duration = Duration::from_secs(10);
 

@@ -95,10 +95,11 @@ fn at_the_edge_the_connection_decides() {
         ("x-request-id", "mine"),
         ("x-forwarded-proto", "https"),
         ("x-forwarded-for", "10.0.0.1"),
+        ("x-forwarded-for", "10.0.0.2"),
     ]);
     enter_http1("/", &mut headers, true).unwrap();
     assert_eq!(headers["x-forwarded-proto"], "http");
-    assert_eq!(headers["x-forwarded-for"], "10.0.0.1,203.0.113.9");
+    assert_eq!(headers["x-forwarded-for"], "10.0.0.1,10.0.0.2,203.0.113.9");
     let id = headers["x-request-id"].to_str().unwrap();
     assert_eq!(id.len(), 36);
     assert_eq!((id.as_bytes()[14], id.as_bytes()[8]), (b'4', b'-'), "{id}");

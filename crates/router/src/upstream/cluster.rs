@@ -375,6 +375,9 @@ impl Drop for Permit {
     }
 }
 
+/// Materials that are kept for clusters to come.
+const KEPT: usize = 256;
+
 /// Builds clusters; what several of them share, such as the bundle of public roots, is read once.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
@@ -478,6 +481,11 @@ impl Builder {
             return Ok(material.clone());
         }
         let (material, watch) = material::load(identity, trust)?;
+        // Text that is rotated never comes back; clusters in use hold what they need themselves.
+        if self.materials.len() >= KEPT {
+            self.materials.retain(|_, (_, watch)| watch.is_some());
+            self.connectors.clear();
+        }
         self.materials.insert(key.clone(), (material.clone(), watch));
         Ok(material)
     }

@@ -90,7 +90,7 @@ async fn what_is_under_way_is_finished() {
                 .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")
                 .await
                 .unwrap();
-            stream.readable().await.ok();
+            stream.read_u8().await.ok();
         }
     })
     .await;
@@ -152,7 +152,7 @@ async fn what_is_under_way_is_finished() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_drain_time_is_a_bound() {
     let upstream = Upstream::scripted(|_, mut stream| async move {
-        stream.readable().await.ok();
+        stream.read_u8().await.ok();
         std::future::pending::<()>().await;
     })
     .await;

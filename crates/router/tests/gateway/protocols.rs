@@ -214,7 +214,7 @@ async fn bodies_stream_without_being_collected() {
             assert_eq!(String::from_utf8_lossy(&got), want);
             stream.write_all(b"pong").await.unwrap();
         }
-        stream.readable().await.ok();
+        stream.read_u8().await.ok();
     })
     .await;
     let gateway = Setup::to(upstream.address).start().await;

@@ -287,7 +287,7 @@ async fn stale_connections_cost_no_request() {
             .await
             .unwrap();
         // Closes after the next request has begun to arrive, without an answer.
-        stream.readable().await.ok();
+        stream.read_u8().await.ok();
     })
     .await;
     let mut setup = Setup::to(upstream.address);

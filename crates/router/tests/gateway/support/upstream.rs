@@ -19,6 +19,8 @@ use trireme_tls::Acceptor;
 /// A body of an upstream response.
 pub(crate) type Answer = UnsyncBoxBody<Bytes, std::io::Error>;
 
+type Handler = dyn Fn(&Arrived) -> Response<Answer> + Send + Sync;
+
 /// A request as the upstream saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrived {
@@ -68,11 +70,7 @@ impl Upstream {
         Self::start(listener, Some(acceptor), Arc::new(answer))
     }
 
-    fn start(
-        listener: TcpListener,
-        acceptor: Option<Acceptor>,
-        answer: Arc<dyn Fn(&Arrived) -> Response<Answer> + Send + Sync>,
-    ) -> Self {
+    fn start(listener: TcpListener, acceptor: Option<Acceptor>, answer: Arc<Handler>) -> Self {
         let address = listener.local_addr().unwrap();
         let arrived = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(0));
@@ -88,10 +86,11 @@ impl Upstream {
                     let builder = auto::Builder::new(TokioExecutor::new());
                     match acceptor {
                         // Callers that break off are part of the tests.
-                        Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => drop(builder.serve_connection(TokioIo::new(stream), service).await),
-                            Err(_) => {}
-                        },
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                            }
+                        }
                         None => drop(builder.serve_connection(TokioIo::new(stream), service).await),
                     }
                 });
@@ -153,7 +152,7 @@ impl Drop for Upstream {
 async fn handle(
     request: Request<Incoming>,
     seen: Arc<Mutex<Vec<Arrived>>>,
-    answer: Arc<dyn Fn(&Arrived) -> Response<Answer> + Send + Sync>,
+    answer: Arc<Handler>,
 ) -> Result<Response<Answer>, Infallible> {
     let (parts, body) = request.into_parts();
     let Ok(collected) = body.collect().await else {
