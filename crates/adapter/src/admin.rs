@@ -46,27 +46,48 @@ pub(crate) struct Facts {
 impl Collector for Facts {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let listed = self.catalogue.list();
-        let quarantined =
-            listed.iter().filter(|listed| matches!(listed.status, Some(Status::Rejected { .. }))).count();
+        let quarantined = listed
+            .iter()
+            .filter(|listed| matches!(listed.status, Some(Status::Rejected { .. })))
+            .count();
         let peers = self.cache.status().len();
         let mut gauge = |name: &str, help: &str, value: i64| {
             let metric = ConstGauge::new(value);
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         };
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        gauge(names::ADAPTER_APIS, "Deployments, one for each API and virtual host", count(listed.len()))?;
-        gauge(names::ADAPTER_APIS_QUARANTINED, "Deployments that a peer refuses", count(quarantined))?;
-        gauge(names::ADAPTER_PEERS, "Subscriptions of connected routers and enforcers", count(peers))?;
+        gauge(
+            names::ADAPTER_APIS,
+            "Deployments, one for each API and virtual host",
+            count(listed.len()),
+        )?;
+        gauge(
+            names::ADAPTER_APIS_QUARANTINED,
+            "Deployments that a peer refuses",
+            count(quarantined),
+        )?;
+        gauge(
+            names::ADAPTER_PEERS,
+            "Subscriptions of connected routers and enforcers",
+            count(peers),
+        )?;
         if let Some(at) = self.material.not_after()
             && let Ok(at) = at.duration_since(std::time::UNIX_EPOCH)
         {
             let help = "When the own certificate expires, in seconds since 1970";
-            gauge(names::TLS_CERTIFICATE_EXPIRY, help, i64::try_from(at.as_secs()).unwrap_or(i64::MAX))?;
+            gauge(
+                names::TLS_CERTIFICATE_EXPIRY,
+                help,
+                i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
+            )?;
         }
         let counters = self.cache.counters();
         let mut sent = |name: &str, help: &str, value: &dyn Fn(&trireme_xds::server::Counters) -> u64| {
             let name = name.strip_suffix("_total").unwrap_or(name);
-            let family: Vec<_> = counters.iter().map(|(url, counters)| (label(url), value(counters))).collect();
+            let family: Vec<_> = counters
+                .iter()
+                .map(|(url, counters)| (label(url), value(counters)))
+                .collect();
             let kind = prometheus_client::metrics::MetricType::Counter;
             let mut descriptor = encoder.encode_descriptor(name, help, None::<&Unit>, kind)?;
             for (kind, value) in &family {
@@ -76,8 +97,16 @@ impl Collector for Facts {
             }
             Ok::<(), std::fmt::Error>(())
         };
-        sent(names::ADAPTER_RESOURCES_SENT, "Resources sent to routers and enforcers", &|counters| counters.resources)?;
-        sent(names::ADAPTER_SENT_BYTES, "Bytes of responses sent to routers and enforcers", &|counters| counters.bytes)
+        sent(
+            names::ADAPTER_RESOURCES_SENT,
+            "Resources sent to routers and enforcers",
+            &|counters| counters.resources,
+        )?;
+        sent(
+            names::ADAPTER_SENT_BYTES,
+            "Bytes of responses sent to routers and enforcers",
+            &|counters| counters.bytes,
+        )
     }
 }
 
@@ -87,7 +116,11 @@ fn label(type_url: &str) -> &str {
 }
 
 /// Answers until `stop` is cancelled.
-pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) -> std::io::Result<()> {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    admin: Admin,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
@@ -95,7 +128,9 @@ pub(crate) async fn serve(listener: TcpListener, admin: Admin, stop: Cancellatio
         .route("/snapshot", get(snapshot))
         .route("/status", get(status))
         .with_state(Arc::new(admin));
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
 }
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {

@@ -103,8 +103,17 @@ pub struct Running {
 /// # Errors
 /// When key material or the store can't be used, or a port can't be had.
 pub async fn build(setup: Setup) -> Result<Running, StartError> {
-    let Setup { config, access_logs, env, variables } = setup;
-    let (drain, stop, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+    let Setup {
+        config,
+        access_logs,
+        env,
+        variables,
+    } = setup;
+    let (drain, stop, tasks) = (
+        CancellationToken::new(),
+        CancellationToken::new(),
+        TaskTracker::new(),
+    );
     let abandoned = stop.clone().drop_guard();
 
     let material = Material::load(trireme_tls::Settings {
@@ -118,13 +127,23 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
 
     let xds_listener = listen(env.xds_bind).await?;
     let admin_listener = listen(env.admin_bind).await?;
-    let rest_bind = env.rest_bind.unwrap_or((config.adapter.server.host, config.adapter.server.port).into());
-    let rest_listener = if config.adapter.server.enabled { Some(listen(rest_bind).await?) } else { None };
+    let rest_bind = env
+        .rest_bind
+        .unwrap_or((config.adapter.server.host, config.adapter.server.port).into());
+    let rest_listener = if config.adapter.server.enabled {
+        Some(listen(rest_bind).await?)
+    } else {
+        None
+    };
     let address = |listener: &TcpListener| listener.local_addr().map_err(StartError::BoundFile);
     let (xds, admin) = (address(&xds_listener)?, address(&admin_listener)?);
     let rest = rest_listener.as_ref().map(address).transpose()?;
 
-    let folder = env.process.state_dir.clone().unwrap_or_else(|| env.process.home.join(STATE));
+    let folder = env
+        .process
+        .state_dir
+        .clone()
+        .unwrap_or_else(|| env.process.home.join(STATE));
     let store = Store::open(&folder).await?;
     let translation = settings::translation(&config, &access_logs)?;
     let cache = Cache::default();
@@ -179,7 +198,11 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     });
 
     let metrics = Metrics::new();
-    metrics.collect(Facts { catalogue: catalogue.clone(), cache: cache.clone(), material: material.clone() });
+    metrics.collect(Facts {
+        catalogue: catalogue.clone(),
+        cache: cache.clone(),
+        material: material.clone(),
+    });
     let ready = Arc::new(AtomicBool::new(false));
     let told = Admin {
         catalogue: catalogue.clone(),
@@ -196,7 +219,11 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         let tokens = Tokens::load(&server.token_private_key_path, server.token_ttl)
             .inspect_err(|error| event::rest_failed("access tokens", error))
             .ok();
-        let users = server.users.iter().map(|user| (user.username.clone(), user.password.clone())).collect();
+        let users = server
+            .users
+            .iter()
+            .map(|user| (user.username.clone(), user.password.clone()))
+            .collect();
         let api = Rest::new(
             Auth::new(users, tokens),
             catalogue.clone(),
@@ -205,10 +232,18 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         );
         let acceptor = material.acceptor(ClientAuth::None, &[b"h2", b"http/1.1"]);
         tasks.spawn(rest::serve(listener, acceptor, rest::router(api), drain.clone()));
-        health.set_service_status(REST_COMPONENT, ServingStatus::Serving).await;
+        health
+            .set_service_status(REST_COMPONENT, ServingStatus::Serving)
+            .await;
     }
 
-    watches.extend(follow_listener_material(&config, &access_logs, renewer, &stop, &tasks));
+    watches.extend(follow_listener_material(
+        &config,
+        &access_logs,
+        renewer,
+        &stop,
+        &tasks,
+    ));
     if !config.control_plane.enabled {
         let folder = config.adapter.artifacts_directory.join("apis");
         let mut source = Source::new(folder, catalogue, limits);
@@ -223,7 +258,8 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     }
 
     if let Some(path) = &env.process.bound_file {
-        let mut bound = json!({ "pid": std::process::id(), "xds": xds.to_string(), "admin": admin.to_string() });
+        let mut bound =
+            json!({ "pid": std::process::id(), "xds": xds.to_string(), "admin": admin.to_string() });
         if let (Some(rest), Some(bound)) = (rest, bound.as_object_mut()) {
             bound.insert("rest".to_owned(), rest.to_string().into());
         }
@@ -231,7 +267,17 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     }
     tracing::info!(%xds, rest = rest.map(tracing::field::display), %admin, "listening");
     drop(abandoned.disarm());
-    Ok(Running { xds, rest, admin, cache, store, drain, stop, tasks, _watches: watches })
+    Ok(Running {
+        xds,
+        rest,
+        admin,
+        cache,
+        store,
+        drain,
+        stop,
+        tasks,
+        _watches: watches,
+    })
 }
 
 impl Running {
@@ -248,7 +294,10 @@ impl Running {
         self.cache.close();
         self.stop.cancel();
         self.tasks.close();
-        if tokio::time::timeout(DRAIN_BOUND, self.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(DRAIN_BOUND, self.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("what is still open is broken off");
         }
         self.store.close().await;
@@ -314,7 +363,9 @@ fn follow_listener_material(
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| StartError::Bind { address, source })
 }
 
 /// Written beside and moved, so that a reader finds the whole or nothing.

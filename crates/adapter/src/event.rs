@@ -45,7 +45,10 @@ pub(crate) fn finding(api: &str, finding: &trireme_openapi::Diagnostic) {
 
 /// A peer doesn't take what was published.
 pub(crate) fn rejected(resource: &str, reason: &str) {
-    error!(resource, reason, "api rejected by a peer, its last good revision stays");
+    error!(
+        resource,
+        reason, "api rejected by a peer, its last good revision stays"
+    );
 }
 
 /// Own bytes can't be read back.

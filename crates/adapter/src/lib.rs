@@ -50,6 +50,15 @@ struct Args {
     /// Take warnings of the configuration for errors.
     #[arg(long)]
     strict: bool,
+    /// Something else than to run.
+    action: Option<Action>,
+}
+
+/// What is done instead of running.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Action {
+    /// Ask the running adapter of this environment whether it is ready; the exit status tells.
+    Health,
 }
 
 /// Runs the adapter with the arguments of the process until it's told to stop.
@@ -67,11 +76,18 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             let failed = error.use_stderr();
             error.print().unwrap_or_default();
-            return if failed { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return if failed {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     let variables = Env::from_process();
-    let (loaded, env) = match (trireme_config::check(None, &variables, args.strict), AdapterEnv::read(&variables)) {
+    let (loaded, env) = match (
+        trireme_config::check(None, &variables, args.strict),
+        AdapterEnv::read(&variables),
+    ) {
         (Ok(loaded), Ok(env)) => (loaded, env),
         (loaded, env) => {
             for error in loaded.err().into_iter().chain(env.err()).flatten() {
@@ -86,6 +102,12 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    if let Some(Action::Health) = args.action {
+        return match trireme_telemetry::probe::ready(env.admin_bind) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) | Err(_) => ExitCode::FAILURE,
+        };
+    }
     let log = trireme_config::load_log(None, &variables);
     if let Err(error) = trireme_telemetry::init(&log_settings(&log.config)) {
         eprintln!("trireme-adapter: {error}");
@@ -95,11 +117,22 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         tracing::warn!(%warning, "configuration");
     }
     if !loaded.without_effect.is_empty() {
-        tracing::warn!(keys = loaded.without_effect.join(", "), "accepted, without effect in this version");
+        tracing::warn!(
+            keys = loaded.without_effect.join(", "),
+            "accepted, without effect in this version"
+        );
     }
-    let setup = app::Setup { config: loaded.config, access_logs: log.config.access_logs, env, variables };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
+    let setup = app::Setup {
+        config: loaded.config,
+        access_logs: log.config.access_logs,
+        env,
+        variables,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build();
     match runtime {
         Ok(runtime) => runtime.block_on(serve(setup)),
         Err(error) => {
@@ -160,13 +193,17 @@ fn log_settings(config: &LogConfig) -> LogSettings {
         trireme_config::LogLevel::Debug => trireme_telemetry::Level::Debug,
         trireme_config::LogLevel::Info => trireme_telemetry::Level::Info,
         trireme_config::LogLevel::Warn => trireme_telemetry::Level::Warn,
-        trireme_config::LogLevel::Error | trireme_config::LogLevel::Fatal | trireme_config::LogLevel::Panic => {
-            trireme_telemetry::Level::Error
-        }
+        trireme_config::LogLevel::Error
+        | trireme_config::LogLevel::Fatal
+        | trireme_config::LogLevel::Panic => trireme_telemetry::Level::Error,
     };
     let format = match config.log_format {
         trireme_config::LogFormat::Json => trireme_telemetry::LogFormat::Json,
         trireme_config::LogFormat::Text => trireme_telemetry::LogFormat::Text,
     };
-    LogSettings { level, format, ..LogSettings::default() }
+    LogSettings {
+        level,
+        format,
+        ..LogSettings::default()
+    }
 }

@@ -81,11 +81,7 @@ fn policy(policy: &ApiPolicy) -> Resource {
             hash.hide(value);
         }
     }
-    Resource::new(
-        policy.name(),
-        hash.finish(),
-        trireme_policy::encode::api(policy),
-    )
+    Resource::new(policy.name(), hash.finish(), trireme_policy::encode::api(policy))
 }
 
 /// Routing messages encode to the same bytes each time.

@@ -130,10 +130,7 @@ pub(crate) fn error(error: &RestError) -> Response<Body> {
     let headers = response.headers_mut();
     match error {
         RestError::Credentials | RestError::NoCredentials | RestError::Token => {
-            headers.insert(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static("Basic realm=\"API\""),
-            );
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"API\""));
         }
         RestError::Method { allowed, .. } => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
@@ -161,13 +158,10 @@ fn face(error: &RestError) -> Face {
         RestError::ControlPlaneDeploy | RestError::File(_) | RestError::Json(_) => {
             Face::new(StatusCode::BAD_REQUEST, text)
         }
-        RestError::ControlPlaneUndeploy => {
-            Face::new(StatusCode::BAD_REQUEST, text).because("Bad request")
+        RestError::ControlPlaneUndeploy => Face::new(StatusCode::BAD_REQUEST, text).because("Bad request"),
+        RestError::Credentials | RestError::NoCredentials | RestError::Token | RestError::TokenDenied => {
+            Face::new(StatusCode::UNAUTHORIZED, text)
         }
-        RestError::Credentials
-        | RestError::NoCredentials
-        | RestError::Token
-        | RestError::TokenDenied => Face::new(StatusCode::UNAUTHORIZED, text),
         RestError::Deploy(error) => deploy(error),
         RestError::Method { .. } => Face::new(StatusCode::METHOD_NOT_ALLOWED, text),
         RestError::NotAcceptable => Face::new(StatusCode::NOT_ACCEPTABLE, text),
@@ -190,9 +184,7 @@ fn deploy(error: &DeployError) -> Face {
             Face::new(StatusCode::CONFLICT, "Base path already exists").because(text)
         }
         DeployError::Commit(error) => commit("Deploying the API failed", error),
-        DeployError::Exists { .. } => {
-            Face::new(StatusCode::CONFLICT, "API already exists").because(text)
-        }
+        DeployError::Exists { .. } => Face::new(StatusCode::CONFLICT, "API already exists").because(text),
         DeployError::Invalid(found) => Face {
             diagnostics: found.clone(),
             ..Face::new(StatusCode::INTERNAL_SERVER_ERROR, "The API project is not valid").because(
@@ -205,11 +197,9 @@ fn deploy(error: &DeployError) -> Face {
         DeployError::NameTaken { .. } | DeployError::Owned { .. } => {
             Face::new(StatusCode::CONFLICT, "API already exists").because(text)
         }
-        DeployError::Panicked(_) => Face::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Deploying the API failed",
-        )
-        .because(text),
+        DeployError::Panicked(_) => {
+            Face::new(StatusCode::INTERNAL_SERVER_ERROR, "Deploying the API failed").because(text)
+        }
     }
 }
 
@@ -217,14 +207,10 @@ fn undeploy(error: &UndeployError) -> Face {
     let text = error.to_string();
     match error {
         UndeployError::Commit(error) => commit("Undeploying the API failed", error),
-        UndeployError::Owned(_) => {
-            Face::new(StatusCode::CONFLICT, "API can't be undeployed").because(text)
+        UndeployError::Owned(_) => Face::new(StatusCode::CONFLICT, "API can't be undeployed").because(text),
+        UndeployError::Panicked(_) => {
+            Face::new(StatusCode::INTERNAL_SERVER_ERROR, "Undeploying the API failed").because(text)
         }
-        UndeployError::Panicked(_) => Face::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "Undeploying the API failed",
-        )
-        .because(text),
         UndeployError::Unknown => Face::new(StatusCode::NOT_FOUND, "API not found").because(text),
     }
 }

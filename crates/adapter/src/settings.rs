@@ -164,7 +164,10 @@ pub fn enforcer(config: &Config) -> policy::Settings {
                 .map(|user| account(&user.username, user.password.reveal()))
                 .collect(),
         },
-        management: account(&enforcer.management.username, enforcer.management.password.reveal()),
+        management: account(
+            &enforcer.management.username,
+            enforcer.management.password.reveal(),
+        ),
         admin_api: enforcer.rest_server.enabled,
         metrics: policy::Metrics {
             enabled: enforcer.metrics.enabled,
@@ -235,7 +238,10 @@ fn listeners(config: &Config, log: &AccessLogs) -> Result<Vec<Listener>, Unreada
         let tls = &router.downstream.tls;
         let (certificate, key) = keystore(config)?;
         let client_ca = if tls.mtls_apis_enabled {
-            Some(inline("router.downstream.tls.trustedCertPath", &tls.trusted_cert_path)?)
+            Some(inline(
+                "router.downstream.tls.trustedCertPath",
+                &tls.trusted_cert_path,
+            )?)
         } else {
             None
         };
@@ -266,11 +272,13 @@ fn keystore(config: &Config) -> Result<(Pem, Pem), Unreadable> {
 }
 
 fn inline(key: &'static str, path: &Path) -> Result<Pem, Unreadable> {
-    std::fs::read_to_string(path).map(Pem::Inline).map_err(|source| Unreadable {
-        key,
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read_to_string(path)
+        .map(Pem::Inline)
+        .map_err(|source| Unreadable {
+            key,
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn cors(written: &trireme_config::Cors) -> Cors {

@@ -62,7 +62,10 @@ impl Statuses {
     /// How far `identity` has come, `None` when it isn't known.
     #[must_use]
     pub fn find(&self, identity: &Identity) -> Option<Status> {
-        self.all([identity.clone()]).into_iter().next().map(|(_, status)| status)
+        self.all([identity.clone()])
+            .into_iter()
+            .next()
+            .map(|(_, status)| status)
     }
 
     /// How far each of `identities` has come; unknown ones are left out.
@@ -97,9 +100,7 @@ impl Statuses {
                             Status::Pending { missing }
                         }
                     }
-                    Entry::Publishing => Status::Pending {
-                        missing: Vec::new(),
-                    },
+                    Entry::Publishing => Status::Pending { missing: Vec::new() },
                     Entry::Rejected(reason) => Status::Rejected {
                         reason: reason.clone(),
                     },

@@ -34,9 +34,6 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// All, in starting order.
-    pub(crate) const ALL: [Self; 3] = [Self::Adapter, Self::Enforcer, Self::Router];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Adapter => "adapter",
@@ -58,12 +55,9 @@ pub(crate) struct Credentials {
 }
 
 /// What a running process wrote down about itself.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bound {
-    /// Process id.
-    pub(crate) pid: u32,
     /// Sockets by name: `http`, `https`, `admin`, `grpc`, `rest`, `xds`.
-    #[serde(flatten)]
     pub(crate) addresses: BTreeMap<String, SocketAddr>,
 }
 
@@ -126,7 +120,12 @@ impl Home {
     /// What a running process wrote down; absent when it has not (yet).
     pub(crate) fn bound(&self, role: Role) -> Option<Bound> {
         let text = std::fs::read(self.bound_file(role)).ok()?;
-        serde_json::from_slice(&text).ok()
+        let facts: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&text).ok()?;
+        // The process id stands among them and is no address.
+        let address = |(name, fact): (String, serde_json::Value)| Some((name, fact.as_str()?.parse().ok()?));
+        Some(Bound {
+            addresses: facts.into_iter().filter_map(address).collect(),
+        })
     }
 
     pub(crate) fn bound_file(&self, role: Role) -> PathBuf {

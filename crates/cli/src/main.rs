@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let program = words.next();
     match words.next().as_deref().and_then(std::ffi::OsStr::to_str) {
-        Some("router") => return trireme_router::main(),
+        Some("router") => return trireme_router::main_from(rest("trireme router", words)),
         Some("enforcer") => return trireme_enforcer::main_from(rest("trireme enforcer", words)),
         Some("adapter") => return trireme_adapter::main_from(rest("trireme adapter", words)),
         _ => drop(program),

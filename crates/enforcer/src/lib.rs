@@ -59,6 +59,15 @@ struct Args {
     /// Check the environment variables and exit.
     #[arg(long)]
     check: bool,
+    /// Something else than to run.
+    action: Option<Action>,
+}
+
+/// What is done instead of running.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Action {
+    /// Ask the running enforcer of this environment whether it is ready; the exit status tells.
+    Health,
 }
 
 /// Runs the enforcer with the arguments of the process until it's told to stop.
@@ -95,6 +104,12 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     if args.check {
         return ExitCode::SUCCESS;
+    }
+    if let Some(Action::Health) = args.action {
+        return match trireme_telemetry::probe::ready(config.env.admin_bind) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) | Err(_) => ExitCode::FAILURE,
+        };
     }
     let log = load_log(None, &variables);
     if let Err(error) = trireme_telemetry::init(&log_settings(&log.config)) {

@@ -14,8 +14,10 @@
 //! Every worker is one thread with a runtime, sockets, upstream connections and an enforcer connection of its own
 //! (`worker`); discovery, name resolution and the admin port run beside them. Read `exchange` first: it is the hot path.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::Parser;
 use trireme_config::{Env, RouterEnv};
 use trireme_telemetry::LogSettings;
 
@@ -45,19 +47,64 @@ mod worker;
 /// Bad configuration (`EX_USAGE`).
 const BAD_CONFIGURATION: u8 = 64;
 
-/// Runs a router from the environment until SIGTERM or SIGINT; 64 when the environment cannot be used, 1 when the start
-/// fails.
+/// The data plane of the gateway. Everything is set by environment variables and by the adapter.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Check the environment variables and exit.
+    #[arg(long)]
+    check: bool,
+    /// Something else than to run.
+    action: Option<Action>,
+}
+
+/// What is done instead of running.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Action {
+    /// Ask the running router of this environment whether it is ready; the exit status tells.
+    Health,
+}
+
+/// Runs the router with the arguments of the process; see [`main_from`].
 #[must_use]
 pub fn main() -> ExitCode {
+    main_from(std::env::args_os())
+}
+
+/// Runs a router from the environment until SIGTERM or SIGINT; 64 when arguments or environment cannot be used, 1 when
+/// the start fails. The first argument is the name it was called by.
+#[must_use]
+pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => {
+            let failed = error.use_stderr();
+            error.print().unwrap_or_default();
+            return if failed {
+                ExitCode::from(BAD_CONFIGURATION)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
     let env = match RouterEnv::read(&Env::from_process()) {
         Ok(env) => env,
         Err(errors) => {
             for error in errors {
-                eprintln!("trireme-router: {error}");
+                eprintln!("trireme-router: {}", error.report());
             }
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
+    if args.check {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(Action::Health) = args.action {
+        return match trireme_telemetry::probe::ready(env.admin_bind) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) | Err(_) => ExitCode::FAILURE,
+        };
+    }
     let log = match trireme_telemetry::init(&LogSettings::default()) {
         Ok(log) => log,
         Err(error) => {

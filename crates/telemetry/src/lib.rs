@@ -14,6 +14,7 @@ mod escape;
 mod log;
 mod metrics;
 pub mod names;
+pub mod probe;
 mod process;
 pub mod trace;
 mod writer;

@@ -92,8 +92,7 @@ fn trimmed(base_path: &str) -> &str {
 }
 
 fn is_same_api(one: &Deployment, two: &Deployment) -> bool {
-    one.identity.api_id == two.identity.api_id
-        || (one.name == two.name && one.version == two.version)
+    one.identity.api_id == two.identity.api_id || (one.name == two.name && one.version == two.version)
 }
 
 impl Deployment {

@@ -25,8 +25,8 @@ use trireme_openapi::{Archive, Defaults, Diagnostic, Limits, Reading};
 use trireme_routing::snapshot::Revision;
 
 pub use self::error::{CommitError, DeployError, UndeployError};
-pub use self::load::{LoadError, Loaded};
 use self::index::{Conflict, Index};
+pub use self::load::{LoadError, Loaded};
 use self::targets::{Target, Targets};
 use crate::event;
 use crate::publish::{Change, Desired, Publication, Submitter};
@@ -141,10 +141,8 @@ impl Catalogue {
         let prepared = self.prepare(wanted.archive.clone()).await?;
         // Not ended by a caller who hangs up between the transaction and the hand-over.
         let this = self.clone();
-        let (deployed, publication) = join(tokio::spawn(async move {
-            this.commit(prepared, wanted).await
-        }))
-        .await??;
+        let (deployed, publication) =
+            join(tokio::spawn(async move { this.commit(prepared, wanted).await })).await??;
         self.finish(deployed, publication).await
     }
 
@@ -217,8 +215,10 @@ impl Catalogue {
                 .organization
                 .clone()
                 .unwrap_or_else(|| shared.settings.organization.clone());
-            let Targets { targets, warnings: mut all } =
-                targets::of(&reading.project, &shared.settings.vhosts)?;
+            let Targets {
+                targets,
+                warnings: mut all,
+            } = targets::of(&reading.project, &shared.settings.vhosts)?;
             all.splice(0..0, reading.warnings.iter().cloned());
             let mut translated = Vec::with_capacity(targets.len());
             for target in targets {
@@ -228,8 +228,8 @@ impl Catalogue {
                     vhost: &target.vhost,
                     revision: Revision::default(),
                 };
-                let api = translate::api(&subject, &shared.settings.translation)
-                    .map_err(DeployError::Invalid)?;
+                let api =
+                    translate::api(&subject, &shared.settings.translation).map_err(DeployError::Invalid)?;
                 for warning in &api.warnings {
                     if !all.contains(warning) {
                         all.push(warning.clone());
@@ -355,10 +355,7 @@ impl Catalogue {
         for record in self.index().all() {
             let deployment = &record.deployment;
             let its_own = matches!(&deployment.origin, Origin::Folder(other) if other == entry);
-            let listed = changes
-                .put
-                .iter()
-                .any(|put| put.identity == deployment.identity);
+            let listed = changes.put.iter().any(|put| put.identity == deployment.identity);
             if its_own && !listed && !changes.remove.contains(&deployment.identity) {
                 changes.remove.push(deployment.identity.clone());
             }
@@ -505,7 +502,11 @@ impl Catalogue {
                 .iter()
                 .filter_map(|name| index.holder(name))
                 .map(|record| record.deployment.clone())
-                .filter(|deployment| publish.iter().all(|change| change.identity != deployment.identity))
+                .filter(|deployment| {
+                    publish
+                        .iter()
+                        .all(|change| change.identity != deployment.identity)
+                })
                 .filter(|deployment| {
                     let status = self.shared.statuses.find(&deployment.identity);
                     matches!(status, Some(Status::Shadowed { .. }))
@@ -513,7 +514,10 @@ impl Catalogue {
                 .collect()
         };
         for (deployment, mut api) in waiting.iter().zip(self.translate_stored(&waiting).await?) {
-            let counter = self.index().find(&deployment.identity).map(|record| record.counter);
+            let counter = self
+                .index()
+                .find(&deployment.identity)
+                .map(|record| record.counter);
             let Some(counter) = counter else { continue };
             api.stamp(self.revision(counter));
             publish.push(Change {
@@ -528,10 +532,7 @@ impl Catalogue {
     }
 
     /// Translates deployments anew from the archives in the store; the revision is still to be stamped.
-    async fn translate_stored(
-        &self,
-        deployments: &[Deployment],
-    ) -> Result<Vec<Api>, error::CommitError> {
+    async fn translate_stored(&self, deployments: &[Deployment]) -> Result<Vec<Api>, error::CommitError> {
         let mut translated = Vec::with_capacity(deployments.len());
         for deployment in deployments {
             let archive = self

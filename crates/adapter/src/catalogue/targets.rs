@@ -26,10 +26,7 @@ pub(super) struct Targets {
 }
 
 /// Targets of a project. An environment that isn't configured is left out with a warning; that may leave none.
-pub(super) fn of(
-    project: &ApiProject,
-    vhosts: &BTreeMap<String, String>,
-) -> Result<Targets, DeployError> {
+pub(super) fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Targets, DeployError> {
     let mut by_vhost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut warnings = Vec::new();
     let mut errors = Vec::new();
@@ -54,10 +51,7 @@ pub(super) fn of(
             .unwrap_or(mapped)
             .to_ascii_lowercase();
         if is_vhost(&vhost) {
-            by_vhost
-                .entry(vhost)
-                .or_default()
-                .insert(environment.clone());
+            by_vhost.entry(vhost).or_default().insert(environment.clone());
         } else {
             errors.push(Diagnostic::error(
                 FILE,
@@ -72,10 +66,7 @@ pub(super) fn of(
     Ok(Targets {
         targets: by_vhost
             .into_iter()
-            .map(|(vhost, environments)| Target {
-                vhost,
-                environments,
-            })
+            .map(|(vhost, environments)| Target { vhost, environments })
             .collect(),
         warnings,
     })
@@ -87,9 +78,9 @@ fn is_vhost(vhost: &str) -> bool {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            && label.bytes().all(|byte| {
-                byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
-            })
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_'))
     };
     vhost == "*" || (vhost.len() <= MAX_VHOST && vhost.split('.').all(is_label))
 }

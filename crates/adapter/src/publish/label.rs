@@ -72,8 +72,7 @@ impl Label {
         fragments: Vec<Resource>,
     ) -> impl Iterator<Item = Mark> + use<> {
         for fragment in &fragments {
-            self.fragments
-                .insert(fragment.name.clone(), fragment.clone());
+            self.fragments.insert(fragment.name.clone(), fragment.clone());
         }
         self.apply(cache, name, fragments, Vec::new())
     }
@@ -111,9 +110,7 @@ impl Label {
         let group = names::fragment_group(name);
         let version = cache.apply(&group, type_url::ROUTE, upserts, removals);
         let assembled = self.assembled.then(|| self.apply_assembled(cache, name));
-        [(group, type_url::ROUTE, version)]
-            .into_iter()
-            .chain(assembled)
+        [(group, type_url::ROUTE, version)].into_iter().chain(assembled)
     }
 
     /// All fragments as the one route configuration that nodes without fragments ask for.

@@ -98,10 +98,7 @@ impl Submitter {
     /// When the publisher has stopped.
     pub async fn submit(&self, changes: Vec<Change>) -> Result<Publication, Stopped> {
         let (done, waiting) = oneshot::channel();
-        self.jobs
-            .send(Job { changes, done })
-            .await
-            .map_err(|_| Stopped)?;
+        self.jobs.send(Job { changes, done }).await.map_err(|_| Stopped)?;
         Ok(Publication(waiting))
     }
 }
@@ -315,10 +312,7 @@ impl Publisher {
     }
 
     /// What is to come and what is to go.
-    fn compare(
-        &mut self,
-        changes: &HashMap<Identity, Option<Desired>>,
-    ) -> (Vec<Wanted>, Vec<Withdrawn>) {
+    fn compare(&mut self, changes: &HashMap<Identity, Option<Desired>>) -> (Vec<Wanted>, Vec<Withdrawn>) {
         let mut wanted = Vec::new();
         let mut withdrawn = Vec::new();
         for (identity, desired) in changes {
@@ -367,15 +361,16 @@ impl Publisher {
     async fn withdraw(&mut self, withdrawn: &[Withdrawn]) -> HashSet<String> {
         let mut names: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for one in withdrawn {
-            names
-                .entry(&one.label)
-                .or_default()
-                .push(one.name.clone());
+            names.entry(&one.label).or_default().push(one.name.clone());
         }
         let mut marks = Vec::new();
         for (label, names) in names {
             if let Some(state) = self.labels.get_mut(label) {
-                marks.extend(state.remove_routes(&self.cache, label, names).map(|mark| (label, mark)));
+                marks.extend(
+                    state
+                        .remove_routes(&self.cache, label, names)
+                        .map(|mark| (label, mark)),
+                );
             }
         }
         let waits = marks.into_iter().map(|(label, mark)| {
@@ -442,14 +437,9 @@ impl Publisher {
     ) -> Vec<Wanted> {
         let settled = self
             .put_each_label(&wanted, POLICY_BOUND, |publisher, label, ones| {
-                let policies = ones
-                    .iter()
-                    .map(|one| one.resources.policy.clone())
-                    .collect();
+                let policies = ones.iter().map(|one| one.resources.policy.clone()).collect();
                 let group = names::api_group(label);
-                let version = publisher
-                    .cache
-                    .apply(&group, type_url::API, policies, Vec::new());
+                let version = publisher.cache.apply(&group, type_url::API, policies, Vec::new());
                 vec![(group, type_url::API, version)]
             })
             .await;
@@ -464,9 +454,7 @@ impl Publisher {
                 outcome.rejection = Some(reason("enforcer", refused));
                 self.revert_policy(&one);
             } else {
-                outcome
-                    .marks
-                    .extend(settled.iter().map(|(mark, _)| mark.clone()));
+                outcome.marks.extend(settled.iter().map(|(mark, _)| mark.clone()));
                 accepted.push(one);
             }
         }
@@ -474,15 +462,10 @@ impl Publisher {
     }
 
     /// Publishes clusters and routes, and waits.
-    async fn put_accepted(
-        &mut self,
-        accepted: &[Wanted],
-        outcomes: &mut HashMap<Identity, Outcome>,
-    ) {
+    async fn put_accepted(&mut self, accepted: &[Wanted], outcomes: &mut HashMap<Identity, Outcome>) {
         let settled = self
             .put_each_label(accepted, ROUTE_BOUND, |publisher, label, ones| {
-                let resources: Vec<&ApiResources> =
-                    ones.iter().map(|one| one.resources.as_ref()).collect();
+                let resources: Vec<&ApiResources> = ones.iter().map(|one| one.resources.as_ref()).collect();
                 publisher.put_routes(label, &resources)
             })
             .await;
@@ -496,19 +479,14 @@ impl Publisher {
                         .clusters
                         .iter()
                         .any(|cluster| cluster.name == rejection.resource),
-                    _ => {
-                        rejection.resource == resources.name
-                            || rejection.resource == DEFAULT_ROUTE_CONFIG
-                    }
+                    _ => rejection.resource == resources.name || rejection.resource == DEFAULT_ROUTE_CONFIG,
                 })
             });
             if let Some(refused) = refused {
                 outcome.rejection = Some(reason("router", refused));
                 self.revert_routes(one);
             } else {
-                outcome
-                    .marks
-                    .extend(settled.iter().map(|(mark, _)| mark.clone()));
+                outcome.marks.extend(settled.iter().map(|(mark, _)| mark.clone()));
                 self.hold(&one.label, &one.identity, resources, true);
             }
         }
@@ -548,9 +526,7 @@ impl Publisher {
             .flat_map(|resources| resources.clusters.iter().cloned())
             .collect();
         let group = names::cluster_group(label);
-        let version = self
-            .cache
-            .apply(&group, type_url::CLUSTER, clusters, Vec::new());
+        let version = self.cache.apply(&group, type_url::CLUSTER, clusters, Vec::new());
         let mut marks = vec![(group, type_url::CLUSTER, version)];
         if let Some(state) = self.labels.get_mut(label) {
             let fragments = resources
@@ -567,9 +543,7 @@ impl Publisher {
         let name = &one.resources.name;
         let group = names::api_group(&one.label);
         match self.held(&one.label, name).map(|held| held.policy.clone()) {
-            Some(policy) => self
-                .cache
-                .apply(&group, type_url::API, vec![policy], Vec::new()),
+            Some(policy) => self.cache.apply(&group, type_url::API, vec![policy], Vec::new()),
             None => self
                 .cache
                 .apply(&group, type_url::API, Vec::new(), vec![name.clone()]),
@@ -580,9 +554,7 @@ impl Publisher {
     /// with the old ones it is the newer of two that both were good.
     fn revert_routes(&mut self, one: &Wanted) {
         let name = one.resources.name.clone();
-        let old = self
-            .held(&one.label, &name)
-            .and_then(|held| held.routes.clone());
+        let old = self.held(&one.label, &name).and_then(|held| held.routes.clone());
         let (clusters, fragments) = match old {
             Some(routes) => (routes.clusters, vec![routes.fragment]),
             None => (Vec::new(), Vec::new()),
@@ -644,11 +616,7 @@ impl Publisher {
     }
 
     /// Names of the clusters that the touched APIs have now, by label.
-    fn clusters_of(
-        &self,
-        wanted: &[Wanted],
-        withdrawn: &[Withdrawn],
-    ) -> BTreeMap<String, BTreeSet<String>> {
+    fn clusters_of(&self, wanted: &[Wanted], withdrawn: &[Withdrawn]) -> BTreeMap<String, BTreeSet<String>> {
         let touched = wanted
             .iter()
             .map(|one| (&one.label, &one.resources.name))

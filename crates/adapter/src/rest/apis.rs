@@ -65,10 +65,7 @@ pub(super) async fn deploy(
         deployed.deployments.iter().map(item).collect(),
     );
     if !deployed.warnings.is_empty() {
-        body.insert(
-            "diagnostics".to_owned(),
-            respond::diagnostics(&deployed.warnings),
-        );
+        body.insert("diagnostics".to_owned(), respond::diagnostics(&deployed.warnings));
     }
     Ok(respond::json(StatusCode::OK, &Value::Object(body)))
 }
@@ -112,7 +109,9 @@ async fn bounded(mut part: Field<'_>, bound: usize) -> Result<Bytes, RestError> 
             StatusCode::PAYLOAD_TOO_LARGE => RestError::TooLarge(bound),
             _ => RestError::File(error.body_text()),
         })?;
-        let Some(chunk) = chunk else { return Ok(content.freeze()) };
+        let Some(chunk) = chunk else {
+            return Ok(content.freeze());
+        };
         if content.len().saturating_add(chunk.len()) > bound {
             return Err(RestError::TooLarge(bound));
         }
@@ -134,7 +133,10 @@ pub(super) fn list(rest: &Rest, query: &Query) -> Result<Response<Body>, RestErr
     let total = all.len();
     let items: Vec<Value> = all
         .iter()
-        .filter(|listed| kind.as_ref().is_none_or(|kind| listed.deployment.kind.eq_ignore_ascii_case(kind)))
+        .filter(|listed| {
+            kind.as_ref()
+                .is_none_or(|kind| listed.deployment.kind.eq_ignore_ascii_case(kind))
+        })
         .take(limit.unwrap_or(usize::MAX))
         .map(item)
         .collect();
@@ -143,7 +145,14 @@ pub(super) fn list(rest: &Rest, query: &Query) -> Result<Response<Body>, RestErr
     if !items.is_empty() {
         body.insert("count".to_owned(), items.len().into());
     }
-    body.insert("list".to_owned(), if items.is_empty() { Value::Null } else { items.into() });
+    body.insert(
+        "list".to_owned(),
+        if items.is_empty() {
+            Value::Null
+        } else {
+            items.into()
+        },
+    );
     if total > 0 {
         body.insert("total".to_owned(), total.into());
     }
@@ -180,7 +189,10 @@ pub(super) async fn undeploy(rest: &Rest, query: &Query) -> Result<Response<Body
             })
         })
         .collect();
-    Ok(respond::json(StatusCode::OK, &json!({ "action": "undeployed", "removed": removed })))
+    Ok(respond::json(
+        StatusCode::OK,
+        &json!({ "action": "undeployed", "removed": removed }),
+    ))
 }
 
 /// One deployment. The first six members are the original's.
@@ -205,4 +217,3 @@ fn item(listed: &Listed) -> Value {
     }
     Value::Object(item)
 }
-

@@ -69,12 +69,7 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    pub(crate) fn new(
-        auth: Auth,
-        catalogue: Catalogue,
-        control_plane: bool,
-        max_archive_bytes: u64,
-    ) -> Self {
+    pub(crate) fn new(auth: Auth, catalogue: Catalogue, control_plane: bool, max_archive_bytes: u64) -> Self {
         Self {
             auth,
             catalogue,
@@ -227,8 +222,7 @@ async fn token(rest: &Rest, request: Request) -> Result<Response<Body>, RestErro
             message: "body in body is required".to_owned(),
         });
     }
-    let body: Value =
-        serde_json::from_slice(&bytes).map_err(|error| RestError::Json(error.to_string()))?;
+    let body: Value = serde_json::from_slice(&bytes).map_err(|error| RestError::Json(error.to_string()))?;
     let mut texts = ["", ""];
     for (rule, text) in [&query::PASSWORD, &query::USERNAME].into_iter().zip(&mut texts) {
         *text = match body.get(rule.name) {

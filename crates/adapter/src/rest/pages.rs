@@ -17,10 +17,17 @@ pub(super) fn description() -> Response<Body> {
 pub(super) fn viewer() -> Response<Body> {
     let mut rows = String::new();
     let document = document();
-    let paths = document.get("paths").and_then(Value::as_object).into_iter().flatten();
+    let paths = document
+        .get("paths")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
     for (path, item) in paths {
         for (method, operation) in item.as_object().into_iter().flatten() {
-            let summary = operation.get("summary").and_then(Value::as_str).unwrap_or_default();
+            let summary = operation
+                .get("summary")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             rows.push_str(&format!(
                 "<tr><td>{}</td><td>{BASE_PATH}{path}</td><td>{summary}</td></tr>\n",
                 method.to_uppercase()
@@ -39,9 +46,7 @@ pub(super) fn viewer() -> Response<Body> {
 }
 
 fn document() -> Value {
-    let query = |name: &str, required: bool, kind: &str| {
-        json!({ "name": name, "in": "query", "required": required, "type": kind })
-    };
+    let query = |name: &str, required: bool, kind: &str| json!({ "name": name, "in": "query", "required": required, "type": kind });
     let security = json!([{ "BasicAuth": [] }, { "BearerToken": ["admin"] }]);
     let answers = |codes: &[(&str, &str)]| -> Value {
         codes

@@ -11,7 +11,10 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn parse(text: Option<&str>) -> Self {
-        let pairs = text.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let pairs = text
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty());
         Self(
             pairs
                 .map(|pair| {
@@ -45,9 +48,7 @@ fn decode(text: &str) -> String {
 
 /// Words that mean yes; anything else means no.
 pub(super) fn truthy(text: &str) -> bool {
-    const YES: [&str; 9] = [
-        "true", "1", "yes", "ok", "y", "on", "selected", "checked", "t",
-    ];
+    const YES: [&str; 9] = ["true", "1", "yes", "ok", "y", "on", "selected", "checked", "t"];
     YES.iter().any(|word| text.eq_ignore_ascii_case(word)) || text.eq_ignore_ascii_case("enabled")
 }
 
@@ -146,7 +147,10 @@ pub(super) const QUERY: Rule = Rule {
     min: 0,
     max: 9,
     pattern: "^[a-zA-Z:]*$",
-    matches: |text| text.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b':'),
+    matches: |text| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_alphabetic() || byte == b':')
+    },
 };
 
 pub(super) const USERNAME: Rule = Rule {
@@ -284,7 +288,9 @@ mod tests {
         assert_eq!(query.first("c"), None);
         assert_eq!(query.first("d"), Some("x y"));
         assert_eq!(query.first("e"), Some("6"));
-        for yes in ["true", "1", "Yes", "ok", "y", "ON", "selected", "checked", "t", "enabled"] {
+        for yes in [
+            "true", "1", "Yes", "ok", "y", "ON", "selected", "checked", "t", "enabled",
+        ] {
             assert!(truthy(yes), "{yes}");
         }
         for no in ["false", "0", "no", "tru", ""] {

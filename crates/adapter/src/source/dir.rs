@@ -41,7 +41,12 @@ impl Source {
     /// A source that has looked at nothing yet.
     #[must_use]
     pub fn new(folder: PathBuf, catalogue: Catalogue, limits: Limits) -> Self {
-        Self { folder, catalogue, limits, tried: BTreeMap::new() }
+        Self {
+            folder,
+            catalogue,
+            limits,
+            tried: BTreeMap::new(),
+        }
     }
 
     /// Looks once, and deploys and removes what has changed.
@@ -53,8 +58,12 @@ impl Source {
             Ok(Err(error)) => return event::folder_unreadable(&self.folder, &error),
             Err(error) => return event::folder_unreadable(&self.folder, &error),
         };
-        let gone: BTreeSet<String> =
-            self.catalogue.entries().into_iter().filter(|entry| !found.contains_key(entry)).collect();
+        let gone: BTreeSet<String> = self
+            .catalogue
+            .entries()
+            .into_iter()
+            .filter(|entry| !found.contains_key(entry))
+            .collect();
         self.tried.retain(|entry, _| found.contains_key(entry));
         for (entry, archive) in found {
             let digest = store::digest(&archive);
@@ -63,7 +72,12 @@ impl Source {
             }
             self.tried.insert(entry.clone(), digest);
             let origin = Origin::Folder(entry);
-            let wanted = Deploy { archive, replace: true, origin: origin.clone(), gone: gone.clone() };
+            let wanted = Deploy {
+                archive,
+                replace: true,
+                origin: origin.clone(),
+                gone: gone.clone(),
+            };
             match self.catalogue.deploy(wanted).await {
                 Ok(deployed) => {
                     for warning in &deployed.warnings {
@@ -122,13 +136,21 @@ fn entries(folder: &Path, limits: &Limits) -> io::Result<BTreeMap<String, Bytes>
     };
     for entry in listing.take(MAX_ENTRIES) {
         let path = entry?.path();
-        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
-        let is_archive = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
+            continue;
+        };
+        let is_archive = path
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
         // Kubernetes keeps the mounted files behind names that start with a dot.
         if name.starts_with('.') || !(is_archive || path.is_dir()) {
             continue;
         }
-        let archive = if path.is_dir() { pack(&name, &path, limits) } else { read(&path, limits) };
+        let archive = if path.is_dir() {
+            pack(&name, &path, limits)
+        } else {
+            read(&path, limits)
+        };
         let archive = archive.unwrap_or_else(|error| {
             event::folder_unreadable(&path, &error);
             Bytes::new()
@@ -140,17 +162,24 @@ fn entries(folder: &Path, limits: &Limits) -> io::Result<BTreeMap<String, Bytes>
 
 fn read(path: &Path, limits: &Limits) -> io::Result<Bytes> {
     if path.metadata()?.len() > limits.archive_bytes {
-        return Err(io::Error::other(format!("more than {} bytes", limits.archive_bytes)));
+        return Err(io::Error::other(format!(
+            "more than {} bytes",
+            limits.archive_bytes
+        )));
     }
     std::fs::read(path).map(Bytes::from)
 }
 
 fn pack(name: &str, path: &Path, limits: &Limits) -> io::Result<Bytes> {
-    let files = Folder(path.to_owned()).load(limits, &|_| true).map_err(|findings| {
-        let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        io::Error::other(findings.join("; "))
-    })?;
-    trireme_openapi::archive(name, files).map(Bytes::from).map_err(io::Error::other)
+    let files = Folder(path.to_owned())
+        .load(limits, &|_| true)
+        .map_err(|findings| {
+            let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+            io::Error::other(findings.join("; "))
+        })?;
+    trireme_openapi::archive(name, files)
+        .map(Bytes::from)
+        .map_err(io::Error::other)
 }
 
 #[cfg(test)]
@@ -167,7 +196,10 @@ mod tests {
         std::fs::write(folder.path().join("README.md"), "text").unwrap();
         let found = entries(folder.path(), &Limits::default()).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["packed.zip", "project"]);
-        assert_eq!(found.get("packed.zip").map(|bytes| bytes.as_ref()), Some(&b"PK"[..]));
+        assert_eq!(
+            found.get("packed.zip").map(|bytes| bytes.as_ref()),
+            Some(&b"PK"[..])
+        );
         let missing = entries(&folder.path().join("nothing"), &Limits::default()).unwrap();
         assert!(missing.is_empty());
     }
@@ -176,7 +208,10 @@ mod tests {
     fn what_is_too_large_is_no_project_but_not_gone() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("big.zip"), [0; 100]).unwrap();
-        let limits = Limits { archive_bytes: 10, ..Limits::default() };
+        let limits = Limits {
+            archive_bytes: 10,
+            ..Limits::default()
+        };
         let found = entries(folder.path(), &limits).unwrap();
         assert_eq!(found.get("big.zip").map(|bytes| bytes.len()), Some(0));
     }

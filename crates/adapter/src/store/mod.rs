@@ -16,8 +16,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
 use tokio::time::Instant;
@@ -198,13 +197,10 @@ impl Store {
         if !fresh {
             check(&pool, &path).await?;
         }
-        migrator()
-            .run(&pool)
-            .await
-            .map_err(|source| StoreError::Schema {
-                path: path.clone(),
-                source,
-            })?;
+        migrator().run(&pool).await.map_err(|source| StoreError::Schema {
+            path: path.clone(),
+            source,
+        })?;
         let epoch = epoch(&pool).await?;
         Ok(Self { pool, path, epoch })
     }
@@ -322,12 +318,11 @@ impl Store {
         {
             return Ok(record.clone());
         }
-        let counter: i64 = sqlx::query(
-            "UPDATE meta SET value = value + 1 WHERE key = 'counter' RETURNING value",
-        )
-        .fetch_one(&mut **transaction)
-        .await?
-        .try_get(0)?;
+        let counter: i64 =
+            sqlx::query("UPDATE meta SET value = value + 1 WHERE key = 'counter' RETURNING value")
+                .fetch_one(&mut **transaction)
+                .await?
+                .try_get(0)?;
         let counter = self.unsigned(counter)?;
         let record = Record {
             deployment: deployment.clone(),
@@ -374,8 +369,7 @@ impl Store {
                 kind: row.try_get(6)?,
                 environments: environments.lines().map(str::to_owned).collect(),
                 origin: Origin::parse(row.try_get(8)?),
-                digest: Digest::try_from(digest)
-                    .map_err(|_| self.corrupt("a digest hasn't 32 bytes"))?,
+                digest: Digest::try_from(digest).map_err(|_| self.corrupt("a digest hasn't 32 bytes"))?,
             },
             counter: self.unsigned(row.try_get(10)?)?,
             created: self.unsigned(row.try_get(11)?)?,

@@ -77,10 +77,7 @@ async fn a_failing_deployment_leaves_nothing_of_its_batch() {
             deployment("b", "pets", b"missing"),
         ],
     );
-    assert!(matches!(
-        store.apply(&batch).await,
-        Err(StoreError::Database(_))
-    ));
+    assert!(matches!(store.apply(&batch).await, Err(StoreError::Database(_))));
     assert_eq!(store.list().await.unwrap(), vec![]);
     assert_eq!(store.project(&digest(b"zip")).await.unwrap(), None);
 }

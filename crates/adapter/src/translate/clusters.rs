@@ -70,10 +70,7 @@ impl<'a> Plan<'a> {
             (_, Some(endpoints)) => plan.target(endpoints, Role::Sandbox, None, findings),
             (_, None) => None,
         };
-        plan.api = Targets {
-            production,
-            sandbox,
-        };
+        plan.api = Targets { production, sandbox };
         plan
     }
 
@@ -101,10 +98,7 @@ impl<'a> Plan<'a> {
                 .or_else(|| self.api.sandbox.clone()),
             (_, None) => self.api.sandbox.clone(),
         };
-        self.forced(Targets {
-            production,
-            sandbox,
-        })
+        self.forced(Targets { production, sandbox })
     }
 
     /// With `x-wso2-endpoints` in use every path is rewritten to the API's own base path, whatever the group says.
@@ -242,8 +236,7 @@ fn tls(host: &str, certificate: Option<&[u8]>, settings: &TlsSettings) -> Upstre
                 None => Pem::File(settings.trusted.clone()),
             })
         },
-        verify_host: (settings.verify_host && !settings.disable_verification)
-            .then(|| host.to_owned()),
+        verify_host: (settings.verify_host && !settings.disable_verification).then(|| host.to_owned()),
         client_certificate: settings.client_certificate.clone(),
         min_version: settings.min_version,
         max_version: settings.max_version,

@@ -65,10 +65,7 @@ pub struct Api {
 
 /// Translates each of `apis`; a bad one is left out with its diagnostics and doesn't keep the others back.
 #[must_use]
-pub fn translate<'a>(
-    apis: impl IntoIterator<Item = Deployed<'a>>,
-    settings: &Settings,
-) -> Translation {
+pub fn translate<'a>(apis: impl IntoIterator<Item = Deployed<'a>>, settings: &Settings) -> Translation {
     let mut translation = Translation::default();
     for deployed in apis {
         let name = deployed.name();

@@ -6,9 +6,9 @@ use trireme_openapi::{
     Requirement as ProjectRequirement, SecurityScheme as ProjectScheme,
 };
 use trireme_policy::api::{
-    ApiKind, ApiPolicy, ClientCertificate, Credentials, Endpoint, EndpointCluster,
-    EndpointSecurity, Lifecycle, Location, Method, Mock, MockContent, MockResponse, MutualTls,
-    Operation, Policies, Requirement, Resource, Retry, Revision, SchemeKind, SecurityScheme,
+    ApiKind, ApiPolicy, ClientCertificate, Credentials, Endpoint, EndpointCluster, EndpointSecurity,
+    Lifecycle, Location, Method, Mock, MockContent, MockResponse, MutualTls, Operation, Policies,
+    Requirement, Resource, Retry, Revision, SchemeKind, SecurityScheme,
 };
 
 use super::settings::Settings;
@@ -99,16 +99,9 @@ fn endpoint_type(project: &ApiProject) -> String {
     }
 }
 
-fn operation(
-    operation: &ProjectOperation,
-    path: &str,
-    findings: &mut Findings,
-) -> Option<Operation> {
+fn operation(operation: &ProjectOperation, path: &str, findings: &mut Findings) -> Option<Operation> {
     let Some(method) = Method::parse(&operation.method) else {
-        findings.warn(format!(
-            "method {} of {path} is not served",
-            operation.method
-        ));
+        findings.warn(format!("method {} of {path} is not served", operation.method));
         return None;
     };
     Some(Operation {
@@ -198,8 +191,9 @@ fn endpoint_cluster(cluster: &ProjectEndpoints, settings: &Settings) -> Endpoint
                 wanted.status_codes.iter().copied().map(u32::from).collect()
             },
         }),
-        timeout_millis: cluster.config.timeout.map(|timeout| {
-            u32::try_from(routes::capped(timeout, settings).as_millis()).unwrap_or(u32::MAX)
-        }),
+        timeout_millis: cluster
+            .config
+            .timeout
+            .map(|timeout| u32::try_from(routes::capped(timeout, settings).as_millis()).unwrap_or(u32::MAX)),
     }
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use trireme_openapi::{ApiProject, Cors as ProjectCors, EndpointCluster, Resource};
 use trireme_proto::names::{CLUSTER_HEADER, context};
-use trireme_routing::snapshot::{
-    Action, Check, ClusterRef, Cors, Forward, PathMatch, Retry, Rewrite, Route,
-};
+use trireme_routing::snapshot::{Action, Check, ClusterRef, Cors, Forward, PathMatch, Retry, Rewrite, Route};
 
 use super::clusters::{Target, Targets};
 use super::settings::Settings;
@@ -121,11 +119,7 @@ fn forward(
     }
 }
 
-fn context_of(
-    deployed: &Deployed<'_>,
-    resource: &Resource,
-    targets: &Targets,
-) -> BTreeMap<String, String> {
+fn context_of(deployed: &Deployed<'_>, resource: &Resource, targets: &Targets) -> BTreeMap<String, String> {
     let project = deployed.project;
     let methods: Vec<&str> = resource
         .operations

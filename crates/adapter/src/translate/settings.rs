@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use trireme_routing::snapshot::{
-    Cors, HealthCheck, Listener, LocalLimit, Pem, TlsVersion, UpstreamProtocol,
-};
+use trireme_routing::snapshot::{Cors, HealthCheck, Listener, LocalLimit, Pem, TlsVersion, UpstreamProtocol};
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq)]

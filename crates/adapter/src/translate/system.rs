@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use trireme_proto::names::{ENFORCER_REST_CLUSTER, SYSTEM_FRAGMENT};
 use trireme_routing::snapshot::{
-    Action, Check, ClusterRef, Forward, Fragment, LocalLimit, PathMatch, Position, Revision,
-    Rewrite, Route, VirtualHost,
+    Action, Check, ClusterRef, Forward, Fragment, LocalLimit, PathMatch, Position, Revision, Rewrite, Route,
+    VirtualHost,
 };
 
 use super::settings::Settings;

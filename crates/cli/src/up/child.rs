@@ -79,7 +79,7 @@ impl Child {
             .and_then(rustix::process::Pid::from_raw)
         {
             // It may have ended by itself in between; waiting below tells.
-            drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap_or_default();
         }
         if let Ok(status) = tokio::time::timeout(bound, self.process.wait()).await {
             return status;
