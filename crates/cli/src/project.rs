@@ -166,6 +166,7 @@ fn understand(source: &dyn ProjectSource) -> Result<Reading, Vec<Diagnostic>> {
     trireme_openapi::read(source, &settings)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
 fn refused(findings: Vec<Diagnostic>) -> anyhow::Error {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     anyhow::anyhow!("refused\n  {}", lines.join("\n  "))

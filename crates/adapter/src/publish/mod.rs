@@ -273,7 +273,7 @@ impl Publisher {
         }
 
         let stuck = self.withdraw(&withdrawn).await;
-        let (wanted, mut deferred) = self.split(wanted, &withdrawn, &stuck);
+        let (wanted, mut deferred) = split(wanted, &withdrawn, &stuck);
         let old_clusters = self.clusters_of(&wanted, &withdrawn);
         self.drop_withdrawn(&withdrawn, &wanted);
 
@@ -383,30 +383,6 @@ impl Publisher {
             .filter(|(_, settled)| matches!(settled, Settled::TimedOut { .. }))
             .map(|(label, _)| label.to_owned())
             .collect()
-    }
-
-    /// Sets apart what would put a new policy under the routes of another API that somebody may still have.
-    fn split(
-        &self,
-        wanted: Vec<Wanted>,
-        withdrawn: &[Withdrawn],
-        stuck: &HashSet<String>,
-    ) -> (Vec<Wanted>, HashSet<Identity>) {
-        let mut deferred = HashSet::new();
-        let wanted = wanted
-            .into_iter()
-            .filter(|one| {
-                let waits = stuck.contains(&one.label)
-                    && withdrawn
-                        .iter()
-                        .any(|other| other.label == one.label && other.name == one.resources.name);
-                if waits {
-                    deferred.insert(one.identity.clone());
-                }
-                !waits
-            })
-            .collect();
-        (wanted, deferred)
     }
 
     /// Forgets what was withdrawn, with its policy unless another takes the name at once.
@@ -717,6 +693,29 @@ impl Renewer {
     pub async fn renew(&self, base: Base) -> Result<(), Stopped> {
         self.0.send(base).await.map_err(|_| Stopped)
     }
+}
+
+/// Sets apart what would put a new policy under the routes of another API that somebody may still have.
+fn split(
+    wanted: Vec<Wanted>,
+    withdrawn: &[Withdrawn],
+    stuck: &HashSet<String>,
+) -> (Vec<Wanted>, HashSet<Identity>) {
+    let mut deferred = HashSet::new();
+    let wanted = wanted
+        .into_iter()
+        .filter(|one| {
+            let waits = stuck.contains(&one.label)
+                && withdrawn
+                    .iter()
+                    .any(|other| other.label == one.label && other.name == one.resources.name);
+            if waits {
+                deferred.insert(one.identity.clone());
+            }
+            !waits
+        })
+        .collect();
+    (wanted, deferred)
 }
 
 fn reason(who: &str, rejection: &Rejection) -> String {
