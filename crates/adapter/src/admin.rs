@@ -1,7 +1,6 @@
 //! The admin port: whether the process lives, is ready, and what it has published. Loopback by default, no TLS.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -22,6 +21,7 @@ use trireme_tls::Material;
 use trireme_xds::server::Cache;
 
 use crate::catalogue::Catalogue;
+use crate::source::dir::Refused;
 use crate::status::Status;
 
 /// What the admin port tells of.
@@ -30,8 +30,7 @@ pub(crate) struct Admin {
     pub(crate) catalogue: Catalogue,
     pub(crate) cache: Cache,
     pub(crate) metrics: Metrics,
-    /// The initial load has been published.
-    pub(crate) loaded: Arc<AtomicBool>,
+    pub(crate) refused: Refused,
     pub(crate) drain: CancellationToken,
 }
 
@@ -136,10 +135,9 @@ pub(crate) async fn serve(
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if admin.drain.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
-    } else if admin.loaded.load(Ordering::Acquire) {
-        (StatusCode::OK, "ready\n").into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the initial load\n").into_response()
+        // The port is only served once the initial load is published.
+        (StatusCode::OK, "ready\n").into_response()
     }
 }
 
@@ -173,7 +171,7 @@ async fn snapshot(State(admin): State<Arc<Admin>>) -> Response {
     axum::Json(json!({ "peers": peers })).into_response()
 }
 
-/// How far each deployment has come.
+/// How far each deployment has come, and which entries of the projects folder are refused.
 async fn status(State(admin): State<Arc<Admin>>) -> Response {
     let apis: Vec<Value> = admin
         .catalogue
@@ -191,5 +189,5 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
             })
         })
         .collect();
-    axum::Json(json!({ "apis": apis })).into_response()
+    axum::Json(json!({ "apis": apis, "refused": admin.refused.all() })).into_response()
 }

@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -31,11 +29,11 @@ use crate::status::Statuses;
 use crate::store::{Store, StoreError};
 use crate::{event, names, resources, translate};
 
-/// How long what is under way may take once the process is told to stop.
+/// How long what is under way may take once the process is told to stop: a deploy waits for its peers for eight seconds.
 const DRAIN_BOUND: Duration = Duration::from_secs(10);
 /// The only component of the health service (spec/adapter.md 8.7).
 const REST_COMPONENT: &str = "adapter.internal.RestService";
-/// Organization of projects that name none, without a control plane's tenant.
+/// Tenant of a user name that names none.
 const DEFAULT_ORGANIZATION: &str = "carbon.super";
 /// Folder for the store below the process's home when no state folder is named.
 const STATE: &str = "state";
@@ -94,6 +92,8 @@ pub struct Running {
     drain: CancellationToken,
     /// Cancelled last.
     stop: CancellationToken,
+    /// What takes changes; ends before `tasks`, so that a change that was stored is published.
+    front: TaskTracker,
     tasks: TaskTracker,
     _watches: Vec<trireme_tls::Watch>,
 }
@@ -109,11 +109,8 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         env,
         variables,
     } = setup;
-    let (drain, stop, tasks) = (
-        CancellationToken::new(),
-        CancellationToken::new(),
-        TaskTracker::new(),
-    );
+    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+    let (front, tasks) = (TaskTracker::new(), TaskTracker::new());
     let abandoned = stop.clone().drop_guard();
 
     let material = Material::load(trireme_tls::Settings {
@@ -148,14 +145,14 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     let translation = settings::translation(&config, &access_logs)?;
     let cache = Cache::default();
     let statuses = Statuses::new(cache.clone());
-    let labels: BTreeSet<String> = environments(&config).into_keys().collect();
+    let labels = labels(&config);
     let (mut publisher, submitter, renewer) =
         Publisher::new(cache.clone(), statuses.clone(), base(&translation), labels);
     let limits = Limits::default();
     let loaded = Catalogue::load(
         store.clone(),
         catalogue::Settings {
-            organization: DEFAULT_ORGANIZATION.to_owned(),
+            organization: organization(&config).to_owned(),
             vhosts: environments(&config),
             limits: limits.clone(),
             consul: config.adapter.consul.enabled,
@@ -177,6 +174,15 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     cache.seal(names::CONFIG_GROUP, type_url::CONFIG);
     publisher.seal();
     tasks.spawn(publisher.run(stop.clone()));
+
+    // Before anybody may ask: with an empty store, a peer would be told that there is nothing and drop what it serves.
+    let mut source = None;
+    if !config.control_plane.enabled {
+        let folder = config.adapter.artifacts_directory.join("apis");
+        let mut followed = Source::new(folder, catalogue.clone(), limits.clone());
+        followed.look().await;
+        source = Some(followed);
+    }
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::Serving).await;
@@ -203,12 +209,11 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         cache: cache.clone(),
         material: material.clone(),
     });
-    let ready = Arc::new(AtomicBool::new(false));
     let told = Admin {
         catalogue: catalogue.clone(),
         cache: cache.clone(),
         metrics,
-        loaded: Arc::clone(&ready),
+        refused: source.as_ref().map(Source::refused).unwrap_or_default(),
         drain: drain.clone(),
     };
     let serving = admin::serve(admin_listener, told, stop.clone());
@@ -231,7 +236,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
             limits.archive_bytes,
         );
         let acceptor = material.acceptor(ClientAuth::None, &[b"h2", b"http/1.1"]);
-        tasks.spawn(rest::serve(listener, acceptor, rest::router(api), drain.clone()));
+        front.spawn(rest::serve(listener, acceptor, rest::router(api), drain.clone()));
         health
             .set_service_status(REST_COMPONENT, ServingStatus::Serving)
             .await;
@@ -244,17 +249,8 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         &stop,
         &tasks,
     ));
-    if !config.control_plane.enabled {
-        let folder = config.adapter.artifacts_directory.join("apis");
-        let mut source = Source::new(folder, catalogue, limits);
-        let (stop, ready) = (drain.clone(), Arc::clone(&ready));
-        tasks.spawn(async move {
-            source.look().await;
-            ready.store(true, Ordering::Release);
-            source.follow(stop).await;
-        });
-    } else {
-        ready.store(true, Ordering::Release);
+    if let Some(source) = source {
+        front.spawn(source.follow(drain.clone()));
     }
 
     if let Some(path) = &env.process.bound_file {
@@ -275,6 +271,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         store,
         drain,
         stop,
+        front,
         tasks,
         _watches: watches,
     })
@@ -290,22 +287,44 @@ impl Running {
     /// Stops: takes nothing new, finishes what is under way for at most ten seconds, closes streams and store.
     pub async fn drain(self) {
         tracing::info!("draining");
-        self.drain.cancel();
-        self.cache.close();
-        self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(DRAIN_BOUND, self.tasks.wait())
-            .await
-            .is_err()
-        {
+        let ended = tokio::time::timeout(DRAIN_BOUND, async {
+            self.drain.cancel();
+            self.front.close();
+            self.front.wait().await;
+            self.cache.close();
+            self.stop.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+        })
+        .await;
+        if ended.is_err() {
             tracing::warn!("what is still open is broken off");
+            self.cache.close();
+            self.stop.cancel();
         }
         self.store.close().await;
         tracing::info!("stopped");
     }
 }
 
-/// Default virtual host of each environment that may be deployed to; `Default` is always one of them.
+/// Organization of projects that name none: what follows the last `@` in the control plane's user, even without one.
+fn organization(config: &Config) -> &str {
+    let user = &config.control_plane.username;
+    user.rsplit_once('@')
+        .map(|(_, tenant)| tenant)
+        .filter(|tenant| !tenant.is_empty())
+        .unwrap_or(DEFAULT_ORGANIZATION)
+}
+
+/// Labels that are complete from the start. A router of one that isn't waits until something is deployed to it.
+fn labels(config: &Config) -> BTreeSet<String> {
+    let mut labels: BTreeSet<String> = environments(config).into_keys().collect();
+    labels.extend(config.control_plane.environment_labels.iter().cloned());
+    labels.insert(names::DEFAULT_LABEL.to_owned());
+    labels
+}
+
+/// Default virtual host of each environment that may be deployed to.
 fn environments(config: &Config) -> std::collections::BTreeMap<String, String> {
     let mut vhosts: std::collections::BTreeMap<String, String> = config
         .adapter

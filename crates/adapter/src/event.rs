@@ -33,9 +33,9 @@ pub(crate) fn undeployed(deployment: &Deployment) {
     );
 }
 
-/// A project was refused.
-pub(crate) fn refused(from: &Origin, reason: &dyn Error) {
-    warn!(origin = %origin(from), reason = %chain(reason), "project refused");
+/// A project was refused, and why in one line.
+pub(crate) fn refused(from: &Origin, error: &dyn Error, reason: &str) {
+    warn!(origin = %origin(from), %error, reason, "project refused");
 }
 
 /// A finding in a project that was taken, or one of those it was refused for.

@@ -35,6 +35,8 @@ pub mod settings;
 pub mod source;
 pub mod status;
 pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod translate;
 
 /// Exit status of a wrong configuration (sysexits.h).

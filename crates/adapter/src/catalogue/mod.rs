@@ -13,7 +13,9 @@
 mod error;
 mod index;
 mod load;
-mod targets;
+pub mod targets;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

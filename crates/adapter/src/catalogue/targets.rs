@@ -13,20 +13,27 @@ const MAX_VHOST: usize = 253;
 
 /// One virtual host and the environments that serve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) vhost: String,
-    pub(super) environments: BTreeSet<String>,
+pub struct Target {
+    /// Virtual host, in lower case.
+    pub vhost: String,
+    /// Environments, at least one.
+    pub environments: BTreeSet<String>,
 }
 
 /// All targets, in order of virtual host.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Targets {
-    pub(super) targets: Vec<Target>,
-    pub(super) warnings: Vec<Diagnostic>,
+pub struct Targets {
+    /// The targets; none when no environment is configured.
+    pub targets: Vec<Target>,
+    /// Environments that were left out.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Targets of a project. An environment that isn't configured is left out with a warning; that may leave none.
-pub(super) fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Targets, DeployError> {
+///
+/// # Errors
+/// When a virtual host isn't a host name.
+pub fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Targets, DeployError> {
     let mut by_vhost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut warnings = Vec::new();
     let mut errors = Vec::new();

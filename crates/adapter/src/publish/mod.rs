@@ -11,6 +11,8 @@
 //! revision for all of them, so that one that connects later gets the same.
 
 mod label;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -123,6 +125,8 @@ pub struct Publisher {
     /// New content of what every label has.
     renewed: mpsc::Receiver<Base>,
     deferred: Vec<Change>,
+    /// Routes that were withdrawn and that some router hasn't let go of, by label and name, with what to wait for.
+    lingering: HashMap<(String, String), Vec<Mark>>,
 }
 
 /// Where a deployment is published.
@@ -175,6 +179,7 @@ impl Publisher {
             jobs,
             renewed,
             deferred: Vec::new(),
+            lingering: HashMap::new(),
         };
         for label in labels {
             publisher.ensure(&label);
@@ -272,8 +277,8 @@ impl Publisher {
             }
         }
 
-        let stuck = self.withdraw(&withdrawn).await;
-        let (wanted, mut deferred) = split(wanted, &withdrawn, &stuck);
+        self.withdraw(&withdrawn).await;
+        let (wanted, mut deferred) = self.split(wanted).await;
         let old_clusters = self.clusters_of(&wanted, &withdrawn);
         self.drop_withdrawn(&withdrawn, &wanted);
 
@@ -357,32 +362,56 @@ impl Publisher {
         (wanted, withdrawn)
     }
 
-    /// Takes routes away and waits; returns the labels where somebody may still have them.
-    async fn withdraw(&mut self, withdrawn: &[Withdrawn]) -> HashSet<String> {
+    /// Takes routes away and waits; what somebody may still have is noted as lingering.
+    async fn withdraw(&mut self, withdrawn: &[Withdrawn]) {
         let mut names: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for one in withdrawn {
             names.entry(&one.label).or_default().push(one.name.clone());
         }
-        let mut marks = Vec::new();
+        let mut marks: Vec<(&str, Vec<Mark>)> = Vec::new();
         for (label, names) in names {
             if let Some(state) = self.labels.get_mut(label) {
-                marks.extend(
-                    state
-                        .remove_routes(&self.cache, label, names)
-                        .map(|mark| (label, mark)),
-                );
+                marks.push((label, state.remove_routes(&self.cache, label, names).collect()));
             }
         }
-        let waits = marks.into_iter().map(|(label, mark)| {
-            let settled = self.settled(&mark, POLICY_BOUND);
-            async move { (label, settled.await) }
+        let gone = join_all(
+            marks
+                .iter()
+                .map(|(_, marks)| self.all_settled(marks, POLICY_BOUND)),
+        )
+        .await;
+        for ((label, marks), gone) in marks.into_iter().zip(gone) {
+            for one in withdrawn.iter().filter(|one| one.label == label && !gone) {
+                self.lingering
+                    .insert((one.label.clone(), one.name.clone()), marks.clone());
+            }
+        }
+    }
+
+    /// Sets apart what would put a policy under the routes of another API that somebody may still have.
+    async fn split(&mut self, wanted: Vec<Wanted>) -> (Vec<Wanted>, HashSet<Identity>) {
+        let places: Vec<(String, String)> = self.lingering.keys().cloned().collect();
+        for place in places {
+            let marks = self.lingering.get(&place).cloned().unwrap_or_default();
+            if self.all_settled(&marks, Duration::ZERO).await {
+                self.lingering.remove(&place);
+            }
+        }
+        let (waits, wanted): (Vec<Wanted>, Vec<Wanted>) = wanted.into_iter().partition(|one| {
+            self.lingering
+                .contains_key(&(one.label.clone(), one.resources.name.clone()))
         });
-        join_all(waits)
-            .await
-            .into_iter()
-            .filter(|(_, settled)| matches!(settled, Settled::TimedOut { .. }))
-            .map(|(label, _)| label.to_owned())
-            .collect()
+        let deferred: HashSet<Identity> = waits.into_iter().map(|one| one.identity).collect();
+        (wanted, deferred)
+    }
+
+    /// Whether every peer has answered all of `marks` within `bound`.
+    fn all_settled(&self, marks: &[Mark], bound: Duration) -> impl Future<Output = bool> + use<> {
+        let waits: Vec<_> = marks.iter().map(|mark| self.settled(mark, bound)).collect();
+        async move {
+            let all = join_all(waits).await;
+            all.iter().all(|one| !matches!(one, Settled::TimedOut { .. }))
+        }
     }
 
     /// Forgets what was withdrawn, with its policy unless another takes the name at once.
@@ -693,29 +722,6 @@ impl Renewer {
     pub async fn renew(&self, base: Base) -> Result<(), Stopped> {
         self.0.send(base).await.map_err(|_| Stopped)
     }
-}
-
-/// Sets apart what would put a new policy under the routes of another API that somebody may still have.
-fn split(
-    wanted: Vec<Wanted>,
-    withdrawn: &[Withdrawn],
-    stuck: &HashSet<String>,
-) -> (Vec<Wanted>, HashSet<Identity>) {
-    let mut deferred = HashSet::new();
-    let wanted = wanted
-        .into_iter()
-        .filter(|one| {
-            let waits = stuck.contains(&one.label)
-                && withdrawn
-                    .iter()
-                    .any(|other| other.label == one.label && other.name == one.resources.name);
-            if waits {
-                deferred.insert(one.identity.clone());
-            }
-            !waits
-        })
-        .collect();
-    (wanted, deferred)
 }
 
 fn reason(who: &str, rejection: &Rejection) -> String {

@@ -6,11 +6,13 @@ use axum::extract::{FromRequest as _, Request};
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
+use tokio::sync::SemaphorePermit;
 
 use super::auth::{Caller, TOKEN_FIELD};
 use super::query::{self, Query};
 use super::{MAX_JSON_BYTES, Rest, media_type, takes_json};
 use crate::catalogue::{Deploy, Listed, Selection};
+use crate::event;
 use crate::respond::{self, RestError};
 use crate::store::Origin;
 
@@ -30,13 +32,7 @@ pub(super) async fn deploy(
     if caller == Caller::Known && rest.control_plane {
         return Err(RestError::ControlPlaneDeploy);
     }
-    // Taken before the archive is read: as many as there is room for are in memory at a time.
-    let _room = rest
-        .uploads
-        .acquire()
-        .await
-        .map_err(|_| RestError::File("the adapter is stopping".to_owned()))?;
-    let archive = upload(rest, caller, request).await?;
+    let (archive, _room) = upload(rest, caller, request).await?;
     let deployed = rest
         .catalogue
         .deploy(Deploy {
@@ -45,7 +41,8 @@ pub(super) async fn deploy(
             origin: Origin::Rest,
             gone: std::collections::BTreeSet::new(),
         })
-        .await?;
+        .await
+        .inspect_err(|error| event::refused(&Origin::Rest, error, &event::chain(error)))?;
     let (name, version) = deployed.api;
     let mut body = Map::new();
     body.insert(
@@ -70,9 +67,13 @@ pub(super) async fn deploy(
     Ok(respond::json(StatusCode::OK, &Value::Object(body)))
 }
 
-/// Reads the part `file`. A caller that has not shown credentials in the head may give a token in a field before it;
-/// until then nothing of the file is read.
-async fn upload(rest: &Rest, mut caller: Caller, request: Request) -> Result<Bytes, RestError> {
+/// Reads the part `file`. A caller that has not shown credentials in the head may give a token in the first field; until
+/// then it takes no room. As many archives as there is room for are in memory at a time, each until its permit is dropped.
+async fn upload(
+    rest: &Rest,
+    mut caller: Caller,
+    request: Request,
+) -> Result<(Bytes, SemaphorePermit<'_>), RestError> {
     let failed = |error: &MultipartError| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => RestError::TooLarge(rest.max_archive_bytes),
         _ => RestError::File(error.body_text()),
@@ -90,8 +91,12 @@ async fn upload(rest: &Rest, mut caller: Caller, request: Request) -> Result<Byt
                 }
                 caller = Caller::Known;
             }
-            Some("file") if caller == Caller::Known => return bounded(part, rest.max_archive_bytes).await,
-            Some("file") => return Err(RestError::NoCredentials),
+            _ if caller == Caller::Silent => return Err(RestError::NoCredentials),
+            Some("file") => {
+                let stopping = |_| RestError::File("the adapter is stopping".to_owned());
+                let room = rest.uploads.acquire().await.map_err(stopping)?;
+                return Ok((bounded(part, rest.max_archive_bytes).await?, room));
+            }
             _ => drop(part),
         }
     }

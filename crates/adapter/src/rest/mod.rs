@@ -8,6 +8,8 @@ mod apis;
 mod auth;
 mod pages;
 mod query;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::sync::Arc;

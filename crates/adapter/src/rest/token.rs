@@ -35,12 +35,16 @@ impl std::fmt::Debug for Tokens {
 /// Why there is no key to sign with.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
-    #[error("token key can't be read")]
+    #[error("token key isn't PEM")]
     Pem(#[source] rustls_pki_types::pem::Error),
     #[error("token key isn't an RSA key")]
     Kind,
     #[error("token key isn't usable")]
     Rejected(#[source] aws_lc_rs::error::KeyRejected),
+    #[error("token key can't be read")]
+    Unreadable(#[source] std::io::Error),
+    #[error("token key can't sign")]
+    Unusable(#[source] jsonwebtoken::errors::Error),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,7 +57,8 @@ struct Claims {
 impl Tokens {
     /// Reads the key, an RSA key as PEM.
     pub(crate) fn load(key: &Path, ttl: Duration) -> Result<Self, KeyError> {
-        let der = PrivateKeyDer::from_pem_file(key).map_err(KeyError::Pem)?;
+        let pem = std::fs::read(key).map_err(KeyError::Unreadable)?;
+        let der = PrivateKeyDer::from_pem_slice(&pem).map_err(KeyError::Pem)?;
         let pair = match &der {
             PrivateKeyDer::Pkcs1(der) => KeyPair::from_der(der.secret_pkcs1_der()),
             PrivateKeyDer::Pkcs8(der) => KeyPair::from_pkcs8(der.secret_pkcs8_der()),
@@ -61,7 +66,8 @@ impl Tokens {
         }
         .map_err(KeyError::Rejected)?;
         Ok(Self {
-            signing: EncodingKey::from_rsa_der(der.secret_der()),
+            // It wants the inner, PKCS#1 form, and finds it in both kinds of PEM.
+            signing: EncodingKey::from_rsa_pem(&pem).map_err(KeyError::Unusable)?,
             verifying: DecodingKey::from_rsa_der(pair.public_key().as_ref()),
             ttl: ttl.min(MAX_TTL),
         })
@@ -84,6 +90,8 @@ impl Tokens {
         }
         let mut rules = Validation::new(Algorithm::RS256);
         rules.leeway = 0;
+        // "On or after" its time a token is expired (RFC 7519 4.1.4); the library means after.
+        rules.reject_tokens_expiring_in_less_than = 1;
         let claims = jsonwebtoken::decode::<Claims>(token, &self.verifying, &rules)
             .ok()?
             .claims;

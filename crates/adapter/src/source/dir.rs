@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trireme_openapi::{Folder, Limits, ProjectSource as _};
 
-use crate::catalogue::{Catalogue, Deploy};
+use crate::catalogue::{Catalogue, Deploy, DeployError};
 use crate::event;
 use crate::store::{self, Digest, Origin};
 
@@ -35,6 +36,23 @@ pub struct Source {
     limits: Limits,
     /// Content of each entry when it was last tried, good or bad: the same content is not tried again.
     tried: BTreeMap<String, Digest>,
+    refused: Refused,
+}
+
+/// Entries that are refused as they are now, with the reason. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Refused(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Refused {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Source {
@@ -46,16 +64,21 @@ impl Source {
             catalogue,
             limits,
             tried: BTreeMap::new(),
+            refused: Refused::default(),
         }
+    }
+
+    /// What is refused, now and later.
+    #[must_use]
+    pub fn refused(&self) -> Refused {
+        self.refused.clone()
     }
 
     /// Looks once, and deploys and removes what has changed.
     pub async fn look(&mut self) {
-        let (folder, limits) = (self.folder.clone(), self.limits.clone());
-        let read = tokio::task::spawn_blocking(move || entries(&folder, &limits)).await;
-        let found = match read {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => return event::folder_unreadable(&self.folder, &error),
+        let folder = self.folder.clone();
+        let found = match blocking(move || entries(&folder)).await {
+            Ok(found) => found,
             Err(error) => return event::folder_unreadable(&self.folder, &error),
         };
         let gone: BTreeSet<String> = self
@@ -65,30 +88,57 @@ impl Source {
             .filter(|entry| !found.contains_key(entry))
             .collect();
         self.tried.retain(|entry, _| found.contains_key(entry));
-        for (entry, archive) in found {
-            let digest = store::digest(&archive);
-            if self.tried.get(&entry) == Some(&digest) {
-                continue;
-            }
-            self.tried.insert(entry.clone(), digest);
-            let origin = Origin::Folder(entry);
-            let wanted = Deploy {
-                archive,
-                replace: true,
-                origin: origin.clone(),
-                gone: gone.clone(),
-            };
-            match self.catalogue.deploy(wanted).await {
-                Ok(deployed) => {
-                    for warning in &deployed.warnings {
-                        event::finding(&deployed.api.0, warning);
-                    }
-                }
-                Err(error) => event::refused(&origin, &error),
+        self.refused.lock().retain(|entry, _| found.contains_key(entry));
+        // One after the other: only one archive is in memory at a time.
+        for (entry, path) in found {
+            let (name, limits) = (entry.clone(), self.limits.clone());
+            match blocking(move || content(&name, &path, &limits)).await {
+                Ok(archive) => self.look_at(entry, archive, &gone).await,
+                Err(error) => self.refuse(entry, &error, &event::chain(&error)),
             }
         }
         if let Err(error) = self.catalogue.forget_entries(&gone).await {
             event::folder_unreadable(&self.folder, &error);
+        }
+    }
+
+    /// Deploys an entry whose content is new.
+    async fn look_at(&mut self, entry: String, archive: Bytes, gone: &BTreeSet<String>) {
+        let digest = store::digest(&archive);
+        if self.tried.get(&entry) == Some(&digest) {
+            return;
+        }
+        let wanted = Deploy {
+            archive,
+            replace: true,
+            origin: Origin::Folder(entry.clone()),
+            gone: gone.clone(),
+        };
+        match self.catalogue.deploy(wanted).await {
+            Ok(_) => {
+                self.refused.lock().remove(&entry);
+                self.tried.insert(entry, digest);
+            }
+            Err(error) => {
+                // A bad project stays bad; anything else, such as a taken base path or a full disk, may pass.
+                let reason = match &error {
+                    DeployError::Invalid(findings) => {
+                        self.tried.insert(entry.clone(), digest);
+                        let errors = findings.iter().filter(|finding| finding.is_error());
+                        errors.map(ToString::to_string).collect::<Vec<_>>().join("; ")
+                    }
+                    other => event::chain(other),
+                };
+                self.refuse(entry, &error, &reason);
+            }
+        }
+    }
+
+    /// Notes that an entry isn't taken; told once as long as the reason is the same.
+    fn refuse(&self, entry: String, error: &dyn std::error::Error, reason: &str) {
+        let before = self.refused.lock().insert(entry.clone(), reason.to_owned());
+        if before.as_deref() != Some(reason) {
+            event::refused(&Origin::Folder(entry), error, reason);
         }
     }
 
@@ -124,9 +174,15 @@ async fn settle(changes: &mut mpsc::Receiver<()>) {
     while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {}
 }
 
-/// Every entry as an archive. One that can't be read is an empty archive, which no project is: it is refused, and what it
-/// deployed before does not count as gone.
-fn entries(folder: &Path, limits: &Limits) -> io::Result<BTreeMap<String, Bytes>> {
+/// Work that reads files, on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+/// Every entry by name: archives and folders.
+fn entries(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
     let mut entries = BTreeMap::new();
     let listing = match std::fs::read_dir(folder) {
         Ok(listing) => listing,
@@ -134,7 +190,7 @@ fn entries(folder: &Path, limits: &Limits) -> io::Result<BTreeMap<String, Bytes>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(entries),
         Err(error) => return Err(error),
     };
-    for entry in listing.take(MAX_ENTRIES) {
+    for entry in listing {
         let path = entry?.path();
         let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else {
             continue;
@@ -146,18 +202,23 @@ fn entries(folder: &Path, limits: &Limits) -> io::Result<BTreeMap<String, Bytes>
         if name.starts_with('.') || !(is_archive || path.is_dir()) {
             continue;
         }
-        let archive = if path.is_dir() {
-            pack(&name, &path, limits)
-        } else {
-            read(&path, limits)
-        };
-        let archive = archive.unwrap_or_else(|error| {
-            event::folder_unreadable(&path, &error);
-            Bytes::new()
-        });
-        entries.insert(name, archive);
+        if entries.len() == MAX_ENTRIES {
+            return Err(io::Error::other(format!(
+                "it has more than {MAX_ENTRIES} entries"
+            )));
+        }
+        entries.insert(name, path);
     }
     Ok(entries)
+}
+
+/// An entry as an archive.
+fn content(name: &str, path: &Path, limits: &Limits) -> io::Result<Bytes> {
+    if path.is_dir() {
+        pack(name, path, limits)
+    } else {
+        read(path, limits)
+    }
 }
 
 fn read(path: &Path, limits: &Limits) -> io::Result<Bytes> {
@@ -185,6 +246,7 @@ fn pack(name: &str, path: &Path, limits: &Limits) -> io::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Bench, Project};
 
     #[test]
     fn entries_are_archives_and_folders_only() {
@@ -194,25 +256,199 @@ mod tests {
         std::fs::create_dir(folder.path().join("..data")).unwrap();
         std::fs::write(folder.path().join("packed.zip"), "PK").unwrap();
         std::fs::write(folder.path().join("README.md"), "text").unwrap();
-        let found = entries(folder.path(), &Limits::default()).unwrap();
+        let found = entries(folder.path()).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["packed.zip", "project"]);
-        assert_eq!(
-            found.get("packed.zip").map(|bytes| bytes.as_ref()),
-            Some(&b"PK"[..])
-        );
-        let missing = entries(&folder.path().join("nothing"), &Limits::default()).unwrap();
+        let missing = entries(&folder.path().join("nothing")).unwrap();
         assert!(missing.is_empty());
+        let limits = Limits::default();
+        let packed = content("packed.zip", &found["packed.zip"], &limits).unwrap();
+        assert_eq!(packed.as_ref(), b"PK");
+        let one = content("project", &found["project"], &limits).unwrap();
+        let again = content("project", &found["project"], &limits).unwrap();
+        assert_eq!(one, again, "the same folder is the same archive");
     }
 
     #[test]
-    fn what_is_too_large_is_no_project_but_not_gone() {
+    fn what_is_too_large_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("big.zip"), [0; 100]).unwrap();
+        let path = folder.path().join("big.zip");
+        std::fs::write(&path, [0; 100]).unwrap();
         let limits = Limits {
             archive_bytes: 10,
             ..Limits::default()
         };
-        let found = entries(folder.path(), &limits).unwrap();
-        assert_eq!(found.get("big.zip").map(|bytes| bytes.len()), Some(0));
+        assert!(content("big.zip", &path, &limits).is_err());
+        assert_eq!(
+            entries(folder.path()).unwrap().len(),
+            1,
+            "it is there nevertheless"
+        );
+    }
+
+    struct Mounted {
+        bench: Bench,
+        source: Source,
+        folder: tempfile::TempDir,
+    }
+
+    impl Mounted {
+        async fn start() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let bench = Bench::start(&folder.path().join("state")).await;
+            let apis = folder.path().join("apis");
+            std::fs::create_dir(&apis).unwrap();
+            let source = Source::new(apis, bench.catalogue.clone(), Limits::default());
+            Self {
+                bench,
+                source,
+                folder,
+            }
+        }
+
+        fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+            std::fs::write(self.folder.path().join("apis").join(name), content).unwrap();
+        }
+
+        fn remove(&self, name: &str) {
+            std::fs::remove_file(self.folder.path().join("apis").join(name)).unwrap();
+        }
+
+        /// Context and entry of everything that is deployed.
+        fn deployed(&self) -> Vec<(String, String)> {
+            let listed = self.bench.catalogue.list().into_iter();
+            listed
+                .map(|one| {
+                    let Origin::Folder(entry) = one.deployment.origin else {
+                        panic!("{:?}", one.deployment)
+                    };
+                    (one.deployment.base_path, entry)
+                })
+                .collect()
+        }
+    }
+
+    fn pair(one: &str, two: &str) -> (String, String) {
+        (one.to_owned(), two.to_owned())
+    }
+
+    #[tokio::test]
+    async fn the_folder_is_what_is_deployed() {
+        let mut mounted = Mounted::start().await;
+        let pets = Project::default();
+        let animals = Project {
+            context: "/animals",
+            ..Project::default()
+        };
+        mounted.write("pets.zip", pets.archive());
+        let project = mounted.folder.path().join("apis/fish");
+        let fish = Project {
+            name: "Fish",
+            context: "/fish",
+            ..Project::default()
+        };
+        for (path, content) in fish.files() {
+            let path = project.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        mounted.source.look().await;
+        let both = [pair("/fish/1.0.0", "fish"), pair("/pets/1.0.0", "pets.zip")];
+        assert_eq!(mounted.deployed(), both);
+
+        mounted.write("pets.zip", animals.archive());
+        mounted.source.look().await;
+        assert_eq!(mounted.deployed()[1], pair("/animals/1.0.0", "pets.zip"));
+
+        mounted.write("pets.zip", "half an archive");
+        mounted.source.look().await;
+        assert_eq!(
+            mounted.deployed()[1],
+            pair("/animals/1.0.0", "pets.zip"),
+            "the last good one stays"
+        );
+        let refused = mounted.source.refused().all();
+        assert!(refused["pets.zip"].contains("archive"), "{refused:?}");
+
+        mounted.write("renamed.zip", animals.archive());
+        mounted.remove("pets.zip");
+        mounted.source.look().await;
+        assert_eq!(mounted.deployed()[1], pair("/animals/1.0.0", "renamed.zip"));
+        assert!(mounted.source.refused().all().is_empty());
+
+        mounted.remove("renamed.zip");
+        std::fs::remove_dir_all(project).unwrap();
+        mounted.source.look().await;
+        assert!(mounted.deployed().is_empty());
+        assert!(mounted.bench.store.list().await.unwrap().is_empty());
+        mounted.bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_had_to_wait_is_tried_again() {
+        let mut mounted = Mounted::start().await;
+        let others = Project {
+            name: "Others",
+            ..Project::default()
+        };
+        mounted.write("a.zip", Project::default().archive());
+        mounted.write("b.zip", others.archive());
+        mounted.source.look().await;
+        assert_eq!(mounted.deployed(), [pair("/pets/1.0.0", "a.zip")]);
+        let refused = mounted.source.refused().all();
+        assert!(refused["b.zip"].contains("is taken by Pets 1.0.0"), "{refused:?}");
+        mounted.remove("a.zip");
+        mounted.source.look().await;
+        mounted.source.look().await;
+        assert_eq!(mounted.deployed(), [pair("/pets/1.0.0", "b.zip")]);
+        mounted.bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_restart_forgets_what_has_left_the_folder() {
+        let mut mounted = Mounted::start().await;
+        mounted.write("a.zip", Project::default().archive());
+        mounted.source.look().await;
+        mounted.bench.stop().await;
+        mounted.bench = Bench::start(&mounted.folder.path().join("state")).await;
+        assert_eq!(mounted.deployed().len(), 1, "served before anybody looks");
+        let apis = mounted.folder.path().join("apis");
+        std::fs::remove_file(apis.join("a.zip")).unwrap();
+        let mut source = Source::new(apis, mounted.bench.catalogue.clone(), Limits::default());
+        source.look().await;
+        assert!(mounted.deployed().is_empty());
+        mounted.bench.stop().await;
+    }
+
+    #[tokio::test]
+    async fn changes_are_followed() {
+        let mounted = Mounted::start().await;
+        let stop = CancellationToken::new();
+        let Mounted {
+            bench,
+            source,
+            folder,
+        } = mounted;
+        let following = tokio::spawn(source.follow(stop.clone()));
+        let path = folder.path().join("apis/pets.zip");
+        let wait = async |count: usize| {
+            let soon = async {
+                while bench.catalogue.list().len() != count {
+                    // Written again: the watch may not have been there yet.
+                    if count == 1 {
+                        std::fs::write(&path, Project::default().archive()).unwrap();
+                    }
+                    tokio::time::sleep(Duration::from_millis(400)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(20), soon)
+                .await
+                .expect("it is followed");
+        };
+        wait(1).await;
+        std::fs::remove_file(&path).unwrap();
+        wait(0).await;
+        stop.cancel();
+        following.await.unwrap();
+        bench.stop().await;
     }
 }

@@ -1,0 +1,403 @@
+//! Scripted routers and enforcers: what they get, in which order, and what becomes of what they refuse. Time is paused.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, SYSTEM_FRAGMENT, type_url};
+use trireme_xds::server::Cache;
+
+use super::{Change, Desired, Publication, Publisher, Submitter};
+use crate::resources::ApiResources;
+use crate::status::{Status, Statuses};
+use crate::store::Identity;
+use crate::testing::{Peer, Project, base, names_of, resources};
+
+const PETS: &str = "localhost/pets/1.0.01.0.0";
+const LONG: Duration = Duration::from_secs(60);
+
+struct Running {
+    cache: Cache,
+    statuses: Statuses,
+    submitter: Submitter,
+    _task: AbortOnDropHandle<()>,
+}
+
+fn start() -> Running {
+    let cache = Cache::new();
+    let statuses = Statuses::new(cache.clone());
+    let (mut publisher, submitter, _) =
+        Publisher::new(cache.clone(), statuses.clone(), base(), ["Default".to_owned()]);
+    publisher.seal();
+    let task = tokio::spawn(publisher.run(CancellationToken::new()));
+    Running {
+        cache,
+        statuses,
+        submitter,
+        _task: AbortOnDropHandle::new(task),
+    }
+}
+
+fn identity(api: &str) -> Identity {
+    Identity {
+        organization: "carbon.super".to_owned(),
+        vhost: "localhost".to_owned(),
+        api_id: api.to_owned(),
+    }
+}
+
+fn put(api: &str, resources: ApiResources, labels: &[&str]) -> Change {
+    Change {
+        identity: identity(api),
+        desired: Some(Desired {
+            resources: Arc::new(resources),
+            labels: labels
+                .iter()
+                .map(|label| (*label).to_owned())
+                .collect::<BTreeSet<_>>(),
+        }),
+    }
+}
+
+fn remove(api: &str) -> Change {
+    Change {
+        identity: identity(api),
+        desired: None,
+    }
+}
+
+fn pets(counter: u64) -> ApiResources {
+    resources(&Project::default(), "localhost", counter)
+}
+
+impl Running {
+    async fn submit(&self, changes: Vec<Change>) -> Publication {
+        self.submitter.submit(changes).await.unwrap()
+    }
+
+    fn status(&self, api: &str) -> Option<Status> {
+        self.statuses.find(&identity(api))
+    }
+
+    /// A router that has taken what there is: clusters, routes, listeners.
+    async fn router(&self) -> Peer {
+        let mut router = Peer::router(&self.cache, "Default").await;
+        router.take(3).await;
+        router
+    }
+
+    /// An enforcer that has taken what there is.
+    async fn enforcer(&self) -> Peer {
+        let mut enforcer = Peer::enforcer(&self.cache, "Default").await;
+        enforcer.take(1).await;
+        enforcer
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_follow_when_the_policy_is_taken() {
+    let adapter = start();
+    let (mut enforcer, mut router) = (adapter.enforcer().await, adapter.router().await);
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+
+    let policy = enforcer.next().await;
+    assert_eq!(names_of(&policy), [PETS]);
+    router.quiet(Duration::from_secs(4)).await;
+    assert_eq!(
+        adapter.status("pets"),
+        Some(Status::Pending { missing: Vec::new() })
+    );
+
+    enforcer.ack(&policy).await;
+    let sent = router.take(2).await;
+    assert_eq!(
+        sent[0].type_url,
+        type_url::CLUSTER,
+        "clusters before the routes that name them"
+    );
+    assert_eq!(names_of(&sent[1]), [PETS]);
+    assert!(publication.wait(LONG).await);
+    assert_eq!(adapter.status("pets"), Some(Status::Active));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_enforcer_delays_by_a_bound_and_is_named() {
+    let adapter = start();
+    let (mut enforcer, mut router) = (adapter.enforcer().await, adapter.router().await);
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    let policy = enforcer.next().await;
+    router.quiet(Duration::from_millis(4900)).await;
+    router.take(2).await;
+    assert!(publication.wait(LONG).await);
+    let missing = vec!["Default".to_owned()];
+    assert_eq!(adapter.status("pets"), Some(Status::Pending { missing }));
+
+    enforcer.ack(&policy).await;
+    let late = async {
+        while adapter.status("pets") != Some(Status::Active) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(LONG, late)
+        .await
+        .expect("it is active in the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_policy_has_no_routes_and_the_last_good_one_stays() {
+    let adapter = start();
+    let (mut enforcer, mut router) = (adapter.enforcer().await, adapter.router().await);
+
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    let policy = enforcer.next().await;
+    enforcer.nack(&policy, PETS, "scheme is unknown").await;
+    assert!(publication.wait(LONG).await);
+    let Some(Status::Rejected { reason }) = adapter.status("pets") else {
+        panic!("{:?}", adapter.status("pets"))
+    };
+    assert!(reason.contains("scheme is unknown"), "{reason}");
+    let gone = enforcer.take(1).await;
+    assert_eq!(gone[0].removed_resources, [PETS], "it is taken back");
+    router.quiet(LONG).await;
+
+    let publication = adapter.submit(vec![put("pets", pets(2), &["Default"])]).await;
+    let good = enforcer.take(1).await;
+    let routes = router.take(2).await;
+    assert!(publication.wait(LONG).await);
+    assert_eq!(adapter.status("pets"), Some(Status::Active));
+
+    let publication = adapter.submit(vec![put("pets", pets(3), &["Default"])]).await;
+    let policy = enforcer.next().await;
+    enforcer.nack(&policy, PETS, "again").await;
+    assert!(publication.wait(LONG).await);
+    assert!(matches!(adapter.status("pets"), Some(Status::Rejected { .. })));
+    let back = enforcer.take(1).await;
+    assert_eq!(back[0].resources[0].version, good[0].resources[0].version);
+    router.quiet(LONG).await;
+    let mut newcomer = Peer::router(&adapter.cache, "Default").await;
+    let held = newcomer.take(3).await;
+    let fragment = held
+        .iter()
+        .flat_map(|one| &one.resources)
+        .find(|one| one.name == PETS)
+        .unwrap();
+    assert_eq!(fragment.version, routes[1].resources[0].version);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_routes_go_back_for_every_router() {
+    let adapter = start();
+    let mut router = adapter.router().await;
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    let good = router.take(2).await;
+    assert!(publication.wait(LONG).await);
+
+    let changed = Project {
+        endpoint: "http://other.local",
+        ..Project::default()
+    };
+    let changed = resources(&changed, "localhost", 2);
+    let publication = adapter.submit(vec![put("pets", changed, &["Default"])]).await;
+    let clusters = router.take(1).await;
+    assert_eq!(clusters[0].type_url, type_url::CLUSTER);
+    let routes = router.next().await;
+    router.nack(&routes, PETS, "expression is too long").await;
+    assert!(publication.wait(LONG).await);
+    let Some(Status::Rejected { reason }) = adapter.status("pets") else {
+        panic!("{:?}", adapter.status("pets"))
+    };
+    assert!(reason.contains("expression is too long"), "{reason}");
+    let back = router.take(2).await;
+    for (was, is) in good.iter().zip(&back) {
+        assert_eq!(
+            was.resources[0].version, is.resources[0].version,
+            "{}",
+            was.type_url
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn removal_takes_the_routes_first() {
+    let adapter = start();
+    let (mut enforcer, mut router) = (adapter.enforcer().await, adapter.router().await);
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    enforcer.take(1).await;
+    router.take(2).await;
+    assert!(publication.wait(LONG).await);
+
+    let publication = adapter.submit(vec![remove("pets")]).await;
+    let routes = router.next().await;
+    assert_eq!(routes.removed_resources, [PETS]);
+    enforcer.quiet(Duration::from_secs(4)).await;
+    router.ack(&routes).await;
+    let policy = enforcer.take(1).await;
+    assert_eq!(policy[0].removed_resources, [PETS]);
+    let clusters = router.take(1).await;
+    assert_eq!(clusters[0].type_url, type_url::CLUSTER);
+    assert_eq!(clusters[0].removed_resources.len(), 1);
+    assert!(publication.wait(LONG).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_passes_on_is_empty_in_between() {
+    let adapter = start();
+    let (mut enforcer, mut router) = (adapter.enforcer().await, adapter.router().await);
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    enforcer.take(1).await;
+    router.take(2).await;
+    assert!(publication.wait(LONG).await);
+
+    let animals = Project {
+        context: "/animals",
+        ..Project::default()
+    };
+    let others = Project {
+        name: "Others",
+        ..Project::default()
+    };
+    let publication = adapter
+        .submit(vec![
+            put("pets", resources(&animals, "localhost", 2), &["Default"]),
+            put("others", resources(&others, "localhost", 3), &["Default"]),
+        ])
+        .await;
+    let gone = router.next().await;
+    assert_eq!(gone.removed_resources, [PETS]);
+    enforcer.quiet(Duration::from_secs(4)).await;
+    router.ack(&gone).await;
+    let policies = enforcer.take(1).await;
+    let mut published = names_of(&policies[0]);
+    published.sort_unstable();
+    assert_eq!(published, ["localhost/animals/1.0.01.0.0", PETS]);
+    let sent = router.take(2).await;
+    assert!(sent[0].removed_resources.is_empty(), "pets keeps its cluster");
+    assert_eq!(sent[1].resources.len(), 2);
+    assert!(publication.wait(LONG).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_holds_on_to_an_address_keeps_the_next_policy_away() {
+    let adapter = start();
+    let (mut enforcer, mut router) = (adapter.enforcer().await, adapter.router().await);
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    enforcer.take(1).await;
+    router.take(2).await;
+    assert!(publication.wait(LONG).await);
+
+    let others = Project {
+        name: "Others",
+        ..Project::default()
+    };
+    let others = resources(&others, "localhost", 2);
+    adapter
+        .submit(vec![remove("pets"), put("others", others, &["Default"])])
+        .await;
+    let gone = router.next().await;
+    assert_eq!(gone.removed_resources, [PETS]);
+    // Not answered: the router may still serve pets, and must not do so under the policy of others.
+    let policy = enforcer.take(1).await;
+    assert_eq!(policy[0].removed_resources, [PETS]);
+    assert!(policy[0].resources.is_empty());
+    enforcer.quiet(LONG).await;
+    assert!(matches!(adapter.status("others"), Some(Status::Pending { .. })));
+    router.ack(&gone).await;
+    let policy = enforcer.take(1).await;
+    assert_eq!(names_of(&policy[0]), [PETS]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_more_api_costs_its_own_resources_only() {
+    let adapter = start();
+    let (mut enforcer, mut router) = (adapter.enforcer().await, adapter.router().await);
+    let many: Vec<Change> = (0..50)
+        .map(|number| {
+            let name: &'static str = format!("Api{number}").leak();
+            let project = Project {
+                name,
+                context: format!("/api{number}").leak(),
+                ..Project::default()
+            };
+            put(name, resources(&project, "localhost", number), &["Default"])
+        })
+        .collect();
+    let publication = adapter.submit(many).await;
+    enforcer.take(1).await;
+    router.take(2).await;
+    assert!(publication.wait(LONG).await);
+
+    let before: u64 = adapter.cache.counters().values().map(|sent| sent.resources).sum();
+    let publication = adapter.submit(vec![put("pets", pets(99), &["Default"])]).await;
+    enforcer.take(1).await;
+    router.take(2).await;
+    assert!(publication.wait(LONG).await);
+    let after: u64 = adapter.cache.counters().values().map(|sent| sent.resources).sum();
+    assert_eq!(after - before, 3, "its policy, its cluster, its fragment");
+
+    let publication = adapter.submit(vec![put("pets", pets(99), &["Default"])]).await;
+    assert!(publication.wait(LONG).await);
+    enforcer.quiet(LONG).await;
+    router.quiet(LONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_without_fragments_gets_one_configuration() {
+    let adapter = start();
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    assert!(publication.wait(LONG).await);
+    let mut envoy = Peer::connect(&adapter.cache, "Default", &[], &[type_url::ROUTE]).await;
+    let first = envoy.take(1).await;
+    assert_eq!(names_of(&first[0]), [DEFAULT_ROUTE_CONFIG]);
+
+    let others = Project {
+        name: "Others",
+        context: "/others",
+        ..Project::default()
+    };
+    let others = resources(&others, "localhost", 2);
+    let publication = adapter.submit(vec![put("others", others, &["Default"])]).await;
+    let second = envoy.take(1).await;
+    assert_eq!(names_of(&second[0]), [DEFAULT_ROUTE_CONFIG]);
+    assert_ne!(first[0].resources[0].version, second[0].resources[0].version);
+    assert!(publication.wait(LONG).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_comes_later_is_complete() {
+    let adapter = start();
+    let mut router = Peer::router(&adapter.cache, "Later").await;
+    router.quiet(LONG).await;
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Later"])]).await;
+    let mut names: Vec<String> = Vec::new();
+    while !["HTTPListener", SYSTEM_FRAGMENT, PETS]
+        .iter()
+        .all(|wanted| names.iter().any(|name| name == wanted))
+    {
+        let taken = router.take(1).await;
+        names.extend(names_of(&taken[0]).into_iter().map(str::to_owned));
+    }
+    assert!(publication.wait(LONG).await);
+    assert_eq!(adapter.status("pets"), Some(Status::Active));
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_that_lose_an_api_drop_it_and_others_keep_it() {
+    let adapter = start();
+    let publication = adapter
+        .submit(vec![put("pets", pets(1), &["Default", "Second"])])
+        .await;
+    assert!(publication.wait(LONG).await);
+    let (mut stays, mut loses) = (
+        adapter.router().await,
+        Peer::router(&adapter.cache, "Second").await,
+    );
+    loses.take(3).await;
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    let gone = loses.take(2).await;
+    assert_eq!(gone[0].removed_resources, [PETS]);
+    assert_eq!(gone[1].type_url, type_url::CLUSTER);
+    assert!(publication.wait(LONG).await);
+    stays.quiet(LONG).await;
+}

@@ -1,0 +1,263 @@
+//! Who gets in, and with what.
+
+use super::*;
+
+#[tokio::test]
+async fn tokens_are_given_for_the_right_password_only() {
+    struct Case {
+        name: &'static str,
+        body: String,
+        status: u16,
+        code: u16,
+        message: &'static str,
+    }
+    let long = "a".repeat(101);
+    let cases = [
+        Case {
+            name: "wrong password",
+            body: r#"{"username":"admin","password":"wrong"}"#.to_owned(),
+            status: 401,
+            code: 401,
+            message: "the user name or the password is wrong",
+        },
+        Case {
+            name: "unknown user",
+            body: r#"{"username":"nobody","password":"s3cret"}"#.to_owned(),
+            status: 401,
+            code: 401,
+            message: "the user name or the password is wrong",
+        },
+        Case {
+            name: "other user's password",
+            body: r#"{"username":"admin","password":"else"}"#.to_owned(),
+            status: 401,
+            code: 401,
+            message: "the user name or the password is wrong",
+        },
+        Case {
+            name: "no password",
+            body: r#"{"username":"admin"}"#.to_owned(),
+            status: 422,
+            code: 602,
+            message: "password in body is required",
+        },
+        Case {
+            name: "no user name",
+            body: r#"{"password":"s3cret"}"#.to_owned(),
+            status: 422,
+            code: 602,
+            message: "username in body is required",
+        },
+        Case {
+            name: "too long",
+            body: format!(r#"{{"username":"{long}","password":"s3cret"}}"#),
+            status: 422,
+            code: 603,
+            message: "username in body should be at most 100 chars long",
+        },
+        Case {
+            name: "pattern",
+            body: r#"{"username":"a b","password":"s3cret"}"#.to_owned(),
+            status: 422,
+            code: 605,
+            message: "username in body should match '^[a-zA-Z0-9_~.@-]*$'",
+        },
+        Case {
+            name: "no body",
+            body: String::new(),
+            status: 422,
+            code: 602,
+            message: "body in body is required",
+        },
+        Case {
+            name: "wrong type",
+            body: r#"{"username":1,"password":"s3cret"}"#.to_owned(),
+            status: 400,
+            code: 400,
+            message: "parsing body body from \"\" failed, because username is not a string",
+        },
+    ];
+    let api = Api::start().await;
+    for case in cases {
+        let answer = api.token(&case.body).await;
+        assert_eq!(answer.status, case.status, "{}", case.name);
+        let want = json!({ "code": case.code, "message": case.message });
+        assert_eq!(answer.body, want, "{}", case.name);
+    }
+    assert_eq!(api.token("{").await.status, 400, "not JSON");
+
+    let answer = api.token(r#"{"password":"s3cret","username":"admin"}"#).await;
+    assert_eq!(answer.status, 200);
+    let members = answer.body.as_object().unwrap();
+    assert_eq!(members.len(), 1, "apictl takes strings only");
+    let token = members["accessToken"].as_str().unwrap();
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(claims["username"], "admin");
+    assert_eq!(claims["scope"], "admin");
+    assert!(claims["exp"].is_u64());
+    assert_eq!(claims.as_object().unwrap().len(), 3);
+
+    let form = Request::post(TOKEN).header("content-type", "application/x-www-form-urlencoded");
+    let answer = api.send(form.body(Body::from("username=admin")).unwrap()).await;
+    assert_eq!(answer.status, 415);
+    let answer = api.send(Request::get(TOKEN).body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.headers["allow"], "POST");
+    api.bench.stop().await;
+}
+
+#[tokio::test]
+async fn callers_are_known_by_password_or_token() {
+    let api = Api::start().await;
+    let good = tokens(&api.folder, Duration::from_secs(60))
+        .issue("admin")
+        .unwrap();
+    let expired = tokens(&api.folder, Duration::ZERO).issue("admin").unwrap();
+    let stranger = tokens(&api.folder, Duration::from_secs(60))
+        .issue("gone")
+        .unwrap();
+    let (signed, _) = good.rsplit_once('.').unwrap();
+    let unsigned = format!("{signed}.");
+    let none = format!(
+        "{}.{}.",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#),
+        signed.split_once('.').unwrap().1
+    );
+    let claimless = jsonwebtoken::encode(
+        &jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256),
+        &json!({ "exp": 9_999_999_999_u64 }),
+        &jsonwebtoken::EncodingKey::from_rsa_pem(KEY.as_bytes()).unwrap(),
+    )
+    .unwrap();
+    let scopeless = jsonwebtoken::encode(
+        &jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256),
+        &json!({ "exp": 9_999_999_999_u64, "username": "admin", "scope": "read" }),
+        &jsonwebtoken::EncodingKey::from_rsa_pem(KEY.as_bytes()).unwrap(),
+    )
+    .unwrap();
+    let bearer = |token: &str| Some(format!("Bearer {token}"));
+    let invalid = "unauthenticated for The provided token is not valid";
+    let cases = [
+        ("basic", Some(basic("admin", "s3cret")), APIS.to_owned(), 200, ""),
+        (
+            "basic, second user",
+            Some(basic("other", "else")),
+            APIS.to_owned(),
+            200,
+            "",
+        ),
+        (
+            "basic wrong",
+            Some(basic("admin", "else")),
+            APIS.to_owned(),
+            401,
+            "Credentials are invalid",
+        ),
+        (
+            "basic empty",
+            Some(basic("", "")),
+            APIS.to_owned(),
+            401,
+            "Credentials are invalid",
+        ),
+        (
+            "nothing",
+            None,
+            APIS.to_owned(),
+            401,
+            "unauthenticated for invalid credentials",
+        ),
+        (
+            "other scheme",
+            Some("Digest x".to_owned()),
+            APIS.to_owned(),
+            401,
+            "unauthenticated for invalid credentials",
+        ),
+        ("bearer", bearer(&good), APIS.to_owned(), 200, ""),
+        (
+            "bearer in the query",
+            None,
+            format!("{APIS}?access_token={good}"),
+            200,
+            "",
+        ),
+        (
+            "bearer in the query wrong",
+            None,
+            format!("{APIS}?access_token=x"),
+            401,
+            invalid,
+        ),
+        ("expired", bearer(&expired), APIS.to_owned(), 401, invalid),
+        ("user gone", bearer(&stranger), APIS.to_owned(), 401, invalid),
+        ("unsigned", bearer(&unsigned), APIS.to_owned(), 401, invalid),
+        ("alg none", bearer(&none), APIS.to_owned(), 401, invalid),
+        ("no claims", bearer(&claimless), APIS.to_owned(), 401, invalid),
+        ("other scope", bearer(&scopeless), APIS.to_owned(), 401, invalid),
+        ("garbage", bearer("a.b.c"), APIS.to_owned(), 401, invalid),
+        (
+            "64 KB",
+            bearer(&"a".repeat(64 << 10)),
+            APIS.to_owned(),
+            401,
+            invalid,
+        ),
+    ];
+    for (name, authorization, target, status, message) in cases {
+        let mut request = Request::get(target);
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        let answer = api.send(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.body);
+        assert_eq!(answer.headers["content-type"], "application/json", "{name}");
+        if status == 401 {
+            assert_eq!(answer.body, json!({ "code": 401, "message": message }), "{name}");
+            assert_eq!(
+                answer.headers["www-authenticate"], "Basic realm=\"API\"",
+                "{name}"
+            );
+        }
+    }
+
+    let project = Project::default().archive();
+    let in_form = |parts: &[(&str, &Bytes)]| upload("").body(form(parts)).unwrap();
+    let token = Bytes::from(good.clone());
+    let named = api
+        .send(in_form(&[("access_token", &token), ("file", &project)]))
+        .await;
+    assert_eq!(named.status, 200, "token in the form: {}", named.body);
+    for (name, parts) in [
+        ("no token in the form", vec![("file", &project)]),
+        (
+            "token after the file",
+            vec![("file", &project), ("access_token", &token)],
+        ),
+        ("nothing in the form", vec![]),
+    ] {
+        assert_eq!(api.send(in_form(&parts)).await.status, 401, "{name}");
+    }
+    api.bench.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_key_there_are_no_tokens_but_passwords_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::start(folder.path()).await;
+    let rest = Rest::new(Auth::new(users(), None), bench.catalogue.clone(), false, 1 << 20);
+    let api = Api {
+        router: router(rest),
+        bench,
+        folder,
+    };
+    let want = json!({ "code": 500, "message": "error occurred while reading the token" });
+    let answer = api.token(r#"{"password":"s3cret","username":"admin"}"#).await;
+    assert_eq!((answer.status, &answer.body), (500, &want));
+    let request = Request::get(APIS).header("authorization", "Bearer x");
+    let answer = api.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!((answer.status, &answer.body), (500, &want));
+    assert_eq!(api.call("GET", APIS).await.status, 200);
+    api.bench.stop().await;
+}

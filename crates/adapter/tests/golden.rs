@@ -1,0 +1,153 @@
+//! Projects to routes and policies, compared with what is written beside them.
+//!
+//! Each folder of `tests/golden` is a case: `in/` is a project, `config.toml` (when there is one) what the configuration says
+//! besides the defaults; `routes.yaml`, `policy.yaml` and `diagnostics.txt` are what must come of it. With `UPDATE_GOLDEN=1`
+//! (`cargo xtask golden`) they are written anew and those that nothing comes of are removed.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod render;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use trireme_adapter::catalogue::{DeployError, targets};
+use trireme_adapter::settings;
+use trireme_adapter::translate::{self, Deployed, Settings};
+use trireme_config::{AccessLogs, Env};
+use trireme_openapi::{Defaults, Diagnostic, Folder};
+use trireme_routing::snapshot::{Pem, Revision};
+
+/// The three files of a case; an empty text means that there is none.
+type Outcome = [(&'static str, String); 3];
+
+#[test]
+fn projects_become_what_is_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty(), "no cases in {}", folder.display());
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the test run says whether files are to be written"
+    )]
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1");
+    let mut differences = Vec::new();
+    for case in &cases {
+        for (name, got) in outcome(case) {
+            let path = case.join(name);
+            if update {
+                if got.is_empty() {
+                    std::fs::remove_file(&path).unwrap_or_default();
+                } else {
+                    std::fs::write(&path, &got).unwrap();
+                }
+            }
+            let want = std::fs::read_to_string(&path).unwrap_or_default();
+            if got != want {
+                differences.push(format!("{}: want\n{want}\ngot\n{got}", path.display()));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}
+
+fn outcome(case: &Path) -> Outcome {
+    let (settings, vhosts) = settings(case);
+    let none = |_: &str| None;
+    let reading = trireme_openapi::Settings {
+        variable: &none,
+        ..trireme_openapi::Settings::new(Defaults::Require)
+    };
+    let mut found: Vec<Diagnostic> = Vec::new();
+    let (mut routes, mut policies) = (Vec::new(), Vec::new());
+    match trireme_openapi::read(&Folder(case.join("in")), &reading) {
+        Err(errors) => found = errors,
+        Ok(reading) => {
+            found.extend(reading.warnings);
+            let organization = reading
+                .project
+                .identity
+                .organization
+                .as_deref()
+                .unwrap_or("carbon.super");
+            match targets::of(&reading.project, &vhosts) {
+                Err(DeployError::Invalid(errors)) => found.extend(errors),
+                Err(other) => panic!("{}: {other}", case.display()),
+                Ok(targets) => {
+                    found.extend(targets.warnings);
+                    for target in targets.targets {
+                        let deployed = Deployed {
+                            project: &reading.project,
+                            organization,
+                            vhost: &target.vhost,
+                            revision: Revision { epoch: 7, counter: 3 },
+                        };
+                        match translate::api(&deployed, &settings) {
+                            Err(errors) => found.extend(errors),
+                            Ok(api) => {
+                                found.extend(api.warnings.iter().cloned());
+                                routes.push(render::routes(&api, &settings));
+                                policies.push(render::policy(&api.policy));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let found: String = found.iter().map(|one| format!("{one}\n")).collect();
+    [
+        ("routes.yaml", yaml(&routes)),
+        ("policy.yaml", yaml(&policies)),
+        ("diagnostics.txt", found),
+    ]
+}
+
+/// Default settings, with what the case's `config.toml` says.
+fn settings(case: &Path) -> (Settings, BTreeMap<String, String>) {
+    let keys = tempfile::tempdir().unwrap();
+    let (key, certificate) = (keys.path().join("mg.key"), keys.path().join("mg.pem"));
+    std::fs::write(&key, "key").unwrap();
+    std::fs::write(&certificate, "certificate").unwrap();
+    let file = case.join("config.toml");
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    let env: Env = [
+        ("adapter_admin_pwd", "a"),
+        ("enforcer_admin_pwd", "b"),
+        ("cp_admin_pwd", "c"),
+        ("tm_admin_pwd", "d"),
+    ]
+    .into_iter()
+    .collect();
+    let mut config = trireme_config::load_text(&text, &file, &env)
+        .unwrap_or_else(|errors| panic!("{}: {errors:?}", file.display()))
+        .config;
+    config.router.keystore.key_path = key;
+    config.router.keystore.cert_path = certificate;
+    let vhosts = config
+        .adapter
+        .vhost_mapping
+        .iter()
+        .map(|mapping| (mapping.environment.clone(), mapping.vhost.clone()))
+        .collect();
+    let mut settings = settings::translation(&config, &AccessLogs::default()).unwrap();
+    settings.upstream.tls.client_certificate =
+        Some((Pem::File("mg.pem".to_owned()), Pem::File("mg.key".to_owned())));
+    (settings, vhosts)
+}
+
+fn yaml(values: &[Value]) -> String {
+    if values.is_empty() {
+        return String::new();
+    }
+    let text = serde_saphyr::to_string(&values).unwrap();
+    let back: Vec<Value> = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(back, values, "what is written is what is meant");
+    text
+}
