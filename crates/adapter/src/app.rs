@@ -21,9 +21,9 @@ use trireme_xds::server::{self, Cache, UnknownType};
 
 use crate::admin::{self, Admin, Facts};
 use crate::catalogue::{self, Catalogue};
-use crate::publish::{Base, Publisher, Renewer};
+use crate::publish::{Base, Publisher};
 use crate::rest::{self, Auth, Rest, Tokens};
-use crate::settings::{self, Unreadable};
+use crate::settings;
 use crate::source::dir::Source;
 use crate::status::Statuses;
 use crate::store::{Store, StoreError};
@@ -66,9 +66,6 @@ pub enum StartError {
     /// The addresses can't be written down.
     #[error("the file of bound addresses can't be written")]
     BoundFile(#[source] io::Error),
-    /// A file that the configuration names can't be read.
-    #[error(transparent)]
-    Keystore(#[from] Unreadable),
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -95,10 +92,11 @@ pub struct Running {
     /// What takes changes; ends before `tasks`, so that a change that was stored is published.
     front: TaskTracker,
     tasks: TaskTracker,
-    _watches: Vec<trireme_tls::Watch>,
+    _watch: trireme_tls::Watch,
 }
 
-/// Starts the adapter and returns once every port is bound and what the store holds is published.
+/// Starts the adapter and returns once every port is bound and what the store holds is published. Peers that connect while it
+/// is read wait for it.
 ///
 /// # Errors
 /// When key material or the store can't be used, or a port can't be had.
@@ -117,10 +115,10 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         key: config.adapter.keystore.key_path.clone(),
         certificate: config.adapter.keystore.cert_path.clone(),
         trust: vec![config.adapter.truststore.location.clone()],
-        trust_system: false,
+        ..Default::default()
     })
     .map_err(StartError::Tls)?;
-    let mut watches = vec![material.watch().map_err(StartError::Tls)?];
+    let watch = material.watch().map_err(StartError::Tls)?;
 
     let xds_listener = listen(env.xds_bind).await?;
     let admin_listener = listen(env.admin_bind).await?;
@@ -136,17 +134,28 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     let (xds, admin) = (address(&xds_listener)?, address(&admin_listener)?);
     let rest = rest_listener.as_ref().map(address).transpose()?;
 
+    // Before the projects are read: who starts the others needs nothing but the addresses, and their last good snapshots serve
+    // in the meantime.
+    if let Some(path) = &env.process.bound_file {
+        let mut bound =
+            json!({ "pid": std::process::id(), "xds": xds.to_string(), "admin": admin.to_string() });
+        if let (Some(rest), Some(bound)) = (rest, bound.as_object_mut()) {
+            bound.insert("rest".to_owned(), rest.to_string().into());
+        }
+        write_atomically(path, &bound.to_string()).map_err(StartError::BoundFile)?;
+    }
+
     let folder = env
         .process
         .state_dir
         .clone()
         .unwrap_or_else(|| env.process.home.join(STATE));
     let store = Store::open(&folder).await?;
-    let translation = settings::translation(&config, &access_logs)?;
+    let translation = settings::translation(&config, &access_logs);
     let cache = Cache::default();
     let statuses = Statuses::new(cache.clone());
     let labels = labels(&config);
-    let (mut publisher, submitter, renewer) =
+    let (mut publisher, submitter) =
         Publisher::new(cache.clone(), statuses.clone(), base(&translation), labels);
     let limits = Limits::default();
     let loaded = Catalogue::load(
@@ -242,25 +251,10 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
             .await;
     }
 
-    watches.extend(follow_listener_material(
-        &config,
-        &access_logs,
-        renewer,
-        &stop,
-        &tasks,
-    ));
     if let Some(source) = source {
         front.spawn(source.follow(drain.clone()));
     }
 
-    if let Some(path) = &env.process.bound_file {
-        let mut bound =
-            json!({ "pid": std::process::id(), "xds": xds.to_string(), "admin": admin.to_string() });
-        if let (Some(rest), Some(bound)) = (rest, bound.as_object_mut()) {
-            bound.insert("rest".to_owned(), rest.to_string().into());
-        }
-        write_atomically(path, &bound.to_string()).map_err(StartError::BoundFile)?;
-    }
     tracing::info!(%xds, rest = rest.map(tracing::field::display), %admin, "listening");
     drop(abandoned.disarm());
     Ok(Running {
@@ -273,7 +267,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         stop,
         front,
         tasks,
-        _watches: watches,
+        _watch: watch,
     })
 }
 
@@ -344,41 +338,6 @@ fn base(translation: &translate::Settings) -> Base {
         listeners: translation.listeners.iter().map(resources::listener).collect(),
         system: resources::fragment(&translate::system::fragment(translation)),
     }
-}
-
-/// Sends the listeners anew when the certificate or key of `router.keystore` changes.
-fn follow_listener_material(
-    config: &Config,
-    access_logs: &AccessLogs,
-    renewer: Renewer,
-    stop: &CancellationToken,
-    tasks: &TaskTracker,
-) -> Option<trireme_tls::Watch> {
-    let keystore = &config.router.keystore;
-    let material = Material::load(trireme_tls::Settings {
-        key: keystore.key_path.clone(),
-        certificate: keystore.cert_path.clone(),
-        trust: vec![config.adapter.truststore.location.clone()],
-        trust_system: false,
-    });
-    let watched = material.and_then(|material| Ok((material.watch()?, material)));
-    let (watch, material) = watched.inspect_err(|error| event::listeners_stale(error)).ok()?;
-    let (config, access_logs, stop) = (config.clone(), access_logs.clone(), stop.clone());
-    let mut changes = material.subscribe();
-    tasks.spawn(async move {
-        while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
-            match settings::translation(&config, &access_logs) {
-                Ok(translation) => {
-                    if renewer.renew(base(&translation)).await.is_err() {
-                        return;
-                    }
-                    event::listeners_renewed();
-                }
-                Err(error) => event::listeners_stale(&error),
-            }
-        }
-    });
-    Some(watch)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

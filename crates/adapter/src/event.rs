@@ -87,16 +87,6 @@ pub(crate) fn rest_failed(what: &'static str, reason: &dyn Error) {
     warn!(what, reason = %chain(reason), "management api");
 }
 
-/// Listeners carry renewed material.
-pub(crate) fn listeners_renewed() {
-    info!("listener certificate renewed");
-}
-
-/// Listeners keep their old material.
-pub(crate) fn listeners_stale(reason: &dyn Error) {
-    error!(reason = %chain(reason), "listener certificate can't be read, the former one stays");
-}
-
 fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Folder(entry) => format!("folder entry {entry}"),

@@ -131,7 +131,9 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         variables,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // Few threads: each keeps memory of its own. What takes long, reading projects, is done by the blocking ones.
+        .worker_threads(1)
+        .max_blocking_threads(4)
         .thread_name("control")
         .enable_all()
         .build();

@@ -1,5 +1,6 @@
 //! Every name that the adapter gives to something another process sees.
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use trireme_proto::envoy::config::core::v3::Node;
 use trireme_proto::names::{feature, type_url};
 
@@ -93,6 +94,10 @@ pub enum Role<'a> {
     Sandbox,
 }
 
+/// What a cluster's name has in `%XX`, since the enforcer says it in a header: everything but visible ASCII, and `%` itself so
+/// that different names stay different.
+const UNSPOKEN: &AsciiSet = &CONTROLS.add(b' ').add(b'%');
+
 /// Name of a cluster: of the API as a whole, or of the resource with that id.
 #[must_use]
 pub fn cluster(organization: &str, role: Role<'_>, stem: &str, resource: Option<&str>) -> String {
@@ -109,7 +114,7 @@ pub fn cluster(organization: &str, role: Role<'_>, stem: &str, resource: Option<
         name.push_str(id);
         name.push('0');
     }
-    name
+    utf8_percent_encode(&name, UNSPOKEN).to_string()
 }
 
 #[cfg(test)]
@@ -157,5 +162,21 @@ mod tests {
             cluster("carbon.super", Role::Named("my ep"), &stem, None),
             "carbon.super_myep_xwso2cluster_localhost_PetStore1.0.0"
         );
+    }
+
+    #[test]
+    fn cluster_names_can_be_said_in_a_header() {
+        let cases = [
+            ("Größe", "o_clusterProd_h_Gr%C3%B6%C3%9Fe1"),
+            ("Gr%C3%B6%C3%9Fe", "o_clusterProd_h_Gr%25C3%25B6%25C3%259Fe1"),
+            ("a\u{1}\u{7f}\u{a0}b\nc", "o_clusterProd_h_a%01%7Fbc1"),
+            ("a,b;\"c\"", "o_clusterProd_h_a,b;\"c\"1"),
+        ];
+        for (title, want) in cases {
+            let stem = cluster_stem("h", title, "1");
+            let name = cluster("o", Role::Production, &stem, None);
+            assert_eq!(name, want, "{title:?}");
+            assert!(http::HeaderValue::from_str(&name).is_ok_and(|value| value.to_str().is_ok()));
+        }
     }
 }

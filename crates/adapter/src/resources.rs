@@ -128,7 +128,51 @@ impl fmt::Write for DebugHash {
 
 #[cfg(test)]
 mod tests {
+    use trireme_proto::names::context;
+    use trireme_routing::snapshot::Check;
+
     use super::*;
+    use crate::testing::{self, Project};
+
+    #[test]
+    fn what_a_check_says_of_its_api_is_what_the_policy_says() {
+        let names = [
+            "Pets",
+            "\"  Größe \u{a0} {x} %2F + \\t\\\\ \"",
+            "'1.10'",
+            "\u{202e}e\u{301}",
+        ];
+        let versions = ["1.0.0", "'2.0'", "v1-rc_1~x"];
+        for (name, version) in names
+            .iter()
+            .flat_map(|name| versions.map(|version| (*name, version)))
+        {
+            let project = Project {
+                name,
+                version,
+                ..Project::default()
+            };
+            let resources = testing::resources(&project, "localhost", 1);
+            let policy = trireme_policy::decode::api(&resources.policy.body).unwrap();
+            let fragment = trireme_routing::decode::fragment(&resources.fragment.body).unwrap();
+            let routes = &fragment.virtual_hosts[0].routes;
+            assert!(!routes.is_empty());
+            for route in routes {
+                let Check::Required { context: said, .. } = &route.check else {
+                    panic!("{name} is unchecked");
+                };
+                let want = [
+                    (context::BASE_PATH, &policy.base_path),
+                    (context::NAME, &policy.title),
+                    (context::VERSION, &policy.version),
+                    (context::VHOST, &policy.vhost),
+                ];
+                for (key, want) in want {
+                    assert_eq!(said.get(key), Some(want), "{key} of {name} {version}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_changed_password_changes_the_version() {

@@ -1,7 +1,7 @@
 //! Sections of the configuration as what the adapter's parts take: translation, and what enforcers are told.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use trireme_config::{AccessLogs, Config, TlsVersion as Written};
 use trireme_policy::settings as policy;
@@ -20,26 +20,18 @@ const PLAIN: &str = "HTTPListener";
 /// `server` response header, as in the original.
 const SERVER_NAME: &str = "envoy";
 
-/// A file named by the configuration can't be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{key}: {} can't be read", path.display())]
-pub struct Unreadable {
-    key: &'static str,
-    path: PathBuf,
-    #[source]
-    source: io::Error,
-}
-
 /// What the translation takes.
-///
-/// # Errors
-/// When a listener's certificate or key can't be read.
-pub fn translation(config: &Config, log: &AccessLogs) -> Result<Settings, Unreadable> {
+#[must_use]
+pub fn translation(config: &Config, log: &AccessLogs) -> Settings {
     let upstream = &config.router.upstream;
     let generator = &config.enforcer.jwt_generator;
-    Ok(Settings {
-        cors: config.router.cors.enabled.then(|| cors(&config.router.cors)),
-        listeners: listeners(config, log)?,
+    Settings {
+        cors: config
+            .router
+            .cors
+            .enabled
+            .then(|| Arc::new(cors(&config.router.cors))),
+        listeners: listeners(config, log),
         pass_payload: config.router.payload_passing_to_enforcer.pass_request_payload,
         system: System {
             host: config.router.system_host.clone(),
@@ -83,10 +75,10 @@ pub fn translation(config: &Config, log: &AccessLogs) -> Result<Settings, Unread
                 trusted: text(&upstream.tls.trusted_cert_path),
                 verify_host: upstream.tls.verify_host_name,
                 disable_verification: upstream.tls.disable_ssl_verification,
-                client_certificate: Some(keystore(config)?),
+                client_certificate: Some(keystore(config)),
             },
         },
-    })
+    }
 }
 
 /// What enforcers are told (spec/adapter.md 1.11).
@@ -207,7 +199,7 @@ fn account(username: &str, password: &str) -> policy::Account {
 }
 
 /// The secured listener first, as the original sends them; a port of 0 turns one off.
-fn listeners(config: &Config, log: &AccessLogs) -> Result<Vec<Listener>, Unreadable> {
+fn listeners(config: &Config, log: &AccessLogs) -> Vec<Listener> {
     let router = &config.router;
     let timeouts = &router.connection.timeouts;
     let listener = |name: &str, address, port, tls| Listener {
@@ -236,15 +228,8 @@ fn listeners(config: &Config, log: &AccessLogs) -> Result<Vec<Listener>, Unreada
     let mut listeners = Vec::with_capacity(2);
     if router.secured_listener_port != 0 {
         let tls = &router.downstream.tls;
-        let (certificate, key) = keystore(config)?;
-        let client_ca = if tls.mtls_apis_enabled {
-            Some(inline(
-                "router.downstream.tls.trustedCertPath",
-                &tls.trusted_cert_path,
-            )?)
-        } else {
-            None
-        };
+        let (certificate, key) = keystore(config);
+        let client_ca = tls.mtls_apis_enabled.then(|| file(&tls.trusted_cert_path));
         let settings = ListenerTls {
             certificate,
             key,
@@ -259,26 +244,17 @@ fn listeners(config: &Config, log: &AccessLogs) -> Result<Vec<Listener>, Unreada
     if router.listener_port != 0 {
         listeners.push(listener(PLAIN, router.listener_host, router.listener_port, None));
     }
-    Ok(listeners)
+    listeners
 }
 
-/// Certificate and key of `router.keystore`.
-fn keystore(config: &Config) -> Result<(Pem, Pem), Unreadable> {
+/// Certificate and key of `router.keystore`: files of the router, which follows them. No key ever travels.
+fn keystore(config: &Config) -> (Pem, Pem) {
     let keystore = &config.router.keystore;
-    Ok((
-        inline("router.keystore.certPath", &keystore.cert_path)?,
-        inline("router.keystore.keyPath", &keystore.key_path)?,
-    ))
+    (file(&keystore.cert_path), file(&keystore.key_path))
 }
 
-fn inline(key: &'static str, path: &Path) -> Result<Pem, Unreadable> {
-    std::fs::read_to_string(path)
-        .map(Pem::Inline)
-        .map_err(|source| Unreadable {
-            key,
-            path: path.to_owned(),
-            source,
-        })
+fn file(path: &Path) -> Pem {
+    Pem::File(text(path))
 }
 
 fn cors(written: &trireme_config::Cors) -> Cors {

@@ -276,7 +276,7 @@ impl Bench {
     pub(crate) async fn start_with(folder: &Path, limits: Limits) -> Self {
         let cache = Cache::new();
         let statuses = Statuses::new(cache.clone());
-        let (mut publisher, submitter, _) =
+        let (mut publisher, submitter) =
             Publisher::new(cache.clone(), statuses.clone(), base(), ["Default".to_owned()]);
         let store = Store::open(folder).await.unwrap();
         let vhosts = [("Default", "localhost"), ("Second", "second.local")];
@@ -319,12 +319,7 @@ impl Bench {
 pub(crate) fn translation() -> translate::Settings {
     let mut config = Config::default();
     config.router.secured_listener_port = 0;
-    let keys = tempfile::tempdir().unwrap();
-    config.router.keystore.key_path = keys.path().join("mg.key");
-    config.router.keystore.cert_path = keys.path().join("mg.pem");
-    std::fs::write(&config.router.keystore.key_path, "key").unwrap();
-    std::fs::write(&config.router.keystore.cert_path, "certificate").unwrap();
-    settings::translation(&config, &AccessLogs::default()).unwrap()
+    settings::translation(&config, &AccessLogs::default())
 }
 
 /// A private key as PKCS#8 PEM.

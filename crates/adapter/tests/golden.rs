@@ -17,7 +17,7 @@ use trireme_adapter::settings;
 use trireme_adapter::translate::{self, Deployed, Settings};
 use trireme_config::{AccessLogs, Env};
 use trireme_openapi::{Defaults, Diagnostic, Folder};
-use trireme_routing::snapshot::{Pem, Revision};
+use trireme_routing::snapshot::Revision;
 
 /// The three files of a case; an empty text means that there is none.
 type Outcome = [(&'static str, String); 3];
@@ -111,10 +111,6 @@ fn outcome(case: &Path) -> Outcome {
 
 /// Default settings, with what the case's `config.toml` says.
 fn settings(case: &Path) -> (Settings, BTreeMap<String, String>) {
-    let keys = tempfile::tempdir().unwrap();
-    let (key, certificate) = (keys.path().join("mg.key"), keys.path().join("mg.pem"));
-    std::fs::write(&key, "key").unwrap();
-    std::fs::write(&certificate, "certificate").unwrap();
     let file = case.join("config.toml");
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     let env: Env = [
@@ -128,18 +124,15 @@ fn settings(case: &Path) -> (Settings, BTreeMap<String, String>) {
     let mut config = trireme_config::load_text(&text, &file, &env)
         .unwrap_or_else(|errors| panic!("{}: {errors:?}", file.display()))
         .config;
-    config.router.keystore.key_path = key;
-    config.router.keystore.cert_path = certificate;
+    config.router.keystore.key_path = "mg.key".into();
+    config.router.keystore.cert_path = "mg.pem".into();
     let vhosts = config
         .adapter
         .vhost_mapping
         .iter()
         .map(|mapping| (mapping.environment.clone(), mapping.vhost.clone()))
         .collect();
-    let mut settings = settings::translation(&config, &AccessLogs::default()).unwrap();
-    settings.upstream.tls.client_certificate =
-        Some((Pem::File("mg.pem".to_owned()), Pem::File("mg.key".to_owned())));
-    (settings, vhosts)
+    (settings::translation(&config, &AccessLogs::default()), vhosts)
 }
 
 fn yaml(values: &[Value]) -> String {

@@ -183,7 +183,7 @@ pub(crate) fn certs(options: &CertsOptions) -> anyhow::Result<ExitCode> {
             key,
             certificate: certificate.clone(),
             trust: vec![home.authority_certificate()],
-            trust_system: false,
+            ..Default::default()
         };
         let facts = trireme_tls::Material::load(settings)?
             .facts()

@@ -10,15 +10,17 @@
 //! DIR/artifacts/apis/                       projects put here are deployed
 //! DIR/state/                                store and last good snapshots
 //! DIR/run/<process>.json                    pid and bound addresses of the running processes
+//! DIR/run/lock                              held by the running gateway
 //! ```
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::fs::{File, TryLockError};
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use trireme_tls::authority::{Authority, write_public};
 
@@ -85,6 +87,35 @@ impl Home {
                 .to_path_buf(),
         };
         Ok(Self { root })
+    }
+
+    /// Takes the folder for this process, as long as the file that is returned is open: two gateways in one folder would
+    /// overwrite each other's state.
+    pub(crate) fn occupy(&self) -> anyhow::Result<File> {
+        let path = self.path("run/lock");
+        std::fs::create_dir_all(self.path("run")).with_context(|| self.path("run").display().to_string())?;
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = options
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| path.display().to_string())?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                drop(file.read_to_string(&mut pid));
+                bail!(
+                    "a gateway runs in {} already (process {}); stop it, or choose another folder with --data",
+                    self.root.display(),
+                    pid.trim()
+                );
+            }
+            Err(TryLockError::Error(error)) => return Err(error).context(path.display().to_string()),
+        }
+        file.set_len(0)?;
+        write!(file, "{}", std::process::id())?;
+        Ok(file)
     }
 
     /// Makes everything that is missing; keeps everything that is there.

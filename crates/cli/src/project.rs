@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use trireme_openapi::{
-    ApiProject, Archive, Defaults, Definition, Diagnostic, Folder, Limits, ProjectSource, Reading, Settings,
+    ApiProject, Archive, Defaults, Definition, Diagnostic, Folder, Limits, Operation, ProjectSource, Reading,
+    Settings,
 };
 
 /// First bytes of a zip archive.
@@ -15,6 +16,8 @@ const ARCHIVE_MARK: &[u8] = b"PK";
 pub(crate) struct Call {
     pub(crate) method: String,
     pub(crate) path: String,
+    /// OAuth2 scopes that the token needs.
+    pub(crate) scopes: Vec<String>,
 }
 
 /// What `trireme validate` found.
@@ -102,10 +105,29 @@ pub(crate) fn sample_call(archive: &[u8]) -> Option<Call> {
         }
     };
     let base = project.base_path.trim_end_matches('/');
+    let operation = resource
+        .operations
+        .iter()
+        .find(|operation| operation.method.eq_ignore_ascii_case(&method))?;
     Some(Call {
-        method,
         path: format!("{base}{}", filled(&resource.path)),
+        scopes: scopes(&project, operation),
+        method,
     })
+}
+
+/// Scopes of the first alternative that a token can satisfy.
+fn scopes(project: &ApiProject, operation: &Operation) -> Vec<String> {
+    let alternatives = match operation.security.is_empty() {
+        true => &project.security,
+        false => &operation.security,
+    };
+    let oauth2 = |name: &String| {
+        let mut schemes = project.security_schemes.iter();
+        schemes.any(|scheme| scheme.definition == *name && scheme.kind == "oauth2")
+    };
+    let mut found = alternatives.iter().flatten().filter(|(name, _)| oauth2(name));
+    found.next().map(|(_, scopes)| scopes.clone()).unwrap_or_default()
 }
 
 /// The template with `1` for every parameter.
@@ -214,6 +236,18 @@ mod tests {
         let call = sample_call(&archive).unwrap();
         assert_eq!(call.method, "GET");
         assert!(call.path.ends_with("/pets"), "{}", call.path);
+        assert_eq!(call.scopes, [""; 0]);
+    }
+
+    #[test]
+    fn a_call_names_the_scopes_its_token_needs() {
+        let definition = b"openapi: 3.0.3\ninfo: { title: Pets, version: 1.0.0 }\n\
+            servers: [ { url: 'http://127.0.0.1:1/v2' } ]\n\
+            components: { securitySchemes: { keys: { type: apiKey, in: header, name: k }, login: { type: oauth2, flows: {} } } }\n\
+            security: [ { keys: [] }, { login: [ 'read:pets', 'list' ] } ]\n\
+            paths:\n  /pets: { get: { responses: {} } }\n";
+        let archive = archive_definition("pets.yaml", definition).unwrap();
+        assert_eq!(sample_call(&archive).unwrap().scopes, ["read:pets", "list"]);
     }
 
     #[test]

@@ -32,7 +32,6 @@ pub(crate) const CONFIG: &[(&str, bool)] = &[
     ("globalAdapter", false),
     ("router", true),
     ("router.awsLambda", false),
-    ("router.cors", false),
     ("router.filters", false),
     ("router.listenerCodecType", false),
     ("router.payloadPassingToEnforcer.allowPartialMessage", false),

@@ -8,8 +8,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use trireme_policy::ApiPolicy;
 use trireme_policy::api::{
-    ApiKind, Credentials, EndpointCluster, Lifecycle, Location, Method, MutualTls, Operation as Declared,
-    Requirement, SchemeKind,
+    ApiKind, Credentials, EndpointCluster, EndpointSecurity, Lifecycle, Location, Method, MutualTls,
+    Operation as Declared, Requirement, SchemeKind,
 };
 
 use crate::verdict::KeyType;
@@ -27,7 +27,7 @@ pub(crate) struct Unservable {
 /// One API on one virtual host, ready for checks.
 #[derive(Debug)]
 pub(crate) struct Api {
-    /// What it was made from, without the resources and certificates, which are held ready-made only.
+    /// What it was made from, without what is held ready-made and what no check asks for.
     pub(crate) policy: ApiPolicy,
     /// Operations by template, in the order of the definition.
     resources: HashMap<Box<str>, Box<[Operation]>>,
@@ -102,7 +102,7 @@ impl Api {
     ///
     /// # Errors
     /// When the policy needs something that isn't there: nothing of an API is served by leaving out what guards it.
-    pub(crate) fn new(mut policy: ApiPolicy) -> Result<Self, Unservable> {
+    pub(crate) fn new(policy: ApiPolicy) -> Result<Self, Unservable> {
         servable(&policy)?;
         let mut resources: HashMap<Box<str>, Vec<Operation>> = HashMap::new();
         for resource in &policy.resources {
@@ -137,10 +137,8 @@ impl Api {
             })?;
             certificates.push(der.to_vec());
         }
-        policy.resources = Vec::new();
-        policy.client_certificates = Vec::new();
         let security = &policy.endpoint_security;
-        Ok(Self {
+        let mut api = Self {
             resources: resources
                 .into_iter()
                 .map(|(path, list)| (path, list.into_boxed_slice()))
@@ -163,7 +161,17 @@ impl Api {
             mutual_tls: policy.mutual_tls,
             application: policy.application_security || policy.mutual_tls != MutualTls::Mandatory,
             policy,
-        })
+        };
+        // What is held ready-made, and what no check asks for. A description alone may be longer than all the rest.
+        let policy = &mut api.policy;
+        policy.resources = Vec::new();
+        policy.client_certificates = Vec::new();
+        policy.schemes = Vec::new();
+        policy.security = Vec::new();
+        policy.description = String::new();
+        policy.endpoint_security = EndpointSecurity::default();
+        (policy.production, policy.sandbox) = (None, None);
+        Ok(api)
     }
 
     /// The operations of a template, in the order of the definition.

@@ -23,7 +23,7 @@ use trireme_tls::{ClientAuth, Material, Settings as TlsSettings};
 use trireme_xds::client;
 
 use crate::admin::{self, Admin, Facts};
-use crate::authn::Fetcher;
+use crate::authn::{Fetcher, Outside};
 use crate::discovery::{Discovery, TYPES};
 use crate::error::StartError;
 use crate::event::Counters;
@@ -78,7 +78,7 @@ pub struct Running {
     stop: CancellationToken,
     tasks: TaskTracker,
     workers: Vec<JoinHandle<()>>,
-    _watches: [trireme_tls::Watch; 2],
+    _watch: trireme_tls::Watch,
 }
 
 /// Starts the enforcer and returns once every port is bound. Checks are refused until settings and a first set of APIs
@@ -100,14 +100,11 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         key: env.private_key.clone(),
         certificate: env.certificate.clone(),
         trust: vec![env.trust.clone()],
-        trust_system: false,
+        ..Default::default()
     })
     .map_err(StartError::Tls)?;
-    let outside = Material::load_trust(vec![env.trust.clone()], env.trust_system).map_err(StartError::Tls)?;
-    let watches = [
-        inside.watch().map_err(StartError::Tls)?,
-        outside.watch().map_err(StartError::Tls)?,
-    ];
+    let outside = Outside::new(vec![env.trust.clone()], env.trust_system);
+    let watch = inside.watch().map_err(StartError::Tls)?;
 
     let (drain, stop, tasks) = (
         CancellationToken::new(),
@@ -135,12 +132,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     let admin = admin::serve(admin_listener, admin, stop.clone());
     tasks.spawn(async move { admin.await.unwrap_or_default() });
 
-    let fetcher = Fetcher::new(
-        Handle::current(),
-        tasks.clone(),
-        outside.connector(&[b"http/1.1"]),
-        counters.clone(),
-    );
+    let fetcher = Fetcher::new(Handle::current(), tasks.clone(), outside, counters.clone());
     let target = Target {
         host: env.adapter.host.clone(),
         port: env.adapter.port,
@@ -184,11 +176,13 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
             address: bind,
             source,
         })?;
+    // One for all, so that a session resumes on any worker.
+    let acceptor = inside.acceptor(ClientAuth::Required, grpc::ALPN);
     let mut workers = Vec::with_capacity(listeners.len());
     for (index, listener) in listeners.into_iter().enumerate() {
         let worker = Worker {
             listener,
-            acceptor: inside.acceptor(ClientAuth::Required, grpc::ALPN),
+            acceptor: acceptor.clone(),
             service: Service {
                 current: Arc::clone(&current),
                 counters: counters.clone(),
@@ -222,7 +216,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         stop,
         tasks,
         workers,
-        _watches: watches,
+        _watch: watch,
     })
 }
 

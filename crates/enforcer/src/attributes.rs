@@ -20,6 +20,8 @@ pub(crate) enum InvalidCheck {
 /// What a route tells of itself (context extensions).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Route<'a> {
+    /// Name of the API; empty when the router's control plane doesn't say.
+    pub(crate) name: &'a str,
     /// Virtual host.
     pub(crate) vhost: &'a str,
     /// Versioned base path.
@@ -209,6 +211,7 @@ impl<'a> Attributes<'a> {
 
     fn read_extension(&mut self, key: &str, value: &'a str) -> Result<(), InvalidRevision> {
         match key {
+            context::NAME => self.route.name = value,
             context::VHOST => self.route.vhost = value,
             context::BASE_PATH => self.route.base_path = value,
             context::VERSION => self.route.version = value,
@@ -265,6 +268,7 @@ mod tests {
                     ..wire::Request::default()
                 }),
                 context_extensions: [
+                    pair("name", "Pets"),
                     pair("vHost", "localhost"),
                     pair("basePath", "/v2"),
                     pair("version", "1.0"),
@@ -298,6 +302,7 @@ mod tests {
             assert_eq!(attributes.request_id(), "client-id");
             assert_eq!(attributes.header("authorization"), Some("Bearer x"));
             assert_eq!(attributes.header("Authorization"), None);
+            assert_eq!(attributes.route.name, "Pets");
             assert_eq!(
                 attributes.route.revision,
                 Revision {

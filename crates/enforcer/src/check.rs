@@ -51,6 +51,10 @@ pub(crate) fn check<'a>(
     if route.revision > api.policy.revision {
         return Err(Wait::Revision);
     }
+    // The address may have gone to another API, whose policy says nothing about this route's upstream.
+    if !route.name.is_empty() && route.name != api.policy.title {
+        return Ok(denied(Reason::Unknown));
+    }
     let operation = match find_operation(attributes, api) {
         Ok(operation) => operation,
         Err(reason) => return Ok(denied(reason)),

@@ -89,7 +89,8 @@ impl Discovery {
         }
         let mut settings = decode::settings(&resource.body).map_err(|error| error.to_string())?;
         expand(&mut settings, &self.env)?;
-        Ok(Security::new(settings, &self.fetcher))
+        let held = self.current.load();
+        Ok(Security::new(settings, &self.fetcher, held.security.as_deref()))
     }
 
     fn apis(&self, update: Update) -> Vec<Rejection> {
@@ -141,41 +142,50 @@ fn expand(settings: &mut Settings, env: &Env) -> Result<(), String> {
         ..
     } = settings;
     for (index, issuer) in issuers.iter_mut().enumerate() {
-        for text in [
-            &mut issuer.name,
-            &mut issuer.issuer,
-            &mut issuer.certificate_alias,
-            &mut issuer.jwks_url,
-            &mut issuer.consumer_key_claim,
-            &mut issuer.certificate_path,
+        for (field, text) in [
+            ("name", &mut issuer.name),
+            ("issuer", &mut issuer.issuer),
+            ("certificateAlias", &mut issuer.certificate_alias),
+            ("jwksURL", &mut issuer.jwks_url),
+            ("consumerKeyClaim", &mut issuer.consumer_key_claim),
+            ("certificateFilePath", &mut issuer.certificate_path),
         ] {
-            plain(&format!("security.tokenService[{index}]"), text, env)?;
+            plain(&format!("security.tokenService[{index}].{field}"), text, env)?;
         }
     }
-    for text in [
-        &mut auth_header.authorization,
-        &mut auth_header.internal_key,
-        &mut mutual_tls.header,
+    for (path, text) in [
+        (
+            "security.authHeader.authorizationHeader",
+            &mut auth_header.authorization,
+        ),
+        (
+            "security.authHeader.testConsoleHeaderName",
+            &mut auth_header.internal_key,
+        ),
+        ("security.mutualSSL.certificateHeader", &mut mutual_tls.header),
+        ("jwtGenerator.claim_dialect", &mut generator.claim_dialect),
+        ("jwtGenerator.header", &mut generator.header),
+        ("jwtIssuer.issuer", &mut test_issuer.issuer),
+        ("jwtIssuer.claim_dialect", &mut test_issuer.claim_dialect),
+        (
+            "jwtIssuer.public_certificate_path",
+            &mut test_issuer.certificate_path,
+        ),
+        ("jwtIssuer.private_key_path", &mut test_issuer.key_path),
     ] {
-        plain("security", text, env)?;
+        plain(path, text, env)?;
     }
-    for text in [&mut generator.claim_dialect, &mut generator.header] {
-        plain("jwtGenerator", text, env)?;
+    for (index, pair) in generator.keypairs.iter_mut().enumerate() {
+        let at = format!("jwtGenerator.keypairs[{index}]");
+        plain(
+            &format!("{at}.public_certificate_path"),
+            &mut pair.certificate_path,
+            env,
+        )?;
+        plain(&format!("{at}.private_key_path"), &mut pair.key_path, env)?;
     }
-    for pair in &mut generator.keypairs {
-        plain("jwtGenerator.keypairs", &mut pair.certificate_path, env)?;
-        plain("jwtGenerator.keypairs", &mut pair.key_path, env)?;
-    }
-    for text in [
-        &mut test_issuer.issuer,
-        &mut test_issuer.claim_dialect,
-        &mut test_issuer.certificate_path,
-        &mut test_issuer.key_path,
-    ] {
-        plain("jwtIssuer", text, env)?;
-    }
-    for user in &mut test_issuer.users {
-        account("jwtIssuer.jwt_users", user, env)?;
+    for (index, user) in test_issuer.users.iter_mut().enumerate() {
+        account(&format!("jwtIssuer.jwt_users[{index}]"), user, env)?;
     }
     account("management", management, env)
 }
@@ -192,11 +202,77 @@ fn plain(path: &str, text: &mut String, env: &Env) -> Result<(), String> {
 }
 
 fn account(path: &str, account: &mut Account, env: &Env) -> Result<(), String> {
-    plain(path, &mut account.username, env)?;
+    plain(&format!("{path}.username"), &mut account.username, env)?;
     let secret = Secret::new(account.password.as_str());
     let resolved = secret
         .resolve(env)
         .map_err(|error| format!("{path}.password: {error}"))?;
     account.password = resolved.reveal().to_owned();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_policy::settings::{Issuer, Keypair};
+
+    use super::*;
+
+    /// A refusal is told to whoever wrote the settings; it has to say which of them is meant.
+    #[test]
+    fn a_variable_that_is_missing_is_named_with_its_field() {
+        type Spoil = fn(&mut Settings) -> &mut String;
+        let cases: [(Spoil, &str); 9] = [
+            (|s| &mut s.issuers[0].jwks_url, "security.tokenService[0].jwksURL"),
+            (|s| &mut s.issuers[0].issuer, "security.tokenService[0].issuer"),
+            (
+                |s| &mut s.issuers[0].certificate_path,
+                "security.tokenService[0].certificateFilePath",
+            ),
+            (
+                |s| &mut s.auth_header.internal_key,
+                "security.authHeader.testConsoleHeaderName",
+            ),
+            (
+                |s| &mut s.mutual_tls.header,
+                "security.mutualSSL.certificateHeader",
+            ),
+            (
+                |s| &mut s.generator.keypairs[0].key_path,
+                "jwtGenerator.keypairs[0].private_key_path",
+            ),
+            (|s| &mut s.test_issuer.key_path, "jwtIssuer.private_key_path"),
+            (
+                |s| &mut s.test_issuer.users[0].username,
+                "jwtIssuer.jwt_users[0].username",
+            ),
+            (|s| &mut s.management.password, "management.password"),
+        ];
+        for (field, path) in cases {
+            let mut settings = Settings {
+                issuers: vec![Issuer {
+                    name: "MGW".to_owned(),
+                    issuer: "https://issuer.example".to_owned(),
+                    certificate_alias: String::new(),
+                    jwks_url: String::new(),
+                    validate_subscription: false,
+                    consumer_key_claim: String::new(),
+                    certificate_path: String::new(),
+                    claim_mapping: Vec::new(),
+                }],
+                ..Settings::default()
+            };
+            settings.generator.keypairs.push(Keypair {
+                certificate_path: String::new(),
+                key_path: String::new(),
+                signs: true,
+            });
+            settings.test_issuer.users.push(Account::default());
+            *field(&mut settings) = "$env{NOT_SET}".to_owned();
+            let error = expand(&mut settings, &Env::from_iter([("OTHER", "x".to_owned())])).unwrap_err();
+            assert_eq!(
+                error,
+                format!("{path}: the environment variable NOT_SET is not set")
+            );
+        }
+    }
 }

@@ -27,10 +27,12 @@ use trireme_tls::{Acceptor, grpc};
 
 use crate::event;
 use crate::snapshot::Current;
+use crate::test_token::TestIssuer;
 
 const NO_HEADER: &str =
     "User is NOT authorized to generate a token. Please provide a valid Authorization header to continue.";
 const WRONG: &str = "Wrong username or password. Please provide valid credentials.";
+const CROWDED: &str = "Too many requests. Please try again.";
 const UNREADABLE: &str = "Error occurred while processing the request.";
 
 /// Protocols offered in the handshake.
@@ -39,21 +41,25 @@ pub(crate) const ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 const MAX_BODY: usize = 64 * 1024;
 /// Connections at a time.
 const MAX_CONNECTIONS: usize = 1024;
-/// A wrong password is answered this late, and this many may wait for that; guessing costs time, and a good password
-/// is never in the way of it.
+/// A wrong password is answered this late, and so many are looked at in the meantime: about fifty guesses a second in all.
 const PENALTY: Duration = Duration::from_millis(300);
-const MAX_PENALTIES: usize = 64;
+const ATTEMPTS: usize = 16;
+/// Further ones wait for their turn, good or wrong; these many, and the rest is told to come back before anything is looked
+/// at, so that an answer that comes at once says nothing about the password.
+const MAX_WAITING: usize = 64;
 
 struct Rest {
     current: Arc<Current>,
-    penalties: Semaphore,
+    places: Semaphore,
+    attempts: Semaphore,
 }
 
 /// Routes of the server.
 pub(crate) fn router(current: Arc<Current>) -> Router {
     let rest = Arc::new(Rest {
         current,
-        penalties: Semaphore::new(MAX_PENALTIES),
+        places: Semaphore::new(ATTEMPTS + MAX_WAITING),
+        attempts: Semaphore::new(ATTEMPTS),
     });
     Router::new()
         .route("/jwks", get(jwks))
@@ -92,16 +98,8 @@ async fn test_token(State(rest): State<Arc<Rest>>, request: Request) -> Response
         Ok(credentials) => credentials,
         Err(refusal) => return refuse(refusal),
     };
-    if !issuer.knows(&user, &password) {
-        let Ok(_penalty) = rest.penalties.try_acquire() else {
-            let mut response = text(StatusCode::TOO_MANY_REQUESTS, WRONG.to_owned());
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return response;
-        };
-        tokio::time::sleep(PENALTY).await;
-        return refuse(Refusal::Wrong);
+    if let Err(refusal) = rest.admit(issuer, &user, &password).await {
+        return refuse(refusal);
     }
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
         return text(StatusCode::PAYLOAD_TOO_LARGE, UNREADABLE.to_owned());
@@ -125,9 +123,23 @@ async fn test_token(State(rest): State<Arc<Rest>>, request: Request) -> Response
     }
 }
 
+impl Rest {
+    /// Looks at a password when it is its turn.
+    async fn admit(&self, issuer: &TestIssuer, user: &str, password: &str) -> Result<(), Refusal> {
+        let _place = self.places.try_acquire().map_err(|_| Refusal::Crowded)?;
+        let _attempt = self.attempts.acquire().await.map_err(|_| Refusal::Crowded)?;
+        if issuer.knows(user, password) {
+            return Ok(());
+        }
+        tokio::time::sleep(PENALTY).await;
+        Err(Refusal::Wrong)
+    }
+}
+
 /// Why no token is issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
+    Crowded,
     NoHeader,
     Unreadable,
     Wrong,
@@ -158,6 +170,7 @@ fn scope(form: &str) -> Option<String> {
 
 fn refuse(refusal: Refusal) -> Response {
     let (status, message) = match refusal {
+        Refusal::Crowded => (StatusCode::TOO_MANY_REQUESTS, CROWDED),
         Refusal::NoHeader => (StatusCode::UNAUTHORIZED, NO_HEADER),
         Refusal::Unreadable => (StatusCode::BAD_REQUEST, UNREADABLE),
         Refusal::Wrong => (StatusCode::UNAUTHORIZED, WRONG),
@@ -170,6 +183,11 @@ fn refuse(refusal: Refusal) -> Response {
     if status == StatusCode::UNAUTHORIZED {
         let challenge = HeaderValue::from_static("Basic realm=\"Choreo Connect\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
+    if refusal == Refusal::Crowded {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
 }
@@ -232,6 +250,39 @@ pub(crate) async fn serve(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tests::fixture::settings;
+
+    #[tokio::test(start_paused = true)]
+    async fn passwords_are_guessed_slowly_whatever_is_guessed() {
+        let issuer = TestIssuer::new(&settings().test_issuer).unwrap();
+        let rest = Rest {
+            current: Arc::default(),
+            places: Semaphore::new(ATTEMPTS + MAX_WAITING),
+            attempts: Semaphore::new(ATTEMPTS),
+        };
+        let begun = tokio::time::Instant::now();
+        let wrong = ATTEMPTS + MAX_WAITING - 1;
+        let guesses =
+            futures_util::future::join_all((0..wrong).map(|_| rest.admit(&issuer, "admin", "guess")));
+        // Behind all the wrong ones it waits for its turn; when there is no place left it is not even looked at.
+        let good = async {
+            let admitted = rest.admit(&issuer, "admin", "secret").await;
+            (admitted, begun.elapsed())
+        };
+        let late = async {
+            let good = rest.admit(&issuer, "admin", "secret").await;
+            (good, rest.admit(&issuer, "admin", "guess").await, begun.elapsed())
+        };
+        let (guesses, (admitted, waited), late) = tokio::join!(guesses, good, late);
+        assert!(guesses.iter().all(|outcome| *outcome == Err(Refusal::Wrong)));
+        assert_eq!(admitted, Ok(()));
+        assert!(waited >= PENALTY * u32::try_from(MAX_WAITING / ATTEMPTS).unwrap());
+        assert_eq!(
+            late,
+            (Err(Refusal::Crowded), Err(Refusal::Crowded), Duration::ZERO)
+        );
+        assert_eq!(rest.admit(&issuer, "admin", "secret").await, Ok(()));
+    }
 
     #[test]
     fn only_basic_credentials_are_read() {

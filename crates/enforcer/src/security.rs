@@ -78,9 +78,10 @@ impl Issuer {
 
 impl Security {
     /// Makes settings ready. Reads certificate files. An issuer whose certificate can't be read and that has no key set
-    /// is left out with an error in the log: its tokens are refused, those of others aren't.
+    /// is left out with an error in the log: its tokens are refused, those of others aren't. Keys that `held` has fetched
+    /// from the same address are kept, so that new settings don't need the key servers to be there.
     #[must_use]
-    pub(crate) fn new(settings: Settings, fetcher: &Fetcher) -> Self {
+    pub(crate) fn new(settings: Settings, fetcher: &Fetcher, held: Option<&Self>) -> Self {
         let mut aliases: HashMap<String, Arc<PublicKey>> = HashMap::new();
         let mut own = Vec::with_capacity(settings.issuers.len());
         for declared in &settings.issuers {
@@ -92,7 +93,8 @@ impl Security {
         }
         let mut issuers = HashMap::new();
         for (declared, certificate) in settings.issuers.iter().zip(own) {
-            let key_set = key_set(declared, fetcher);
+            let held = held.and_then(|held| held.issuers.get(filed(declared)));
+            let key_set = key_set(declared, fetcher, held.and_then(|issuer| issuer.key_set.as_ref()));
             let alias = aliases.get(alias(declared)).cloned();
             if certificate.is_none() && alias.is_none() && key_set.is_none() {
                 event::IssuerLeftOut {
@@ -109,12 +111,7 @@ impl Security {
                 alias,
                 key_set,
             };
-            let filed = if declared.name == API_KEY {
-                API_KEY_ISSUER
-            } else {
-                &declared.issuer
-            };
-            issuers.insert(filed.to_owned(), Arc::new(issuer));
+            issuers.insert(filed(declared).to_owned(), Arc::new(issuer));
         }
         let named = |name: &str| settings.issuers.iter().find(|issuer| issuer.name == name);
         let signer = |name: &str| {
@@ -183,11 +180,21 @@ fn certificate(declared: &Declared) -> Option<Arc<PublicKey>> {
     }
 }
 
-fn key_set(declared: &Declared, fetcher: &Fetcher) -> Option<Arc<KeySet>> {
+/// The `iss` that an issuer is found by.
+fn filed(declared: &Declared) -> &str {
+    if declared.name == API_KEY {
+        API_KEY_ISSUER
+    } else {
+        &declared.issuer
+    }
+}
+
+fn key_set(declared: &Declared, fetcher: &Fetcher, held: Option<&Arc<KeySet>>) -> Option<Arc<KeySet>> {
     if declared.jwks_url.is_empty() {
         return None;
     }
     match declared.jwks_url.parse() {
+        Ok(address) if held.is_some_and(|held| *held.address() == address) => held.cloned(),
         Ok(address) => Some(Arc::new(KeySet::new(&declared.issuer, address, fetcher.clone()))),
         Err(_) => {
             event::KeyUnusable {

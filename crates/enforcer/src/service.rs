@@ -150,7 +150,7 @@ impl Service {
     }
 
     /// Answers the checks of a batch that can be answered now and gives back those that have to wait.
-    fn batch(&self, batch: CheckBatch, waiting: &mut Vec<Check>, room: usize) -> VerdictBatch {
+    pub(crate) fn batch(&self, batch: CheckBatch, waiting: &mut Vec<Check>, room: usize) -> VerdictBatch {
         event::Batch {
             size: batch.checks.len(),
         }
@@ -165,7 +165,11 @@ impl Service {
             match step {
                 Step::Answered(response) => verdicts.push(answered(check.id, &response)),
                 Step::Failed(status) => verdicts.push(failed(check.id, &status)),
-                Step::Wait(_) if waiting.len() < room => waiting.push(check),
+                // A copy: one check that waits must not keep its whole batch in memory.
+                Step::Wait(_) if waiting.len() < room => waiting.push(Check {
+                    id: check.id,
+                    request: Bytes::copy_from_slice(&check.request),
+                }),
                 Step::Wait(_) => {
                     let status = Status::resource_exhausted("too many checks wait for policies or keys");
                     verdicts.push(failed(check.id, &status));

@@ -2,7 +2,7 @@
 
 mod bench;
 mod credentials;
-mod fixture;
+pub(crate) mod fixture;
 mod jwks;
 mod operations;
 mod process;

@@ -89,6 +89,19 @@ impl ApiYaml {
         let tier = owned("apiThrottlingPolicy");
         let lifecycle = owned("lifeCycleStatus").unwrap_or_default().to_uppercase();
         let [name, version, context] = mandatory?;
+        let bounded = [
+            ("context", context.as_str()),
+            ("name", &name),
+            ("organizationId", organization.as_deref().unwrap_or_default()),
+            ("version", &version),
+        ];
+        for (key, _) in bounded.iter().filter(|(_, text)| text.len() > MAX_TEXT) {
+            findings.error(
+                file,
+                &data.pointer.key(key),
+                format!("is longer than {MAX_TEXT} bytes"),
+            );
+        }
         Some(Self {
             id,
             name,
@@ -115,6 +128,9 @@ impl ApiYaml {
         })
     }
 }
+
+/// Longest name, version, context and organization, in bytes: they stand in every route of the API.
+const MAX_TEXT: usize = 1_024;
 
 /// Name, version and context, or one finding that lists all that is missing.
 fn mandatory(data: &Section<'_>, findings: &mut Findings) -> Option<[String; 3]> {

@@ -111,14 +111,20 @@ fn slug(text: &str, dots: bool) -> String {
     trimmed.replace("..", ".")
 }
 
+/// Longest base path, in bytes: it stands in every route of the API.
+const MAX_BASE_PATH: usize = 4_096;
+
 /// [`is_base_path`] in words.
 pub(crate) const BASE_PATH_RULE: &str = "must start with / and have only letters, digits and ~ / _ . -";
 
-/// Starts with `/`, then letters, digits and `~ / _ . -`; no step is `.` or `..`, which no request could carry.
+/// Starts with `/`, then letters, digits and `~ / _ . -`; no step is `.`, `..` or, but for the end, empty, which no request
+/// could carry.
 pub(crate) fn is_base_path(path: &str) -> bool {
-    path.starts_with('/')
+    path.len() <= MAX_BASE_PATH
+        && path.starts_with('/')
         && path
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"~/_.-".contains(&byte))
+        && !path.contains("//")
         && !path.split('/').any(|step| matches!(step, "." | ".."))
 }

@@ -1,5 +1,6 @@
 //! `paths`: path items, their operations, and the references in them.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
@@ -10,7 +11,7 @@ use crate::diagnostic::{Findings, Pointer};
 use crate::endpoint::EndpointCluster;
 use crate::id::name_based;
 use crate::model::{Operation, OperationPolicies, Resource};
-use crate::refs::{self, BrokenRef};
+use crate::refs;
 use crate::tree::Section;
 use crate::{mock, order, security};
 
@@ -21,6 +22,13 @@ const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post",
 /// to pass a gateway.
 const UNROUTED: [&str; 2] = ["connect", "trace"];
 
+/// Values that references to path items and to named endpoints may bring in, all together. A shared path item is read anew for
+/// each path that refers to it, so that a small file could otherwise become a large project.
+const MAX_REFERRED: usize = 200_000;
+
+/// Paths of one API: what more of them would become is too large to be published as one resource.
+const MAX_PATHS: usize = 20_000;
+
 /// What the path items of one definition share.
 struct Paths<'a> {
     file: &'a str,
@@ -30,6 +38,8 @@ struct Paths<'a> {
     named: &'a BTreeMap<String, EndpointCluster>,
     /// `x-wso2-disable-security` at the root.
     disable_security: Option<bool>,
+    /// What is left of [`MAX_REFERRED`].
+    left: Cell<usize>,
 }
 
 /// Reads `paths` into resources in the order they're tried.
@@ -55,7 +65,16 @@ pub(crate) fn read(
         circumstances,
         named,
         disable_security,
+        left: Cell::new(MAX_REFERRED),
     };
+    if paths.map.len() > MAX_PATHS {
+        let message = format!(
+            "{} paths are more than the {MAX_PATHS} an API may have",
+            paths.map.len()
+        );
+        findings.error(top.file, &paths.pointer, message);
+        return Vec::new();
+    }
     let mut resources: Vec<Resource> = Vec::new();
     for (path, item) in paths.map {
         let pointer = paths.pointer.key(path);
@@ -157,6 +176,10 @@ impl Paths<'_> {
         if layers.as_slice() == [&Value::Null] {
             return None;
         }
+        if !self.spend(layers.iter().map(|layer| values(layer, self.left.get())).sum()) {
+            findings.error(self.file, &pointer.key("$ref"), "references expand to too much");
+            return None;
+        }
         let mut merged = Map::new();
         for layer in layers {
             let Value::Object(layer) = layer else {
@@ -230,30 +253,36 @@ impl Paths<'_> {
         }
     }
 
-    /// Parameters and responses aren't read, but a reference in the file that can't be followed shows the file is broken. One
-    /// to another file is merely beyond what is read.
+    /// Parameters and responses aren't read, so a reference in them that can't be followed is worth a warning and no more.
     fn reference(&self, value: &Value, pointer: &Pointer<'_>, findings: &mut Findings) {
-        match refs::layers(self.root, value) {
-            Ok(_) => {}
-            Err(broken @ BrokenRef::External(_)) => {
-                findings.warning(self.file, &pointer.key("$ref"), broken.to_string());
-            }
-            Err(broken) => findings.error(self.file, &pointer.key("$ref"), broken.to_string()),
+        if let Err(broken) = refs::layers(self.root, value) {
+            findings.warning(self.file, &pointer.key("$ref"), broken.to_string());
         }
+    }
+
+    /// Whether there is room for `count` values more.
+    fn spend(&self, count: usize) -> bool {
+        let left = self.left.get().checked_sub(count);
+        self.left.set(left.unwrap_or_default());
+        left.is_some()
     }
 
     fn endpoints(&self, item: &Section<'_>, side: Side, findings: &mut Findings) -> Option<EndpointCluster> {
         let key = side.extension();
         let addresses = self.circumstances.addresses;
         let pointer = item.pointer.key(key);
-        let found = cluster::extension(
-            item.get(key)?,
-            self.file,
-            pointer,
-            addresses,
-            Some(self.named),
-            findings,
-        );
+        let value = item.get(key)?;
+        let referred = value.as_str().map_or(0, |name| {
+            let group = self
+                .named
+                .get(name.strip_prefix("#/x-wso2-endpoints/").unwrap_or_default());
+            group.map_or(0, |group| group.endpoints.len())
+        });
+        if !self.spend(referred) {
+            findings.error(self.file, &pointer, "references expand to too much");
+            return None;
+        }
+        let found = cluster::extension(value, self.file, pointer, addresses, Some(self.named), findings);
         found.map(|(cluster, security)| {
             if security.is_some() {
                 let pointer = pointer.key("securityConfig");
@@ -265,5 +294,21 @@ impl Paths<'_> {
             }
             cluster
         })
+    }
+}
+
+/// Values in `value`, itself included; counted as far as just above `enough`.
+fn values(value: &Value, enough: usize) -> usize {
+    let below = |items: &mut dyn Iterator<Item = &Value>| {
+        let mut count = 1_usize;
+        while let (true, Some(item)) = (count <= enough, items.next()) {
+            count = count.saturating_add(values(item, enough - count));
+        }
+        count
+    };
+    match value {
+        Value::Array(items) => below(&mut items.iter()),
+        Value::Object(map) => below(&mut map.values()),
+        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => 1,
     }
 }

@@ -176,6 +176,9 @@ fn assemble(
         attach_policies(&mut project, api, api_file, findings);
     }
     overrides(&mut project, settings, addresses, findings);
+    if broken_api {
+        return None;
+    }
     has_endpoint(
         &project,
         api.is_some(),
@@ -183,7 +186,7 @@ fn assemble(
         if api.is_some() { api_file } else { file },
         findings,
     );
-    (!broken_api).then_some(project)
+    Some(project)
 }
 
 /// The definition, parsed, and the format it's in. A missing one is an error except for GraphQL.

@@ -190,11 +190,22 @@ fn api_yaml(project: &ApiProject, place: &Place, options: &ScaffoldOptions) -> V
     if let Some(header) = &project.auth_header {
         set("authorizationHeader", json!(header));
     }
+    if let Some(schemes) = schemes(project) {
+        set("securityScheme", json!(schemes));
+    }
     set("visibility", json!("PUBLIC"));
     set("endpointConfig", endpoint_config(project));
     set("endpointImplementationType", json!("ENDPOINT"));
     set("websubSubscriptionConfiguration", Value::Null);
     json!({"type": "api", "version": RELEASE, "data": data})
+}
+
+/// A definition whose schemes are all API keys, passwords and the like tells what its upstream asks for. The gateway has no such
+/// credentials to give out, so nobody could call the API; callers show a token to it instead, and what the upstream asks for
+/// passes through.
+fn schemes(project: &ApiProject) -> Option<[&'static str; 1]> {
+    let schemes = &project.security_schemes;
+    (!schemes.is_empty() && !schemes.iter().any(|scheme| scheme.kind == "oauth2")).then_some(["oauth2"])
 }
 
 /// Production decides about the shape, the sandbox only when there's no production.

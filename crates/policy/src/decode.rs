@@ -308,7 +308,7 @@ pub fn settings_message(message: config::Config) -> Result<Settings, Invalid> {
         mutual_tls: security
             .mutual_ssl
             .map_or_else(MutualTlsSettings::default, |tls| MutualTlsSettings {
-                header: tls.certificate_header,
+                header: named(tls.certificate_header, MutualTlsSettings::default().header),
                 from_connection: tls.enable_client_validation,
                 encoded: tls.client_certificate_encode,
                 outbound: tls.enable_outbound_certificate_header,
@@ -367,17 +367,26 @@ fn issuer(_at: &str, issuer: config::Issuer) -> Result<Issuer, Invalid> {
 }
 
 fn auth_header(header: config::AuthHeader) -> AuthHeader {
+    let default = AuthHeader::default();
     AuthHeader {
         outbound: header.enable_outbound_auth_header,
-        authorization: header.authorization_header,
-        internal_key: header.test_console_header_name,
+        authorization: named(header.authorization_header, default.authorization),
+        internal_key: named(header.test_console_header_name, default.internal_key),
     }
+}
+
+/// A header without a name is none: nothing could be read from it, and nobody could be told to remove it.
+fn named(name: String, default: String) -> String {
+    if name.is_empty() { default } else { name }
 }
 
 fn service(service: config::Service) -> Result<Service, Invalid> {
     let pool = service.thread_pool.unwrap_or_default();
     Ok(Service {
-        port: u16::try_from(service.port).map_err(|_| Invalid::new("authService.port", "is not a port"))?,
+        port: u16::try_from(service.port)
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| Invalid::new("authService.port", "is not a port"))?,
         max_message_bytes: service.max_message_size,
         max_header_bytes: service.max_header_limit,
         keep_alive: seconds("authService.keepAliveTime", service.keep_alive_time)?,

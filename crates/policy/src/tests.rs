@@ -409,10 +409,26 @@ fn settings_out_of_range_are_refused_by_path() {
     message.cache.as_mut().unwrap().expiry_time = -1;
     let error = decode::settings(&message.encode_to_vec()).unwrap_err();
     assert_eq!(error.path, "cache.expiryTime");
+    for port in [0, 70_000] {
+        let mut message = encode::settings_message(&settings());
+        message.auth_service.as_mut().unwrap().port = port;
+        let error = decode::settings_message(message).unwrap_err();
+        assert_eq!(error.path, "authService.port", "{port}");
+    }
+}
+
+#[test]
+fn a_header_without_a_name_is_the_usual_one() {
     let mut message = encode::settings_message(&settings());
-    message.auth_service.as_mut().unwrap().port = 70_000;
-    let error = decode::settings_message(message).unwrap_err();
-    assert_eq!(error.path, "authService.port");
+    let security = message.security.as_mut().unwrap();
+    let header = security.auth_header.as_mut().unwrap();
+    header.authorization_header.clear();
+    header.test_console_header_name.clear();
+    security.mutual_ssl.as_mut().unwrap().certificate_header.clear();
+    let settings = decode::settings_message(message).unwrap();
+    assert_eq!(settings.auth_header.authorization, "authorization");
+    assert_eq!(settings.auth_header.internal_key, "Internal-Key");
+    assert_eq!(settings.mutual_tls.header, "X-WSO2-CLIENT-CERTIFICATE");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         store: Arc::new(Store::default()),
         buckets: Buckets::default(),
         edge: settings.edge.clone(),
-        open: Arc::new(AtomicUsize::new(0)),
+        open: Arc::default(),
         draining: AtomicBool::new(false),
         enforcer: (0..count).map(|_| AtomicBool::new(false)).collect(),
     });
@@ -199,7 +199,7 @@ impl Running {
         self.shared.draining.store(true, Ordering::Relaxed);
         let limit = self.shared.edge.drain_time;
         info!(
-            connections = self.shared.open.load(Ordering::Relaxed),
+            connections = self.shared.open.count(),
             limit_secs = limit.as_secs(),
             "draining"
         );

@@ -2,11 +2,10 @@
 //! times, drain.
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use crate::edge;
 use crate::exchange;
 use crate::filters::check::Source;
 use crate::io::Io;
+use crate::places::{Cap, Place, canonical};
 use crate::snapshot::Snapshot;
 use crate::upstream::connect::LocalExec;
 use crate::worker::Worker;
@@ -50,6 +50,8 @@ pub(crate) struct Conn {
     /// The worker that owns it.
     pub(crate) worker: Rc<Worker>,
     active: Cell<u32>,
+    /// Greatest time without movement that an exchange under way may take; zero when none said so.
+    patience: Cell<Duration>,
     moved: Cell<Instant>,
     head_since: Cell<Option<Instant>>,
     http2: Cell<bool>,
@@ -68,7 +70,10 @@ enum Doom {
 
 /// Counts a connection as long as it is open, from its acceptance on.
 #[derive(Debug)]
-pub(crate) struct Open(Rc<Worker>);
+pub(crate) struct Open {
+    worker: Rc<Worker>,
+    _place: Place,
+}
 
 /// Counts an exchange of a connection until its last byte.
 #[derive(Debug)]
@@ -78,6 +83,10 @@ pub(crate) struct Active(Rc<Conn>);
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 const STREAMS: u32 = 100;
+/// What one stream may hold of an answer that its caller does not take.
+const SEND_BUFFER: usize = 64 << 10;
+/// Time without a request where the listener sets none.
+const IDLE: Duration = Duration::from_secs(300);
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until it ends.
@@ -134,6 +143,7 @@ where
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_concurrent_streams(STREAMS)
+                .max_send_buf_size(SEND_BUFFER)
                 .max_header_list_size(u32::try_from(edge::MAX_HEAD_BYTES).unwrap_or(u32::MAX))
                 .serve_connection(io, service)
         );
@@ -205,14 +215,7 @@ fn url_encoded(pem: &str) -> String {
 impl Peer {
     /// A caller at `address`; `certificate` is URL-encoded PEM or empty.
     pub(crate) fn new(address: SocketAddr, local: Option<SocketAddr>, tls: bool, certificate: &str) -> Self {
-        // A dual-stack socket shows IPv4 callers as IPv6.
-        let address = match address.ip() {
-            IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-                Some(ip) => SocketAddr::new(IpAddr::V4(Ipv4Addr::from(ip.octets())), address.port()),
-                None => address,
-            },
-            IpAddr::V4(_) => address,
-        };
+        let address = SocketAddr::new(canonical(address.ip()), address.port());
         Self {
             address,
             local,
@@ -280,8 +283,12 @@ impl Conn {
         }
         if self.active.get() > 0 {
             let idle = settings.map_or(Duration::ZERO, |http| http.stream_idle_timeout);
-            // The exchange watches its upstream side; this is a caller who stopped reading or sending.
-            if !idle.is_zero() && quiet >= idle + Duration::from_secs(1) && !self.http2.get() {
+            let longest = idle
+                .max(self.patience.get())
+                .saturating_add(Duration::from_secs(1));
+            // The exchange watches its upstream side; this is a caller who stopped reading or sending. Where nothing at
+            // all moves on the connection, every stream of it is idle.
+            if !idle.is_zero() && quiet >= longest {
                 self.end(Doom::Cut);
             }
             return;
@@ -295,7 +302,7 @@ impl Conn {
             return self.end(Doom::Cut);
         }
         let idle = settings.map_or(Duration::ZERO, |http| http.idle_timeout);
-        if quiet >= bound(idle, Duration::from_secs(3600)) {
+        if quiet >= bound(idle, IDLE) {
             self.end(Doom::Finish);
         }
     }
@@ -354,6 +361,7 @@ impl Registered {
             listener,
             worker: Rc::clone(worker),
             active: Cell::new(0),
+            patience: Cell::new(Duration::ZERO),
             moved: Cell::new(Instant::now()),
             head_since: Cell::new(None),
             http2: Cell::new(false),
@@ -371,30 +379,39 @@ impl Drop for Registered {
     }
 }
 
+impl Active {
+    /// The exchange may wait that long without movement; zero is for ever.
+    pub(crate) fn allow(&self, idle: Duration) {
+        let idle = if idle.is_zero() { Duration::MAX } else { idle };
+        self.0.patience.set(self.0.patience.get().max(idle));
+    }
+}
+
 impl Drop for Active {
     fn drop(&mut self) {
         let conn = &self.0;
         conn.active.set(conn.active.get() - 1);
+        if conn.active.get() == 0 {
+            conn.patience.set(Duration::ZERO);
+        }
         conn.moved.set(conn.worker.clock.get());
     }
 }
 
 impl Open {
-    /// Counts one; none when there are as many as may be.
-    pub(crate) fn count(worker: &Rc<Worker>) -> Option<Self> {
-        let shared = &worker.shared;
-        if shared.open.fetch_add(1, Ordering::Relaxed) >= shared.edge.max_connections {
-            shared.open.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
+    /// Counts one from `peer`; which cap it hits when there are as many as may be.
+    pub(crate) fn count(worker: &Rc<Worker>, peer: IpAddr) -> Result<Self, Cap> {
+        let place = worker.shared.open.take(peer, &worker.shared.edge)?;
         worker.open.set(worker.open.get() + 1);
-        Some(Self(Rc::clone(worker)))
+        Ok(Self {
+            worker: Rc::clone(worker),
+            _place: place,
+        })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.shared.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.open.set(self.0.open.get() - 1);
+        self.worker.open.set(self.worker.open.get() - 1);
     }
 }

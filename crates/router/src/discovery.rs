@@ -96,8 +96,10 @@ impl Feed {
             return Ok(());
         }
         let name = config.name.clone();
-        let cluster =
-            Cluster::new(config, fingerprint, &mut self.builder).map_err(|error| reject(chain(&error)))?;
+        let old = self.clusters.get(&name);
+        let usage = old.map_or_else(Arc::default, |old| Arc::clone(&old.usage));
+        let cluster = Cluster::new(config, fingerprint, usage, &mut self.builder)
+            .map_err(|error| reject(chain(&error)))?;
         self.resolver.watch(&cluster);
         check_health(&cluster);
         self.clusters.insert(name, cluster);

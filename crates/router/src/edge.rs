@@ -3,7 +3,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
+    HOST, MAX_FORWARDS, PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use trireme_proto::names::CLUSTER_HEADER;
 use trireme_routing::{Ambiguity, Refused};
@@ -23,6 +26,25 @@ const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// Prefix of the headers that tell where a request came from.
+const FORWARDED: &str = "x-forwarded-";
+/// What frames, routes, authorizes or describes a message has no place in its trailers.
+const NO_TRAILERS: [HeaderName; 14] = [
+    AUTHORIZATION,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    COOKIE,
+    EXPECT,
+    HOST,
+    MAX_FORWARDS,
+    PROXY_AUTHORIZATION,
+    RANGE,
+    SET_COOKIE,
+    TE,
+    TRAILER,
+];
 /// Prefix of the headers that steer the gateway itself.
 pub(crate) const INTERNAL: &str = "x-envoy-";
 
@@ -57,17 +79,37 @@ pub(crate) fn enter(
     if *method == Method::CONNECT {
         return Err(DownstreamError::UpgradeRefused);
     }
+    framing(headers)?;
+    let upgrade = version != Version::HTTP_2 && asks_upgrade(headers);
+    // Here and not on the way out: a caller could else name what the enforcer or the gateway adds, and have it taken out.
+    if nominated(headers).any(|name| name.as_str().starts_with(FORWARDED)) {
+        return Err(DownstreamError::InvalidHeader(
+            "connection names a forwarding header",
+        ));
+    }
+    strip_hop_by_hop(headers);
     strip_internal(headers);
     headers.remove(X_FORWARDED_CLIENT_CERT);
     if version == Version::HTTP_2 {
         join_cookies(headers);
-        if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
-            return Err(DownstreamError::InvalidHeader("several lengths"));
-        }
     }
     forwarded(headers, peer, use_remote_address);
-    let upgrade = version != Version::HTTP_2 && asks_upgrade(headers);
     Ok(Entry { authority, upgrade })
+}
+
+/// A body has one length, and no coding that we would have to undo (RFC 9112 section 6.1). Where a length stands beside
+/// `chunked`, hyper drops the length and closes the connection after the answer.
+fn framing(headers: &HeaderMap) -> Result<(), DownstreamError> {
+    let several = |name: HeaderName| headers.get_all(name).iter().nth(1).is_some();
+    if let Some(coding) = headers.get(TRANSFER_ENCODING)
+        && (several(TRANSFER_ENCODING) || !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return Err(DownstreamError::TransferCoding);
+    }
+    if several(CONTENT_LENGTH) {
+        return Err(DownstreamError::InvalidHeader("several lengths"));
+    }
+    Ok(())
 }
 
 /// The one host of a request. It is taken out of the map; every connection upstream gets its own.
@@ -117,11 +159,7 @@ pub(crate) fn strip_internal(headers: &mut HeaderMap) {
 /// only `trailers` passes.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        let named: Vec<HeaderName> = nominated(headers)
             // Naming these would take out what the message needs; no sender has reason to.
             .filter(|name| !matches!(*name, CONTENT_LENGTH | HOST | COOKIE | TE))
             .collect();
@@ -149,6 +187,32 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         } else {
             headers.remove(TE);
         }
+    }
+}
+
+/// The fields that `Connection` names.
+fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+}
+
+/// Cleans the trailers of a request. They come after the check, and whoever merges them into the headers must not find
+/// there what the check was about (RFC 9110 section 6.5.1), nor another value of a header that was `sent`.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap, sent: &[HeaderName]) {
+    strip_hop_by_hop(trailers);
+    strip_internal(trailers);
+    for name in NO_TRAILERS.iter().chain(sent) {
+        trailers.remove(name);
+    }
+    while let Some(name) = trailers
+        .keys()
+        .find(|name| name.as_str().starts_with(FORWARDED))
+        .cloned()
+    {
+        trailers.remove(name);
     }
 }
 

@@ -51,6 +51,9 @@ pub(crate) enum DownstreamError {
     /// Nothing moved on the stream for too long.
     #[error("stream idle")]
     StreamIdle,
+    /// The body has a coding other than chunked.
+    #[error("transfer coding not supported")]
+    TransferCoding,
     /// An upgrade that the route does not allow, or CONNECT.
     #[error("upgrade refused")]
     UpgradeRefused,
@@ -79,6 +82,9 @@ pub(crate) enum CheckError {
     /// Answered by something that is not a verdict.
     #[error("malformed verdict: {0}")]
     Malformed(&'static str),
+    /// Too much waits for the enforcer already, or the check is larger than it takes.
+    #[error("too much waits for the enforcer")]
+    Overloaded,
     /// The enforcer reported a failed call.
     #[error("enforcer failed with gRPC status {0}")]
     Status(u32),
@@ -184,9 +190,11 @@ impl DownstreamError {
         match self {
             Self::AmbiguousTarget(_) | Self::InvalidHeader(_) => Flag::InvalidHeader,
             Self::BodyTooLarge | Self::UpgradeRefused => Flag::None,
-            Self::BodyBroken | Self::HeadersTooLarge | Self::NoHost | Self::Version => {
-                Flag::DownstreamProtocol
-            }
+            Self::BodyBroken
+            | Self::HeadersTooLarge
+            | Self::NoHost
+            | Self::TransferCoding
+            | Self::Version => Flag::DownstreamProtocol,
             Self::Limited => Flag::RateLimited,
             Self::NoRoute => Flag::NoRoute,
             Self::RequestTimeout | Self::StreamIdle => Flag::StreamIdle,

@@ -43,7 +43,7 @@ pub(crate) struct Completed {
     peer: Rc<Peer>,
     line: Option<Box<Line>>,
     ended: bool,
-    _active: Active,
+    active: Active,
 }
 
 /// What only the access log asks for.
@@ -183,7 +183,7 @@ impl Completed {
             peer: Rc::clone(peer),
             line,
             ended: false,
-            _active: active,
+            active,
         }
     }
 
@@ -242,6 +242,11 @@ impl Completed {
         self.ended = true;
     }
 
+    /// It may wait that long for something to move; zero is for ever.
+    pub(crate) fn allow(&self, idle: Duration) {
+        self.active.allow(idle);
+    }
+
     /// For the counters of checks.
     pub(crate) fn tally(&self) -> &Arc<Tally> {
         &self.tally
@@ -258,6 +263,9 @@ impl Drop for Completed {
         let flag = self.live.flag();
         let local = (self.local || flag == Flag::DownstreamGone).then_some(flag);
         self.tally.finish(self.peer.tls, self.status, local, bytes, took);
+        if let Some(cluster) = self.cluster.as_ref().filter(|_| self.attempts > 0) {
+            cluster.usage.request(if self.local { 0 } else { self.status });
+        }
         if let Some(line) = self.line.take() {
             let metadata = line
                 .log

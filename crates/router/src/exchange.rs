@@ -183,16 +183,17 @@ impl Caller {
 /// What every response gets.
 fn dress(conn: &Conn, listener: &Listener, caller: &Caller, response: &mut Response<Body>) {
     response.headers_mut().insert(SERVER, listener.server.clone());
-    if let Some(length) = response.body().len()
-        && !matches!(
+    if let Some(length) = response.body().len() {
+        let bodiless = matches!(
             response.status(),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-        )
-    {
-        response
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from(length));
-        if caller.head {
+        );
+        if !bodiless {
+            response
+                .headers_mut()
+                .insert(CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if bodiless || caller.head {
             response.body_mut().clear();
         }
     }

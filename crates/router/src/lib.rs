@@ -37,6 +37,7 @@ mod listener;
 mod live;
 mod material;
 mod metrics;
+mod places;
 mod ports;
 mod respond;
 pub mod settings;

@@ -172,9 +172,9 @@ fn start(
     name: &Arc<str>,
     acceptor: Option<&Acceptor>,
 ) {
-    let Some(open) = connection::Open::count(worker) else {
-        worker.tally.refuse();
-        return;
+    let open = match connection::Open::count(worker, peer.ip()) {
+        Ok(open) => open,
+        Err(cap) => return worker.tally.refuse(cap),
     };
     worker.tally.connection(acceptor.is_some());
     if let Err(error) = stream.set_nodelay(true) {

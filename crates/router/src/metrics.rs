@@ -13,7 +13,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use trireme_telemetry::names;
 
 use crate::error::Flag;
-use crate::snapshot::Store;
+use crate::places::{Cap, Places};
+use crate::snapshot::{Snapshot, Store};
 
 /// Counters of one worker.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub(crate) struct Tally {
     requests: [[AtomicU64; CLASSES.len()]; LISTENERS.len()],
     replies: [AtomicU64; FLAGS.len()],
     connections: [AtomicU64; LISTENERS.len()],
-    refused: AtomicU64,
+    refused: [AtomicU64; CAPS.len()],
     checks: [AtomicU64; CHECKS.len()],
     received: AtomicU64,
     sent: AtomicU64,
@@ -47,6 +48,7 @@ pub(crate) enum Check {
 const LISTENERS: [&str; 2] = ["http", "https"];
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 const CHECKS: [&str; 3] = ["allowed", "denied", "failed"];
+const CAPS: [&str; 2] = ["address", "limit"];
 const CONNECTS: [&str; 2] = ["connected", "failed"];
 const FLAGS: [Flag; 19] = [
     Flag::DownstreamGone,
@@ -133,8 +135,14 @@ impl Tally {
     }
 
     /// A connection was refused.
-    pub(crate) fn refuse(&self) {
-        add(&self.refused, 1);
+    pub(crate) fn refuse(&self, cap: Cap) {
+        bump(
+            &self.refused,
+            match cap {
+                Cap::Address => 0,
+                Cap::All => 1,
+            },
+        );
     }
 
     /// A check is over.
@@ -172,6 +180,33 @@ impl Histogram {
     }
 }
 
+/// What was sent to one cluster. Shared by all workers, and by the cluster's versions: a changed cluster goes on counting.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    requests: [AtomicU64; CLASSES.len()],
+}
+
+// === impl Usage ===
+
+impl Usage {
+    /// A request was sent and is over; status 0 when the upstream gave no answer.
+    pub(crate) fn request(&self, status: u16) {
+        let class = usize::from(status / 100).min(CLASSES.len() - 1);
+        if let Some(counter) = self.requests.get(class) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// By class of the status; classes that did not occur are left out.
+    fn classes(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        CLASSES
+            .iter()
+            .zip(&self.requests)
+            .map(|(class, counter)| (*class, counter.load(Ordering::Relaxed)))
+            .filter(|(_, count)| *count > 0)
+    }
+}
+
 /// Adds the workers' counters up for the admin port.
 #[derive(Debug)]
 pub(crate) struct Exporter {
@@ -180,7 +215,7 @@ pub(crate) struct Exporter {
     /// For the sizes of what is served.
     pub(crate) store: Arc<Store>,
     /// Open downstream connections.
-    pub(crate) open: Arc<std::sync::atomic::AtomicUsize>,
+    pub(crate) open: Arc<Places>,
 }
 
 impl Exporter {
@@ -297,11 +332,12 @@ impl Collector for Exporter {
             CONNECTS,
             |tally| &tally.connects,
         )?;
-        let refused = self.sum(|tally| &tally.refused);
-        Self::counters(
+        self.labelled(
             encoder,
             (names::ROUTER_CONNECTIONS_REFUSED, "Connections refused"),
-            [(vec![("reason", "limit")], refused)],
+            "reason",
+            CAPS,
+            |tally| &tally.refused,
         )?;
         for (name, help, value) in [
             (
@@ -331,7 +367,7 @@ impl Collector for Exporter {
             (
                 names::ROUTER_CONNECTIONS_ACTIVE,
                 "Open connections",
-                self.open.load(Ordering::Relaxed) as u64,
+                self.open.count() as u64,
             ),
             (
                 names::ROUTER_ROUTES,
@@ -346,6 +382,7 @@ impl Collector for Exporter {
         ] {
             Self::gauge(encoder, (name, help), value)?;
         }
+        Self::upstreams(encoder, &snapshot)?;
         self.histogram(
             encoder,
             (names::ROUTER_REQUEST_DURATION, "Duration of requests"),
@@ -360,6 +397,38 @@ impl Collector for Exporter {
 }
 
 impl Exporter {
+    /// Only clusters that were used have series: a gateway holds thousands of others.
+    fn upstreams(encoder: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> Result<(), std::fmt::Error> {
+        let mut clusters: Vec<_> = snapshot.clusters.values().collect();
+        clusters.sort_unstable_by(|left, right| left.config.name.cmp(&right.config.name));
+        let requests = clusters.iter().flat_map(|cluster| {
+            let name = cluster.config.name.as_str();
+            cluster
+                .usage
+                .classes()
+                .map(move |(class, count)| (vec![("cluster", name), ("code_class", class)], count))
+        });
+        Self::counters(
+            encoder,
+            (names::ROUTER_UPSTREAM_REQUESTS, "Requests sent to upstreams"),
+            requests,
+        )?;
+        let mut family = encoder.encode_descriptor(
+            names::ROUTER_UPSTREAM_CONNECTIONS_ACTIVE,
+            "Open upstream connections",
+            None,
+            MetricType::Gauge,
+        )?;
+        for cluster in clusters {
+            let open = cluster.limits.connections();
+            if open > 0 || cluster.usage.classes().next().is_some() {
+                let labels = [("cluster", cluster.config.name.as_str())];
+                ConstGauge::new(i64::from(open)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
     fn labelled<'a, const N: usize>(
         &self,
         encoder: &mut DescriptorEncoder<'_>,

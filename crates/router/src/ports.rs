@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use trireme_routing::snapshot::{Listener, ListenerTls};
 use trireme_tls::{Acceptor, ClientAuth, Watch};
 
@@ -226,7 +226,8 @@ fn acceptor(tls: &ListenerTls) -> Result<(Acceptor, Option<Watch>), MaterialErro
     let (material, watch) = material::load(Some(&identity), tls.client_ca.as_ref())?;
     let (protocols, unknown) = protocols(tls.min_version, tls.max_version, &tls.ciphers);
     if !unknown.is_empty() {
-        warn!(ciphers = unknown.join(","), "cipher suites that are not offered");
+        // The original's defaults hold some.
+        info!(ciphers = unknown.join(","), "cipher suites that are not offered");
     }
     let auth = if tls.client_ca.is_some() {
         ClientAuth::Optional

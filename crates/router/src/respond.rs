@@ -6,6 +6,7 @@
 //! | body broken off, no host, malformed | 400 | – | plain text |
 //! | header with two readings | 400 | 102512 | JSON |
 //! | too many header fields, head too large | 431 | – | empty, the connection is closed |
+//! | transfer coding other than chunked | 501 | – | plain text, the connection is closed |
 //! | HTTP/1.0 | 426 | – | empty, the connection is closed |
 //! | upgrade not allowed | 403 | – | empty |
 //! | body too large for the enforcer | 413 | – | plain text |
@@ -173,6 +174,7 @@ fn downstream(error: DownstreamError) -> Reply {
         ),
         DownstreamError::RequestTimeout => plain(408, "request timeout").closing(),
         DownstreamError::StreamIdle => json(500, "102513", "Stream idle timeout", "stream timeout").closing(),
+        DownstreamError::TransferCoding => plain(501, "Not Implemented").closing(),
         DownstreamError::UpgradeRefused => plain(403, ""),
         DownstreamError::Version => plain(426, "").closing(),
     }

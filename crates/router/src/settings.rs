@@ -59,6 +59,8 @@ pub struct Edge {
     pub drain_time: Duration,
     /// Connections of all listeners together; more are closed as they come.
     pub max_connections: usize,
+    /// Connections of all listeners from one address (of one /64 network for IPv6); more are closed as they come.
+    pub max_connections_per_address: usize,
     /// Time to receive a request head, and to finish a TLS handshake, where the listener sets none.
     pub header_time: Duration,
     /// Time without the enforcer until `/ready` says so.
@@ -70,6 +72,8 @@ impl Default for Edge {
         Self {
             drain_time: Duration::from_secs(10),
             max_connections: 50_000,
+            // A load balancer in front of us is one address.
+            max_connections_per_address: 10_000,
             header_time: Duration::from_secs(10),
             enforcer_grace: Duration::from_secs(5),
         }
@@ -87,7 +91,7 @@ impl From<trireme_config::RouterEnv> for Settings {
             key: env.private_key.clone(),
             certificate: env.certificate.clone(),
             trust: vec![trust],
-            trust_system: false,
+            ..Default::default()
         };
         let workers = env
             .process

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use slab::Slab;
@@ -18,6 +18,7 @@ use crate::filters::Buckets;
 use crate::filters::check::{Client, Enforcer};
 use crate::listener::{self, Socket};
 use crate::metrics::Tally;
+use crate::places::Places;
 use crate::settings::Edge;
 use crate::snapshot::{Snapshot, Store};
 use crate::upstream::pool::Pools;
@@ -32,7 +33,7 @@ pub(crate) struct Shared {
     /// Bounds of the edge.
     pub(crate) edge: Edge,
     /// Open downstream connections.
-    pub(crate) open: Arc<AtomicUsize>,
+    pub(crate) open: Arc<Places>,
     /// Shutting down.
     pub(crate) draining: AtomicBool,
     /// One for each worker: it has, or had a moment ago, a connection to the enforcer.

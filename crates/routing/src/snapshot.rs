@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A socket the router accepts on. Wire: `envoy.config.listener.v3.Listener` with one filter chain that holds an HTTP
@@ -29,9 +30,9 @@ pub struct Listener {
 /// Downstream TLS of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// Certificate chain. The adapter reads `router.keystore` and sends it inline.
+    /// Certificate chain: `router.keystore`, by the path of a file of the router.
     pub certificate: Pem,
-    /// Private key, sent inline like the certificate.
+    /// Private key, named like the certificate; no key travels.
     pub key: Pem,
     /// CA bundle that client certificates are verified against; client certificates are asked for, never required.
     pub client_ca: Option<Pem>,
@@ -174,8 +175,8 @@ pub struct Route {
     pub action: Action,
     /// Whether and with which context the enforcer is asked.
     pub check: Check,
-    /// CORS policy; absent disables the filter.
-    pub cors: Option<Cors>,
+    /// CORS policy; absent disables the filter. Shared, since the routes of an API mostly have the same.
+    pub cors: Option<Arc<Cors>>,
     /// Local rate limit: tokens per interval; 429 beyond.
     pub local_limit: Option<LocalLimit>,
     /// Take request targets with two readings (design D15).
@@ -277,7 +278,7 @@ pub enum Check {
 }
 
 /// CORS policy of a route.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Cors {
     /// Allowed origins; literal text in which `*` stands for anything.
     pub allow_origins: Vec<String>,

@@ -162,13 +162,13 @@ fn api() -> Fragment {
         ]),
         with_body: true,
     };
-    sandbox.cors = Some(Cors {
+    sandbox.cors = Some(std::sync::Arc::new(Cors {
         allow_origins: vec!["*".to_owned(), "https://*.example.com".to_owned()],
         allow_methods: vec!["GET".to_owned(), "PUT".to_owned()],
         allow_headers: vec!["authorization".to_owned()],
         expose_headers: Vec::new(),
         allow_credentials: true,
-    });
+    }));
     let production = sandbox.clone();
     sandbox.headers = vec![(names::CLUSTER_HEADER.to_owned(), "sand".to_owned())];
     fragment(

@@ -185,7 +185,7 @@ fn route() -> impl Strategy<Value = Route> {
             headers,
             action,
             check,
-            cors,
+            cors: cors.map(std::sync::Arc::new),
             local_limit,
             allow_ambiguous_path,
         },

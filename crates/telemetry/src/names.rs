@@ -46,13 +46,13 @@ pub const ROUTER_CHECK_DURATION: &str = "trireme_router_check_duration_seconds";
 pub const ROUTER_ROUTES: &str = "trireme_router_routes";
 /// Clusters in the table.
 pub const ROUTER_CLUSTERS: &str = "trireme_router_clusters";
-/// Upstream connections opened; labels `cluster`, `outcome`.
+/// Upstream connections opened; label `outcome`.
 pub const ROUTER_UPSTREAM_CONNECTS: &str = "trireme_router_upstream_connects_total";
 /// Open upstream connections; label `cluster`.
 pub const ROUTER_UPSTREAM_CONNECTIONS_ACTIVE: &str = "trireme_router_upstream_connections_active";
 /// Requests sent to upstreams; labels `cluster`, `code_class`.
 pub const ROUTER_UPSTREAM_REQUESTS: &str = "trireme_router_upstream_requests_total";
-/// Requests sent again; label `cluster`.
+/// Requests sent again.
 pub const ROUTER_UPSTREAM_RETRIES: &str = "trireme_router_upstream_retries_total";
 
 /// Checks answered by the enforcer; labels `api`, `verdict`.

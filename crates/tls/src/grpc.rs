@@ -1,5 +1,6 @@
 //! Glue between mutual TLS and tonic, which is built without a TLS stack of its own.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -11,8 +12,8 @@ use hyper_util::rt::TokioIo;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_rustls::{client, server};
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
@@ -28,19 +29,25 @@ pub const ALPN: &[&[u8]] = &[b"h2"];
 
 /// A peer that is slower than this is not going to make it.
 const HANDSHAKE_BOUND: Duration = Duration::from_secs(10);
-/// Peers that connect and say nothing may hold this many places; further ones wait in the listen queue.
+/// Handshakes beside each other; further peers wait in the listen queue.
 const MAX_PENDING: usize = 256;
+/// When there is no place left, the oldest handshake gives way once it has had this long: peers that connect and say
+/// nothing may not keep out those who have something to say.
+const PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Turns a listening socket into the connections that passed the handshake. Handshakes run beside each other, none
-/// longer than ten seconds; a failed one is logged and dropped. Running out of file descriptors pauses accepting and
-/// never ends the stream. Dropping it closes the socket and breaks off what is in the middle of a handshake.
+/// longer than ten seconds, nor longer than one second once there is no place left; a failed one is logged and dropped.
+/// Running out of file descriptors pauses accepting and never ends the stream. Dropping it closes the socket and breaks
+/// off what is in the middle of a handshake.
 pub fn incoming(listener: TcpListener, acceptor: Acceptor) -> Incoming {
     Incoming {
         listener,
         acceptor,
         handshakes: JoinSet::new(),
+        pending: VecDeque::new(),
+        patience: None,
         pause: None,
         backoff: FIRST_BACKOFF,
     }
@@ -52,6 +59,9 @@ pub struct Incoming {
     listener: TcpListener,
     acceptor: Acceptor,
     handshakes: JoinSet<Option<Conn>>,
+    /// When each began, oldest first.
+    pending: VecDeque<(Instant, AbortHandle)>,
+    patience: Option<Pin<Box<Sleep>>>,
     pause: Option<Pin<Box<Sleep>>>,
     backoff: Duration,
 }
@@ -71,15 +81,16 @@ impl Incoming {
                 }
                 self.pause = None;
             }
-            if self.handshakes.len() >= MAX_PENDING {
+            if self.pending.len() >= MAX_PENDING && !self.make_room(cx) {
                 return;
             }
             match self.listener.poll_accept(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok((stream, remote))) => {
                     self.backoff = FIRST_BACKOFF;
-                    self.handshakes
-                        .spawn(handshake(self.acceptor.clone(), stream, remote));
+                    let task = handshake(self.acceptor.clone(), stream, remote);
+                    self.pending
+                        .push_back((Instant::now(), self.handshakes.spawn(task)));
                 }
                 Poll::Ready(Err(error)) if concerns_one_connection(&error) => {
                     debug!(%error, "connection gone before it was accepted");
@@ -92,6 +103,22 @@ impl Incoming {
             }
         }
     }
+
+    /// Breaks off the oldest handshake if it had its time. When it hasn't, the task is woken once it has.
+    fn make_room(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some((begun, oldest)) = self.pending.front() else {
+            return true;
+        };
+        let mut patience = Box::pin(sleep_until(*begun + PATIENCE));
+        if patience.as_mut().poll(cx).is_pending() {
+            self.patience = Some(patience);
+            return false;
+        }
+        oldest.abort();
+        self.pending.pop_front();
+        self.patience = None;
+        true
+    }
 }
 
 impl Stream for Incoming {
@@ -100,10 +127,18 @@ impl Stream for Incoming {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             self.poll_accept(cx);
-            match self.handshakes.poll_join_next(cx) {
+            let ended = self.handshakes.poll_join_next(cx);
+            if let Poll::Ready(Some(_)) = ended {
+                // Whoever holds the handle of a task holds its memory as well.
+                self.pending.retain(|(_, task)| !task.is_finished());
+            }
+            match ended {
                 Poll::Ready(Some(Ok(Some(conn)))) => return Poll::Ready(Some(Ok(conn))),
                 // The place that became free may be what a waiting connection needs.
                 Poll::Ready(Some(Ok(None))) => {}
+                Poll::Ready(Some(Err(error))) if error.is_cancelled() => {
+                    debug!("handshake gave way to another");
+                }
                 Poll::Ready(Some(Err(error))) => warn!(%error, "a handshake ended abnormally"),
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }

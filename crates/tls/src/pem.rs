@@ -44,8 +44,8 @@ pub(crate) fn read(path: &Path) -> Result<Text, TlsError> {
 
 /// Certificates of one text, in order. `.crt` files are often plain DER, which is taken as well.
 pub(crate) fn certificates(text: &Text) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    const SEQUENCE: u8 = 0x30;
-    if text.bytes.first() == Some(&SEQUENCE) {
+    // A sequence with a length of several bytes: the first byte alone is also the digit that a text may begin with.
+    if let [0x30, 0x81..=0x84, ..] = text.bytes.as_slice() {
         return Ok(vec![CertificateDer::from(text.bytes.clone())]);
     }
     CertificateDer::pem_slice_iter(&text.bytes)
@@ -130,7 +130,7 @@ fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Tls
         };
         if metadata.is_dir() {
             walk(&path, depth + 1, files)?;
-        } else if is_certificate_name(&name) {
+        } else if metadata.is_file() && is_certificate_name(&name) {
             if files.len() == MAX_FILES {
                 return Err(TlsError::TooLarge {
                     file: folder.display().to_string(),

@@ -9,7 +9,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, BufWriter, Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -17,6 +17,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, message};
 use sha2::{Digest, Sha256};
 
 use crate::resource::Resource;
@@ -58,6 +59,10 @@ pub(crate) enum Refused {
     #[error("it ends early or has more than it should")]
     WrongLength,
 }
+
+/// Tags of [`Payload::types`] and [`PayloadType::resources`].
+const TYPES: u32 = 3;
+const RESOURCES: u32 = 2;
 
 #[derive(Clone, PartialEq, Message)]
 struct Payload {
@@ -146,48 +151,11 @@ pub(crate) fn read(path: &Path, node: &str) -> Result<Option<Snapshot>, Refused>
 
 /// Puts a snapshot in the place of the file, whole or not at all, readable by its owner only.
 pub(crate) fn write(path: &Path, snapshot: Snapshot) -> io::Result<()> {
-    let updated = snapshot.updated.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let resource = |r: Resource| PayloadResource {
-        name: r.name,
-        version: r.version,
-        body: r.body,
-    };
-    let types = snapshot
-        .types
-        .into_iter()
-        .map(|(type_url, resources)| PayloadType {
-            type_url,
-            resources: resources.into_iter().map(resource).collect(),
-        });
-    let payload = Payload {
-        node: snapshot.node,
-        updated_unix_ms: u64::try_from(updated.as_millis()).unwrap_or(u64::MAX),
-        types: types.collect(),
-    };
-    let payload = payload.encode_to_vec();
-    let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
-    if length > MAX_PAYLOAD_BYTES {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "snapshot is too large",
-        ));
-    }
     let temporary = temporary(path);
-    replace(
-        path,
-        &temporary,
-        &[
-            MAGIC,
-            &FORMAT.to_be_bytes(),
-            &length.to_be_bytes(),
-            &Sha256::digest(&payload),
-            &payload,
-        ],
-    )
-    .inspect_err(|_| drop(fs::remove_file(&temporary)))
+    replace(path, &temporary, snapshot).inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
-fn replace(path: &Path, temporary: &Path, parts: &[&[u8]]) -> io::Result<()> {
+fn replace(path: &Path, temporary: &Path, snapshot: Snapshot) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -197,18 +165,105 @@ fn replace(path: &Path, temporary: &Path, parts: &[&[u8]]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(temporary)?;
-    for part in parts {
-        file.write_all(part)?;
-    }
-    file.sync_all()?;
+    let mut writer = Writer::new(file)?;
+    writer.snapshot(snapshot)?;
+    writer.finish()?.sync_all()?;
     fs::rename(temporary, path)?;
     // Without this the rename itself may be lost with the machine.
     File::open(folder)?.sync_all()
+}
+
+/// Writes a [`Payload`] resource by resource, so that no second copy of everything is ever in memory. The header comes last,
+/// into the place that is kept for it.
+struct Writer {
+    file: BufWriter<File>,
+    length: u64,
+    sum: Sha256,
+}
+
+impl Writer {
+    fn new(file: File) -> io::Result<Self> {
+        let mut file = BufWriter::new(file);
+        file.write_all(&[0; HEADER_BYTES])?;
+        Ok(Self {
+            file,
+            length: 0,
+            sum: Sha256::new(),
+        })
+    }
+
+    fn snapshot(&mut self, snapshot: Snapshot) -> io::Result<()> {
+        let updated = snapshot.updated.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.put(&Payload {
+            node: snapshot.node,
+            updated_unix_ms: u64::try_from(updated.as_millis()).unwrap_or(u64::MAX),
+            types: Vec::new(),
+        })?;
+        for (type_url, resources) in snapshot.types {
+            let resources = resources.into_iter().map(|r| PayloadResource {
+                name: r.name,
+                version: r.version,
+                body: r.body,
+            });
+            let head = PayloadType {
+                type_url,
+                resources: Vec::new(),
+            };
+            let resources: Vec<PayloadResource> = resources.collect();
+            let length = head.encoded_len() + message::encoded_len_repeated(RESOURCES, &resources);
+            self.embed(TYPES, length)?;
+            self.put(&head)?;
+            for resource in &resources {
+                self.embed(RESOURCES, resource.encoded_len())?;
+                self.put(resource)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a message inside another one.
+    fn embed(&mut self, tag: u32, length: usize) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(16);
+        encode_key(tag, WireType::LengthDelimited, &mut bytes);
+        encode_varint(u64::try_from(length).unwrap_or(u64::MAX), &mut bytes);
+        self.bytes(&bytes)
+    }
+
+    fn put(&mut self, message: &impl Message) -> io::Result<()> {
+        self.bytes(&message.encode_to_vec())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.length = self
+            .length
+            .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if self.length > MAX_PAYLOAD_BYTES {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "snapshot is too large",
+            ));
+        }
+        self.sum.update(bytes);
+        self.file.write_all(bytes)
+    }
+
+    fn finish(mut self) -> io::Result<File> {
+        self.file.rewind()?;
+        for part in [
+            MAGIC.as_slice(),
+            &FORMAT.to_be_bytes(),
+            &self.length.to_be_bytes(),
+            &self.sum.finalize(),
+        ] {
+            self.file.write_all(part)?;
+        }
+        self.file.into_inner().map_err(io::IntoInnerError::into_error)
+    }
 }
 
 fn temporary(path: &Path) -> PathBuf {

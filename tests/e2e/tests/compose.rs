@@ -1,21 +1,23 @@
-//! The Docker Compose set-up on a real engine that holds no images.
+//! The Docker Compose set-up on a real engine that holds no images: with `docker compose` and the older `docker-compose`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::process::Command;
-use trireme_harness::{eventually, required, run};
+use trireme_harness::{eventually, missing, required, run};
 
 /// Takes the project down, whatever happens.
 struct Project {
-    compose: PathBuf,
+    program: PathBuf,
+    words: &'static [&'static str],
     folder: PathBuf,
 }
 
 impl Project {
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.compose);
-        command.current_dir(&self.folder).args(["-p", "trireme-e2e"]);
+        let mut command = Command::new(&self.program);
+        let command_line = self.words.iter().chain(&["-p", "trireme-e2e"]);
+        command.current_dir(&self.folder).args(command_line);
         command
     }
 
@@ -30,17 +32,15 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        let mut command = std::process::Command::new(&self.compose);
-        let command = command
-            .current_dir(&self.folder)
-            .args(["-p", "trireme-e2e", "down", "-v", "-t", "5"]);
-        drop(command.status());
+        let mut command = self.command();
+        let command = command.args(["down", "-v", "-t", "5"]);
+        drop(command.as_std_mut().status());
     }
 }
 
 async fn docker(docker: &Path, words: &[&str]) -> anyhow::Result<String> {
     let output = run(Command::new(docker).args(words), Duration::from_secs(60)).await?;
-    assert!(
+    anyhow::ensure!(
         output.status.success(),
         "docker {words:?}: {}",
         String::from_utf8_lossy(&output.stderr)
@@ -53,9 +53,16 @@ async fn three_containers_serve_a_protected_api() -> anyhow::Result<()> {
     let Some(engine) = required("docker", "Debian's docker.io") else {
         return Ok(());
     };
-    let Some(compose) = required("docker-compose", "Debian's docker-compose") else {
-        return Ok(());
-    };
+    let mut tools: Vec<(PathBuf, &[&str])> = Vec::new();
+    tools.extend(
+        required("docker-compose", "Debian's docker-compose").map(|program| (program, &[] as &[&str])),
+    );
+    // A plugin of the engine's client, not a program on the path.
+    if docker(&engine, &["compose", "version"]).await.is_ok() {
+        tools.push((engine.clone(), &["compose"]));
+    } else {
+        missing("docker compose", "Debian's docker-compose, version 2");
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()?;
@@ -72,16 +79,26 @@ async fn three_containers_serve_a_protected_api() -> anyhow::Result<()> {
         String::from_utf8_lossy(&images.stderr)
     );
 
-    let project = Project {
-        compose,
-        folder: root.join("docker-compose/choreo-connect"),
-    };
+    let folder = root.join("docker-compose/choreo-connect");
+    for (program, words) in tools {
+        println!("{} {words:?}", program.display());
+        let project = Project {
+            program,
+            words,
+            folder: folder.clone(),
+        };
+        serves_a_protected_api(&project, &engine, &root).await?;
+    }
+    Ok(())
+}
+
+async fn serves_a_protected_api(project: &Project, engine: &Path, root: &Path) -> anyhow::Result<()> {
     project.compose(&["build"]).await?;
     project.compose(&["up", "-d"]).await?;
     for service in ["adapter", "enforcer", "router"] {
         let id = project.compose(&["ps", "-q", service]).await?.trim().to_owned();
         eventually(service, async || {
-            let health = docker(&engine, &["inspect", "-f", "{{.State.Health.Status}}", &id])
+            let health = docker(engine, &["inspect", "-f", "{{.State.Health.Status}}", &id])
                 .await
                 .ok()?;
             (health == "healthy").then_some(())
@@ -93,7 +110,7 @@ async fn three_containers_serve_a_protected_api() -> anyhow::Result<()> {
             "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}",
             &id,
         ];
-        assert_eq!(docker(&engine, &facts).await?, "10500:10500 true", "{service}");
+        assert_eq!(docker(engine, &facts).await?, "10500:10500 true", "{service}");
     }
 
     let ca = std::fs::read(root.join("docker-compose/resources/router/security/truststore/mg.pem"))?;

@@ -8,6 +8,10 @@ use trireme_harness::{Gateway, Role, Upstream};
 
 const APIS: usize = 100;
 const OPERATIONS: usize = 20;
+/// Of the three processes together, bytes; for optimized programs.
+const MEMORY: u64 = 64 << 20;
+/// From the start of everything to the first answer; for optimized programs.
+const RESTART: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_hundred_apis_stay_small_and_come_back_fast() -> anyhow::Result<()> {
@@ -51,16 +55,16 @@ async fn a_hundred_apis_stay_small_and_come_back_fast() -> anyhow::Result<()> {
         total += resident;
     }
     println!("together {:.1} MiB", total as f64 / f64::from(1 << 20));
+    assert!(cfg!(debug_assertions) || total < MEMORY, "{total} bytes resident");
 
     let (_, data) = gateway.stop().await?;
     let start = Instant::now();
     let gateway = Gateway::builder().data(data).start().await?;
     let answer = gateway.get("/api99/1.0.0/things7/x", true).await?;
-    println!(
-        "first 200 of a deployed API {:?} after the restart of everything",
-        start.elapsed()
-    );
+    let took = start.elapsed();
+    println!("first 200 of a deployed API {took:?} after the restart of everything");
     assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(cfg!(debug_assertions) || took < RESTART, "{took:?}");
     gateway.stop().await?;
     Ok(())
 }

@@ -93,6 +93,20 @@ async fn an_own_definition_reaches_its_upstream_with_path_and_query() -> anyhow:
 }
 
 #[tokio::test]
+async fn a_second_gateway_in_one_folder_is_refused_and_harms_nobody() -> anyhow::Result<()> {
+    let gateway = Gateway::builder().start().await?;
+    let output = gateway.trireme(&["up"], Duration::from_secs(30)).await?;
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr)?;
+    assert!(text.contains("a gateway runs in"), "{text}");
+    let output = gateway.trireme(&["list"], Duration::from_secs(30)).await?;
+    assert!(output.status.success(), "the first one is still found");
+    let (status, _) = gateway.stop().await?;
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_deployed_api_is_still_there_after_a_restart() -> anyhow::Result<()> {
     let upstream = Upstream::start(Duration::ZERO).await;
     let folder = tempfile::tempdir()?;

@@ -83,7 +83,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    async fn of(response: reqwest::Response) -> anyhow::Result<Self> {
+    pub(crate) async fn of(response: reqwest::Response) -> anyhow::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Self {
             status,
@@ -111,6 +111,7 @@ impl Answer {
 pub struct GatewayBuilder {
     apis: Vec<PathBuf>,
     data: Option<TempDir>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl GatewayBuilder {
@@ -125,6 +126,13 @@ impl GatewayBuilder {
     #[must_use]
     pub fn data(mut self, data: TempDir) -> Self {
         self.data = Some(data);
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 
@@ -153,6 +161,7 @@ impl GatewayBuilder {
         for api in &self.apis {
             command.arg("--api").arg(api);
         }
+        command.envs(self.environment);
         // A gateway that is not stopped must not outlive its test: its children notice that their parent is gone.
         let mut process = command
             .stdin(Stdio::null())
@@ -217,6 +226,27 @@ impl Gateway {
             request = request.bearer_auth(&self.ready.token);
         }
         Answer::of(request.send().await?).await
+    }
+
+    /// A new test token with these scopes, names separated by spaces.
+    ///
+    /// # Errors
+    /// None is given.
+    pub async fn token(&self, scopes: &str) -> anyhow::Result<String> {
+        let credentials = std::fs::read(self.data().join("security/credentials.json"))?;
+        let credentials: serde_json::Value = serde_json::from_slice(&credentials)?;
+        let password = credentials
+            .get("token_password")
+            .and_then(serde_json::Value::as_str);
+        let request = self.http.post(format!("{}/testkey", self.ready.https));
+        let request = request.basic_auth(&self.ready.username, password);
+        Ok(request
+            .form(&[("scope", scopes)])
+            .send()
+            .await?
+            .error_for_status()?
+            .text()
+            .await?)
     }
 
     /// Uploads bytes to the management API as `apictl mg deploy api` does.

@@ -6,19 +6,23 @@
 //!
 //! Read [`Gateway`] first.
 
+mod envoy;
 mod gateway;
 mod load;
 mod program;
 mod upstream;
+mod wire;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use envoy::{Envoy, Ports};
 pub use gateway::{Answer, Gateway, GatewayBuilder, Ready, Role, Sample};
 pub use load::{Load, Outcome, Tally};
-pub use program::{program, required, run};
+pub use program::{missing, program, required, run};
 pub use upstream::{Seen, Upstream};
+pub use wire::Raw;
 
 /// How long [`eventually`] looks.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -32,20 +32,33 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
 pub fn required(name: &str, source: &str) -> Option<PathBuf> {
     #[expect(
         clippy::disallowed_methods,
-        reason = "whether a skip is allowed is no product setting"
+        reason = "where programs of others lie is no product setting"
     )]
-    let (path, ci) = (std::env::var_os("PATH").unwrap_or_default(), std::env::var("CI"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path)
         .map(|folder| folder.join(name))
         .find(|path| is_program(path));
     if found.is_none() {
-        assert!(
-            ci.as_deref() != Ok("true"),
-            "{name} is missing ({source}), and CI must not skip"
-        );
-        eprintln!("SKIPPED: {name} is missing; get it from {source}");
+        missing(name, source);
     }
     found
+}
+
+/// Says loudly that something of others is not on this machine, and what is skipped for it.
+///
+/// # Panics
+/// The environment says `CI=true`.
+pub fn missing(name: &str, source: &str) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whether a skip is allowed is no product setting"
+    )]
+    let ci = std::env::var("CI");
+    assert!(
+        ci.as_deref() != Ok("true"),
+        "{name} is missing ({source}), and CI must not skip"
+    );
+    eprintln!("SKIPPED: {name} is missing; get it from {source}");
 }
 
 fn is_program(path: &Path) -> bool {

@@ -1,6 +1,6 @@
 //! An upstream that tells what it got.
 
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +21,9 @@ use tokio::task::JoinHandle;
 const MAX_BODY: usize = 16 << 20;
 
 /// A running upstream on a free loopback port; HTTP/1.1 and HTTP/2 with prior knowledge. Ends when dropped.
+///
+/// The request header `x-want-status` chooses the status of the answer, each `x-want-header: name=value` adds a header to
+/// it, and `x-want-close` breaks the connection in place of an answer.
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
@@ -35,7 +38,7 @@ pub struct Seen {
     pub method: String,
     /// Path and query.
     pub target: String,
-    /// Headers, names in lower case; of several values the last.
+    /// Headers, names in lower case; several values joined by `, `.
     pub headers: BTreeMap<String, String>,
     /// Body length, bytes.
     pub body_bytes: usize,
@@ -99,8 +102,22 @@ impl Drop for Upstream {
     }
 }
 
-async fn answer(request: Request<Incoming>, delay: Duration) -> Result<Response<Full<Bytes>>, Infallible> {
+fn headers(map: &hyper::HeaderMap) -> BTreeMap<String, String> {
+    let joined = |name: &hyper::header::HeaderName| {
+        let values = map.get_all(name).iter();
+        let values: Vec<_> = values
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        (name.to_string(), values.join(", "))
+    };
+    map.keys().map(joined).collect()
+}
+
+async fn answer(request: Request<Incoming>, delay: Duration) -> io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
+    if head.headers.contains_key("x-want-close") {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
     let body = Limited::new(body, MAX_BODY)
         .collect()
         .await
@@ -113,16 +130,7 @@ async fn answer(request: Request<Incoming>, delay: Duration) -> Result<Response<
             .path_and_query()
             .map(ToString::to_string)
             .unwrap_or_default(),
-        headers: head
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                (
-                    name.to_string(),
-                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                )
-            })
-            .collect(),
+        headers: headers(&head.headers),
         body_bytes: body.len(),
     };
     if !delay.is_zero() {
@@ -130,7 +138,22 @@ async fn answer(request: Request<Incoming>, delay: Duration) -> Result<Response<
     }
     let text = serde_json::to_vec(&seen).unwrap_or_default();
     let mut response = Response::new(Full::from(text));
+    if let Some(status) = seen.headers.get("x-want-status") {
+        *response.status_mut() = status.parse().unwrap_or_default();
+    }
+    let hop = hyper::header::HeaderValue::from_static("timeout=7");
+    response.headers_mut().insert("keep-alive", hop);
     let json = hyper::header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    for wanted in head.headers.get_all("x-want-header") {
+        let pair = wanted.to_str().ok().and_then(|text| text.split_once('='));
+        let parsed = pair.and_then(|(name, value)| {
+            let name = hyper::header::HeaderName::from_bytes(name.as_bytes()).ok()?;
+            Some((name, hyper::header::HeaderValue::from_str(value).ok()?))
+        });
+        if let Some((name, value)) = parsed {
+            response.headers_mut().append(name, value);
+        }
+    }
     Ok(response)
 }

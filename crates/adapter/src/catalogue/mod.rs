@@ -100,6 +100,13 @@ pub struct Deployed {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// A deployment that is stored and on its way to routers and enforcers.
+#[derive(Debug)]
+pub struct Stored {
+    deployed: Deployed,
+    publication: Option<Publication>,
+}
+
 /// One deployment, as it is listed.
 #[derive(Debug, Clone)]
 pub struct Listed {
@@ -126,6 +133,7 @@ pub struct Selection {
 
 /// A project that was read and can be translated for all of its targets.
 struct Prepared {
+    digest: store::Digest,
     reading: Reading,
     organization: String,
     targets: Vec<(Target, Api)>,
@@ -140,12 +148,39 @@ impl Catalogue {
     /// # Errors
     /// When the project is bad, its place is taken, or the store doesn't work. Nothing has changed then.
     pub async fn deploy(&self, wanted: Deploy) -> Result<Deployed, DeployError> {
+        let stored = self.store(wanted).await?;
+        Ok(self.finish(stored).await)
+    }
+
+    /// The first half of [`Catalogue::deploy`]: ends when the deployment is stored and the archive is no longer in memory.
+    ///
+    /// # Errors
+    /// As [`Catalogue::deploy`].
+    pub async fn store(&self, wanted: Deploy) -> Result<Stored, DeployError> {
         let prepared = self.prepare(wanted.archive.clone()).await?;
         // Not ended by a caller who hangs up between the transaction and the hand-over.
         let this = self.clone();
         let (deployed, publication) =
             join(tokio::spawn(async move { this.commit(prepared, wanted).await })).await??;
-        self.finish(deployed, publication).await
+        Ok(Stored {
+            deployed,
+            publication,
+        })
+    }
+
+    /// The second half of [`Catalogue::deploy`]: waits for routers and enforcers, for a bounded time.
+    pub async fn finish(&self, stored: Stored) -> Deployed {
+        let Stored {
+            mut deployed,
+            publication,
+        } = stored;
+        if let Some(publication) = publication {
+            publication.wait(PUBLICATION_BOUND).await;
+        }
+        for listed in &mut deployed.deployments {
+            listed.status = self.shared.statuses.find(&listed.deployment.identity);
+        }
+        deployed
     }
 
     /// Removes what is selected, and waits for routers and enforcers as [`Catalogue::deploy`] does.
@@ -206,6 +241,22 @@ impl Catalogue {
         self.listed(records)
     }
 
+    /// Whether something deployed is selected, in each of the environments that `selection` names.
+    #[must_use]
+    pub fn has(&self, selection: &Selection) -> bool {
+        let index = self.index();
+        let mut taken = index
+            .all()
+            .map(|record| &record.deployment)
+            .filter(|deployment| selection.takes(deployment))
+            .peekable();
+        let mut missing: BTreeSet<&String> = selection.environments.iter().collect();
+        taken.peek().is_some() && {
+            taken.for_each(|deployment| missing.retain(|wanted| !deployment.environments.contains(*wanted)));
+            missing.is_empty()
+        }
+    }
+
     /// The project is read, and translated for every target, without anything being changed.
     async fn prepare(&self, archive: Bytes) -> Result<Prepared, DeployError> {
         let shared = Arc::clone(&self.shared);
@@ -240,6 +291,7 @@ impl Catalogue {
                 translated.push((target, api));
             }
             Ok(Prepared {
+                digest: store::digest(&archive),
                 reading,
                 organization,
                 targets: translated,
@@ -255,7 +307,7 @@ impl Catalogue {
         wanted: Deploy,
     ) -> Result<(Deployed, Option<Publication>), DeployError> {
         let project = &prepared.reading.project;
-        let digest = store::digest(&wanted.archive);
+        let digest = prepared.digest;
         let _writing = self.shared.writing.lock().await;
         let mut changes = Changes::default();
         let mut translated = Vec::with_capacity(prepared.targets.len());
@@ -294,7 +346,7 @@ impl Catalogue {
             return Ok((deployed, None));
         }
         if !changes.put.is_empty() {
-            changes.projects.push(wanted.archive);
+            changes.projects.push((digest, wanted.archive));
         }
         let before: Vec<Option<u64>> = {
             let index = self.index();
@@ -554,20 +606,6 @@ impl Catalogue {
             translated.push(api);
         }
         Ok(translated)
-    }
-
-    async fn finish(
-        &self,
-        mut deployed: Deployed,
-        publication: Option<Publication>,
-    ) -> Result<Deployed, DeployError> {
-        if let Some(publication) = publication {
-            publication.wait(PUBLICATION_BOUND).await;
-        }
-        for listed in &mut deployed.deployments {
-            listed.status = self.shared.statuses.find(&listed.deployment.identity);
-        }
-        Ok(deployed)
     }
 
     fn listed(&self, records: Vec<Record>) -> Vec<Listed> {

@@ -49,19 +49,15 @@ impl Label {
             fragments: BTreeMap::new(),
             assembled: false,
         };
-        label.renew(cache, name, base);
         label
-    }
-
-    /// Replaces listeners and system routes.
-    pub(super) fn renew(&mut self, cache: &Cache, name: &str, base: &Base) {
-        self.put_routes(cache, name, vec![base.system.clone()])
+            .put_routes(cache, name, vec![base.system.clone()])
             .for_each(drop);
         cache.replace(
             &names::listener_group(name),
             type_url::LISTENER,
             base.listeners.clone(),
         );
+        label
     }
 
     /// Adds or changes fragments; returns what to wait for.

@@ -122,8 +122,6 @@ pub struct Publisher {
     places: HashMap<Identity, Place>,
     sealed: bool,
     jobs: mpsc::Receiver<Job>,
-    /// New content of what every label has.
-    renewed: mpsc::Receiver<Base>,
     deferred: Vec<Change>,
     /// Routes that were withdrawn and that some router hasn't let go of, by label and name, with what to wait for.
     lingering: HashMap<(String, String), Vec<Mark>>,
@@ -166,9 +164,8 @@ impl Publisher {
         statuses: Statuses,
         base: Base,
         labels: impl IntoIterator<Item = String>,
-    ) -> (Self, Submitter, Renewer) {
+    ) -> (Self, Submitter) {
         let (sender, jobs) = mpsc::channel(QUEUE);
-        let (renew, renewed) = mpsc::channel(1);
         let mut publisher = Self {
             cache,
             statuses,
@@ -177,14 +174,13 @@ impl Publisher {
             places: HashMap::new(),
             sealed: false,
             jobs,
-            renewed,
             deferred: Vec::new(),
             lingering: HashMap::new(),
         };
         for label in labels {
             publisher.ensure(&label);
         }
-        (publisher, Submitter { jobs: sender }, Renewer(renew))
+        (publisher, Submitter { jobs: sender })
     }
 
     /// Publishes without waiting for anybody: for what is there before the first peer can be.
@@ -240,7 +236,6 @@ impl Publisher {
                         return;
                     }
                 }
-                Some(base) = self.renewed.recv() => self.renew(base),
                 changed = demanded.changed() => {
                     if changed.is_err() {
                         return;
@@ -700,27 +695,6 @@ impl Publisher {
                 label.assemble(&self.cache, name);
             }
         }
-    }
-
-    fn renew(&mut self, base: Base) {
-        for (name, label) in &mut self.labels {
-            label.renew(&self.cache, name, &base);
-        }
-        self.base = base;
-    }
-}
-
-/// Replaces what every label has, such as listeners with a renewed certificate.
-#[derive(Debug, Clone)]
-pub struct Renewer(mpsc::Sender<Base>);
-
-impl Renewer {
-    /// Publishes `base` in place of the former one.
-    ///
-    /// # Errors
-    /// When the publisher has stopped.
-    pub async fn renew(&self, base: Base) -> Result<(), Stopped> {
-        self.0.send(base).await.map_err(|_| Stopped)
     }
 }
 

@@ -28,7 +28,7 @@ struct Running {
 fn start() -> Running {
     let cache = Cache::new();
     let statuses = Statuses::new(cache.clone());
-    let (mut publisher, submitter, _) =
+    let (mut publisher, submitter) =
         Publisher::new(cache.clone(), statuses.clone(), base(), ["Default".to_owned()]);
     publisher.seal();
     let task = tokio::spawn(publisher.run(CancellationToken::new()));
@@ -120,6 +120,37 @@ async fn routes_follow_when_the_policy_is_taken() {
     assert_eq!(names_of(&sent[1]), [PETS]);
     assert!(publication.wait(LONG).await);
     assert_eq!(adapter.status("pets"), Some(Status::Active));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deploys_that_come_meanwhile_share_the_next_round() {
+    let adapter = start();
+    let (mut enforcer, mut router) = (adapter.enforcer().await, adapter.router().await);
+    let first = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    let policy = enforcer.next().await;
+    let mut others = Vec::new();
+    for (api, name, context) in [("fish", "Fish", "/fish"), ("birds", "Birds", "/birds")] {
+        let project = Project {
+            name,
+            context,
+            ..Project::default()
+        };
+        let change = put(api, resources(&project, "localhost", 2), &["Default"]);
+        others.push(adapter.submit(vec![change]).await);
+    }
+    enforcer.ack(&policy).await;
+    router.take(2).await;
+    assert!(first.wait(LONG).await);
+
+    let policies = enforcer.next().await;
+    assert_eq!(policies.resources.len(), 2);
+    router.quiet(Duration::from_secs(4)).await;
+    enforcer.ack(&policies).await;
+    let sent = router.take(2).await;
+    assert_eq!((sent[0].resources.len(), sent[1].resources.len()), (2, 2));
+    for other in others {
+        assert!(other.wait(LONG).await);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,10 +32,10 @@ pub(super) async fn deploy(
     if caller == Caller::Known && rest.control_plane {
         return Err(RestError::ControlPlaneDeploy);
     }
-    let (archive, _room) = upload(rest, caller, request).await?;
-    let deployed = rest
+    let (archive, room) = upload(rest, caller, request).await?;
+    let stored = rest
         .catalogue
-        .deploy(Deploy {
+        .store(Deploy {
             archive,
             replace: query.first("override").is_some_and(query::truthy),
             origin: Origin::Rest,
@@ -43,6 +43,9 @@ pub(super) async fn deploy(
         })
         .await
         .inspect_err(|error| event::refused(&Origin::Rest, error, &event::chain(error)))?;
+    // The archive is gone: who waits for slow peers keeps no other upload waiting, and all of them share their next round.
+    drop(room);
+    let deployed = rest.catalogue.finish(stored).await;
     let (name, version) = deployed.api;
     let mut body = Map::new();
     body.insert(
@@ -164,22 +167,27 @@ pub(super) fn list(rest: &Rest, query: &Query) -> Result<Response<Body>, RestErr
     Ok(respond::json(StatusCode::OK, &Value::Object(body)))
 }
 
-/// `DELETE /apis`.
+/// `DELETE /apis`. What the list shows can be removed, whatever it is called: the original's rules, narrower than what can
+/// be deployed, only tell how a call that selects nothing is answered.
 pub(super) async fn undeploy(rest: &Rest, query: &Query) -> Result<Response<Body>, RestError> {
-    let required = |rule: &query::Rule| {
-        let text = query.first(rule.name).ok_or_else(|| rule.required())?;
-        rule.check(text).map(|()| text.to_owned())
-    };
-    let optional = |rule: &query::Rule| {
-        let text = query.first(rule.name);
-        text.map_or(Ok(()), |text| rule.check(text)).map(|()| text)
-    };
+    let text = |rule: &query::Rule| query.first(rule.name).map(str::to_owned);
+    let required = |rule: &query::Rule| text(rule).ok_or_else(|| rule.required());
     let selection = Selection {
         name: required(&query::API_NAME)?,
         version: required(&query::VERSION)?,
-        vhost: optional(&query::VHOST)?.map(str::to_owned),
-        environments: query::names(optional(&query::ENVIRONMENTS)?),
+        vhost: text(&query::VHOST),
+        environments: query::names(query.first(query::ENVIRONMENTS.name)),
     };
+    if !rest.catalogue.has(&selection) {
+        for rule in [
+            &query::API_NAME,
+            &query::VERSION,
+            &query::VHOST,
+            &query::ENVIRONMENTS,
+        ] {
+            query.first(rule.name).map_or(Ok(()), |text| rule.check(text))?;
+        }
+    }
     if rest.control_plane {
         return Err(RestError::ControlPlaneUndeploy);
     }

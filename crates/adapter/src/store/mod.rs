@@ -27,6 +27,8 @@ mod tests;
 /// Name of the store in the state folder.
 pub const FILE: &str = "trireme.db";
 
+/// Page cache of the connection: negative = KiB.
+const CACHE: &str = "-256";
 /// How long a write waits for another process that holds the store.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -112,8 +114,8 @@ pub struct Record {
 /// Changes that are stored together or not at all.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Projects that `put` refers to and the store may not have yet.
-    pub projects: Vec<Bytes>,
+    /// Projects that `put` refers to and the store may not have yet, by digest.
+    pub projects: Vec<(Digest, Bytes)>,
     /// Deployments to add or replace.
     pub put: Vec<Deployment>,
     /// Deployments to remove, done before `put`.
@@ -185,6 +187,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY)
+            // Archives are read once, at start: the pages of 2 MiB of them would stay in memory for nothing.
+            .pragma("cache_size", CACHE)
             .foreign_keys(true);
         // One connection: writes are serial anyway, and each connection is a thread with a page cache of its own.
         let pool = SqlitePoolOptions::new()
@@ -278,9 +282,9 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
         }
-        for project in &changes.projects {
+        for (digest, project) in &changes.projects {
             sqlx::query("INSERT OR IGNORE INTO project (digest, bytes) VALUES (?, ?)")
-                .bind(digest(project).as_slice())
+                .bind(digest.as_slice())
                 .bind(project.as_ref())
                 .execute(&mut *transaction)
                 .await?;

@@ -19,7 +19,7 @@ fn deployment(vhost: &str, name: &str, project: &[u8]) -> Deployment {
 
 fn put(project: &'static [u8], deployments: Vec<Deployment>) -> Changes {
     Changes {
-        projects: vec![Bytes::from_static(project)],
+        projects: vec![(digest(project), Bytes::from_static(project))],
         put: deployments,
         remove: Vec::new(),
     }
@@ -200,7 +200,7 @@ async fn a_full_disk_is_told_and_the_last_state_stays() {
     let big: Bytes = vec![7; 1 << 20].into();
     let changes = Changes {
         put: vec![deployment("b", "big", &big)],
-        projects: vec![big],
+        projects: vec![(digest(&big), big)],
         remove: Vec::new(),
     };
     let error = store.apply(&changes).await.unwrap_err();

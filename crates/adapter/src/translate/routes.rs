@@ -1,6 +1,7 @@
 //! Resources to routes (spec/adapter.md 5.3–5.6, 5.8).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use trireme_openapi::{ApiProject, Cors as ProjectCors, EndpointCluster, Resource};
@@ -151,15 +152,15 @@ fn context_of(deployed: &Deployed<'_>, resource: &Resource, targets: &Targets) -
     .collect()
 }
 
-fn cors(project: &ApiProject, settings: &Settings) -> Option<Cors> {
+fn cors(project: &ApiProject, settings: &Settings) -> Option<Arc<Cors>> {
     match &project.cors {
-        ProjectCors::Custom(policy) => Some(Cors {
+        ProjectCors::Custom(policy) => Some(Arc::new(Cors {
             allow_origins: policy.allow_origins.clone(),
             allow_methods: policy.allow_methods.clone(),
             allow_headers: policy.allow_headers.clone(),
             expose_headers: policy.expose_headers.clone(),
             allow_credentials: policy.allow_credentials,
-        }),
+        })),
         ProjectCors::Global => settings.cors.clone(),
         ProjectCors::Off => None,
     }

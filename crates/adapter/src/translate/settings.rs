@@ -1,5 +1,6 @@
 //! What the translation takes from the configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use trireme_routing::snapshot::{Cors, HealthCheck, Listener, LocalLimit, Pem, TlsVersion, UpstreamProtocol};
@@ -8,7 +9,7 @@ use trireme_routing::snapshot::{Cors, HealthCheck, Listener, LocalLimit, Pem, Tl
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Global CORS policy, which an API may replace; absent when disabled.
-    pub cors: Option<Cors>,
+    pub cors: Option<Arc<Cors>>,
     /// Listeners of every label, the secured one first.
     pub listeners: Vec<Listener>,
     /// Send request bodies to the enforcer, unless the API objects.

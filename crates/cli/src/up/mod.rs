@@ -11,6 +11,7 @@ mod child;
 mod console;
 mod sample;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -95,6 +96,7 @@ pub(crate) async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
 
     console.step("preparing the data folder");
     let home = Home::locate(options.data.as_deref())?;
+    let _occupied = home.occupy()?;
     let credentials = home.prepare()?;
     let executable = std::env::current_exe().context("own executable")?;
     let mut gateway = Gateway {
@@ -160,7 +162,14 @@ impl Gateway {
             let https = format!("https://localhost:{}", router.address("https")?.port());
             let plain = format!("http://localhost:{}", router.address("http")?.port());
             let user = &self.credentials;
-            let token = client::token(&http, &https, &user.username, &user.token_password, None).await?;
+            let scopes: BTreeSet<&str> = calls
+                .iter()
+                .flat_map(|call| &call.scopes)
+                .map(String::as_str)
+                .collect();
+            let scope = Vec::from_iter(scopes).join(" ");
+            let scope = (!scope.is_empty()).then_some(scope.as_str());
+            let token = client::token(&http, &https, &user.username, &user.token_password, scope).await?;
             let mut samples: Vec<Sample> = calls
                 .into_iter()
                 .map(|call| Sample {
@@ -248,7 +257,9 @@ impl Gateway {
                 bail!("the {} did not come up within {START_BOUND:?}", role.name());
             }
             tokio::select! {
-                status = child.ended() => bail!("the {} ended at start: {}", role.name(), status?),
+                status = child.ended() => {
+                    bail!("the {} ended at start ({}); its last line says why", role.name(), status?)
+                }
                 () = tokio::time::sleep(POLL) => {}
             }
         };
@@ -346,6 +357,10 @@ impl Gateway {
                 self.credentials.token_password.clone(),
             ),
         ];
+        if role == Role::Adapter {
+            // Several threads read projects, and glibc has each of them keep what it once held.
+            environment.push(("MALLOC_ARENA_MAX".to_owned(), "1".to_owned()));
+        }
         let mut bind = |name: &str, address: SocketAddr| {
             environment.push((format!("TRIREME_{name}_BIND"), address.to_string()));
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::jwks::Lookup;
 use super::jwt::{MAX_TOKEN, Unverified, has_three_parts};
-use super::tokens::Token;
+use super::tokens::{Kind, Token};
 use super::{Failure, Identity, Question};
 use crate::api::Api;
 use crate::security::Issuer;
@@ -29,6 +29,11 @@ pub(crate) fn recognize<'a>(question: &Question<'a>) -> Option<&'a str> {
 /// Whether the token is good, names this API when it must, and has a scope that the operation takes.
 pub(crate) fn authenticate<'a>(question: &Question<'a>, text: &str) -> Result<Identity, Failure<'a>> {
     let (token, issuer) = verified(question, text)?;
+    // Keys are signed tokens, too, and often by the same certificate; taken for an access token, an API key would be good
+    // without the addresses and subscriptions that it is bound to (RFC 8725 §3.12).
+    if token.kind != Kind::Access {
+        return Err(Reason::TokenInvalid.into());
+    }
     token
         .validity
         .check(question.now.unix)
@@ -70,6 +75,9 @@ fn verified<'a>(question: &Question<'a>, text: &str) -> Result<(Arc<Token>, Arc<
         return Err(Reason::TokenInvalid.into());
     }
     if let Some(found) = security.tokens.get_with_issuer(text, now.unix) {
+        if let Some(set) = &found.1.key_set {
+            set.refresh(now.instant);
+        }
         return Ok(found);
     }
     let unverified = Unverified::parse(text).map_err(|_| Reason::NotAToken)?;

@@ -1,5 +1,6 @@
 //! One bounded HTTP GET, over the process's own trust.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,12 +9,52 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use trireme_tls::Connector;
+use tokio::sync::OnceCell;
+use trireme_tls::{Connector, Material, TlsError, Watch};
 
 /// From the first packet to the last byte.
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
 /// Longest document. Key sets in use are a few kilobytes.
 const MAX_BYTES: usize = 256 * 1024;
+
+/// Whom fetches trust. Read when the first one goes over TLS: most installations make none, and the platform's public roots
+/// and the threads that watch the files cost more than all policies.
+#[derive(Debug)]
+pub(crate) struct Outside {
+    trust: Vec<PathBuf>,
+    system: bool,
+    made: OnceCell<(Connector, Watch)>,
+}
+
+impl Outside {
+    /// Trusts the certificates in these files and folders, and with `system` the platform's public roots.
+    pub(crate) fn new(trust: Vec<PathBuf>, system: bool) -> Self {
+        Self {
+            trust,
+            system,
+            made: OnceCell::new(),
+        }
+    }
+
+    /// Fails as reading the files does; the next call tries again.
+    async fn connector(&self) -> Result<&Connector, FetchError> {
+        let make = || async {
+            let (trust, system) = (self.trust.clone(), self.system);
+            let made = tokio::task::spawn_blocking(move || {
+                let material = Material::load_trust(trust, system)?;
+                Ok((material.connector(&[b"http/1.1"]), material.watch()?))
+            });
+            match made.await {
+                Ok(made) => made.map_err(FetchError::Trust),
+                Err(_) => Err(FetchError::Stopped),
+            }
+        };
+        self.made
+            .get_or_try_init(make)
+            .await
+            .map(|(connector, _)| connector)
+    }
+}
 
 /// Why a document can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +74,25 @@ pub(crate) enum FetchError {
     /// Not a 200. Redirections are not followed: the address is configured, so is where it leads.
     #[error("answered {0}")]
     Status(http::StatusCode),
+    /// The process is about to stop.
+    #[error("stopped")]
+    Stopped,
+    /// The trusted certificates can't be read.
+    #[error("trusted certificates cannot be read")]
+    Trust(#[source] TlsError),
     /// Took longer than five seconds.
     #[error("no answer within five seconds")]
     Timeout,
 }
 
 /// Fetches the document. Dropping the future closes the connection.
-pub(crate) async fn get(address: &http::Uri, connector: &Connector) -> Result<Bytes, FetchError> {
-    tokio::time::timeout(BOUND, Box::pin(fetch(address, connector)))
+pub(crate) async fn get(address: &http::Uri, outside: &Outside) -> Result<Bytes, FetchError> {
+    tokio::time::timeout(BOUND, Box::pin(fetch(address, outside)))
         .await
         .unwrap_or(Err(FetchError::Timeout))
 }
 
-async fn fetch(address: &http::Uri, connector: &Connector) -> Result<Bytes, FetchError> {
+async fn fetch(address: &http::Uri, outside: &Outside) -> Result<Bytes, FetchError> {
     let authority = address.authority().ok_or(FetchError::Address)?;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     let (secure, default_port) = match address.scheme_str() {
@@ -58,7 +105,9 @@ async fn fetch(address: &http::Uri, connector: &Connector) -> Result<Bytes, Fetc
         .await
         .map_err(FetchError::Connect)?;
     if secure {
-        let stream = connector
+        let stream = outside
+            .connector()
+            .await?
             .connect(host, stream)
             .await
             .map_err(FetchError::Connect)?;

@@ -19,10 +19,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use trireme_tls::Connector;
 
-use super::fetch::{self, FetchError};
-use super::keys::PublicKey;
+use super::fetch::{self, FetchError, Outside};
+use super::keys::{Algorithm, PublicKey};
 use crate::event;
 
 /// Older keys are fetched again.
@@ -41,23 +40,23 @@ const MAX_KEYS: usize = 100;
 pub(crate) struct Fetcher {
     handle: Handle,
     tasks: TaskTracker,
-    connector: Connector,
+    outside: Arc<Outside>,
     counters: event::Counters,
 }
 
 impl Fetcher {
-    /// Fetches run on `handle`, are owned by `tasks` and trust what `connector` trusts.
+    /// Fetches run on `handle`, are owned by `tasks` and trust what `outside` does.
     #[must_use]
     pub(crate) fn new(
         handle: Handle,
         tasks: TaskTracker,
-        connector: Connector,
+        outside: Outside,
         counters: event::Counters,
     ) -> Self {
         Self {
             handle,
             tasks,
-            connector,
+            outside: Arc::new(outside),
             counters,
         }
     }
@@ -138,6 +137,21 @@ impl KeySet {
         Lookup::Fetching(ended)
     }
 
+    /// Starts the fetch that keys which have been there for a while are due. Tokens from the cache don't ask for keys, and
+    /// a key that was withdrawn must not outlive that because its tokens are popular.
+    pub(crate) fn refresh(self: &Arc<Self>, now: Instant) {
+        let state = self.state.load();
+        let age = state.fetched.map(|at| now.saturating_duration_since(at));
+        if age.is_some_and(|age| age > FRESH) && !state.backing_off(now) {
+            self.start();
+        }
+    }
+
+    /// Where the keys are published.
+    pub(crate) fn address(&self) -> &http::Uri {
+        &self.address
+    }
+
     /// Starts a fetch unless one is under way.
     fn start(self: &Arc<Self>) {
         if self.fetching.swap(true, Ordering::AcqRel) {
@@ -150,7 +164,7 @@ impl KeySet {
     }
 
     async fn fetch(&self) {
-        let outcome = fetch::get(&self.address, &self.fetcher.connector).await;
+        let outcome = fetch::get(&self.address, &self.fetcher.outside).await;
         let outcome = outcome.map_err(KeySetError::Fetch).and_then(|body| parse(&body));
         let now = Instant::now();
         let old = self.state.load();
@@ -207,7 +221,7 @@ pub(crate) enum KeySetError {
 
 #[derive(Deserialize)]
 struct Document {
-    keys: Vec<Entry>,
+    keys: Vec<serde_json::Value>,
 }
 
 /// A JWK (RFC 7517). What an entry of another kind holds is not looked at.
@@ -217,6 +231,8 @@ struct Entry {
     kty: String,
     #[serde(default, rename = "use")]
     usage: Option<String>,
+    #[serde(default)]
+    alg: Option<String>,
     #[serde(default)]
     kid: String,
     #[serde(default)]
@@ -231,7 +247,13 @@ fn parse(body: &[u8]) -> Result<HashMap<String, Arc<PublicKey>>, KeySetError> {
     let document: Document = serde_json::from_slice(body).map_err(KeySetError::Read)?;
     let mut keys = HashMap::new();
     for entry in document.keys.into_iter().take(MAX_KEYS) {
-        if entry.kty != "RSA" || entry.kid.is_empty() || entry.usage.is_some_and(|usage| usage != "sig") {
+        let Ok(entry) = serde_json::from_value::<Entry>(entry) else {
+            continue;
+        };
+        // A key that names another purpose or algorithm is not for signatures that are accepted here.
+        let signs = entry.usage.is_none_or(|usage| usage == "sig")
+            && entry.alg.is_none_or(|alg| Algorithm::parse(&alg).is_some());
+        if entry.kty != "RSA" || entry.kid.is_empty() || !signs {
             continue;
         }
         let part = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use trireme_policy::api::MutualTls;
 
+pub(crate) use fetch::Outside;
 pub(crate) use jwks::KeySet;
 pub(crate) use jwks::{Fetcher, KeySetError};
 pub(crate) use keys::PublicKey;

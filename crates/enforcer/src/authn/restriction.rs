@@ -53,6 +53,11 @@ impl Pattern {
         Self(text.split('*').map(str::to_owned).collect())
     }
 
+    /// Bytes that it takes, roughly.
+    pub(crate) fn size(&self) -> usize {
+        24 + self.0.iter().map(|part| part.len() + 40).sum::<usize>()
+    }
+
     /// Whether the whole text matches, in time linear in its length times the number of stars.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let Some((first, rest)) = self.0.split_first() else {

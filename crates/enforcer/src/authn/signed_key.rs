@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use super::jwt::{MAX_TOKEN, Unverified, has_three_parts};
 use super::keys::PublicKey;
-use super::tokens::{Token, TokenCache};
+use super::tokens::{Kind, Token, TokenCache};
 use super::{Identity, Question};
 use crate::api::KeyPlace;
 use crate::attributes::Attributes;
@@ -44,7 +44,7 @@ pub(crate) fn application<'a>(question: &Question<'a>, key: &str) -> Result<Iden
     } = *question;
     let signer = security.api_keys.as_ref().ok_or(Reason::SignerMissing)?;
     let token = verified(&security.application_keys, &signer.key, key, now.unix)?;
-    if token.internal {
+    if token.kind == Kind::InternalKey {
         return Err(Reason::TokenInvalid);
     }
     token.validity.check(now.unix).map_err(|_| Reason::TokenInvalid)?;
@@ -83,7 +83,7 @@ pub(crate) fn internal<'a>(question: &Question<'a>) -> Option<Result<Identity, R
     let check = || {
         let signer = security.publisher.as_ref().ok_or(Reason::TokenInvalid)?;
         let token = verified(&security.internal_keys, signer, key, now.unix)?;
-        if !token.internal {
+        if token.kind != Kind::InternalKey {
             return Err(Reason::TokenInvalid);
         }
         token.validity.check(now.unix).map_err(|_| Reason::TokenInvalid)?;

@@ -28,14 +28,22 @@ pub(crate) struct Token {
     pub(crate) scopes: Box<[Box<str>]>,
     /// APIs it names; `None` when it names none at all.
     pub(crate) subscribed: Option<Box<[Subscribed]>>,
-    /// Kind of a key: claim `token_type`.
-    pub(crate) internal: bool,
+    pub(crate) kind: Kind,
     /// Networks and referrers that a key is bound to; `None` when it isn't.
     pub(crate) networks: Option<Box<[Network]>>,
     pub(crate) referrers: Option<Box<[Pattern]>>,
     /// When the signature was checked, in Unix seconds, and by which generation of the issuer's keys.
     checked: u64,
     generation: u64,
+}
+
+/// What a token is for, by the claim `token_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anything else: an access token, or an API key of an issuer that doesn't say.
+    Access,
+    ApiKey,
+    InternalKey,
 }
 
 /// An API that a token names.
@@ -66,7 +74,11 @@ impl Token {
             key_type: KeyType::parse(key_type),
             scopes: scopes(claims.get(remote("scope")).or_else(|| claims.get("scope"))),
             subscribed: claims.get("subscribedAPIs").map(subscribed),
-            internal: claims.text("token_type") == Some("InternalKey"),
+            kind: match claims.text("token_type") {
+                Some("InternalKey") => Kind::InternalKey,
+                Some(kind) if kind.eq_ignore_ascii_case("apiKey") => Kind::ApiKey,
+                _ => Kind::Access,
+            },
             networks: list("permittedIP").map(|list| list.into_iter().map(Network::parse).collect()),
             referrers: list("permittedReferer").map(|list| list.into_iter().map(Pattern::parse).collect()),
             checked: now,
@@ -131,7 +143,11 @@ impl Weighter<Box<str>, Entry> for Size {
         let token = &entry.token;
         let scopes: usize = token.scopes.iter().map(|scope| scope.len() + 16).sum();
         let subscribed = token.subscribed.as_ref().map_or(0, |list| list.len() * 128);
-        u64::try_from(256 + key.len() + scopes + subscribed).unwrap_or(u64::MAX)
+        let networks = token.networks.as_ref().map_or(0, |list| list.len() * 32);
+        let referrers = token.referrers.as_ref();
+        let referrers: usize = referrers.map_or(0, |list| list.iter().map(Pattern::size).sum());
+        let weight = 256 + key.len() + scopes + subscribed + networks + referrers;
+        u64::try_from(weight).unwrap_or(u64::MAX)
     }
 }
 

@@ -19,12 +19,11 @@ use trireme_policy::api::*;
 use trireme_policy::settings::{Account, Issuer, Settings, TestIssuer};
 use trireme_policy::{ApiPolicy, Update};
 use trireme_telemetry::Metrics;
-use trireme_tls::Material;
 use trireme_tls::authority::{Authority, DEFAULT_VALIDITY, Issued, Validity};
 
 use crate::api::Api;
 use crate::attributes::{Attributes, Route};
-use crate::authn::{Fetcher, Now};
+use crate::authn::{Fetcher, Now, Outside};
 use crate::check::{Wait, check};
 use crate::event::Counters;
 use crate::security::Security;
@@ -148,7 +147,7 @@ pub(super) fn issuer(issuer: &str, name: &str) -> Issuer {
     }
 }
 
-pub(super) fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         issuers: vec![issuer(ISSUER, "ours"), issuer(OTHER, "theirs")],
         test_issuer: TestIssuer {
@@ -236,14 +235,9 @@ pub(super) fn policy_with(change: impl FnOnce(&mut ApiPolicy)) -> ApiPolicy {
 }
 
 pub(super) fn fetcher() -> Fetcher {
-    let trust = Material::load_trust(vec![KEYS.authority.certificate_path()], false).unwrap();
+    let outside = Outside::new(vec![KEYS.authority.certificate_path()], false);
     let counters = Counters::new(&Metrics::new());
-    Fetcher::new(
-        Handle::current(),
-        TaskTracker::new(),
-        trust.connector(&[b"http/1.1"]),
-        counters,
-    )
+    Fetcher::new(Handle::current(), TaskTracker::new(), outside, counters)
 }
 
 /// A snapshot that checks are asked of.
@@ -256,7 +250,7 @@ impl World {
     pub(super) fn new(policy: ApiPolicy, settings: Settings) -> Self {
         let upserts = vec![(policy.name(), Arc::new(Api::new(policy).unwrap()))];
         let snapshot = Snapshot {
-            security: Some(Arc::new(Security::new(settings, &fetcher()))),
+            security: Some(Arc::new(Security::new(settings, &fetcher(), None))),
             apis: trireme_policy::PolicyTable::default().update(Update {
                 upserts,
                 removals: Vec::new(),
@@ -312,6 +306,7 @@ pub(super) fn get<'a>(headers: &[(&'a str, &'a str)]) -> Attributes<'a> {
         id: "request-1",
         peer: "10.0.0.1",
         route: Route {
+            name: "Pets",
             vhost: "localhost",
             base_path: "/v2",
             version: "1.0",

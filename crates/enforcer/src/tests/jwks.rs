@@ -13,11 +13,17 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use trireme_policy::settings::Settings;
+use trireme_tls::authority::Authority;
+use trireme_tls::{ClientAuth, Material, Settings as TlsSettings};
 
 use super::fixture::*;
 use crate::authn::PublicKey;
 use crate::check::Wait;
+use crate::rest;
+use crate::security::Security;
 
 /// A key server whose answer can be changed and held back.
 struct KeyServer {
@@ -213,6 +219,84 @@ async fn rotated_keys_are_found_and_old_ones_forgotten() {
 }
 
 #[tokio::test]
+async fn a_key_server_over_tls_has_to_be_the_one_that_is_named() {
+    for (trusted, want) in [(true, "admitted"), (false, "keys_unavailable")] {
+        let folder = tempfile::tempdir().unwrap();
+        let foreign = Authority::open_or_create(folder.path()).unwrap();
+        let (key, certificate) = (folder.path().join("x.key"), folder.path().join("x.pem"));
+        foreign.ensure("x", &key, &certificate).unwrap();
+        let (key, certificate) = if trusted {
+            (path("theirs.key"), path("theirs.pem"))
+        } else {
+            (key, certificate)
+        };
+        let material = Material::load(TlsSettings {
+            key,
+            certificate,
+            ..Default::default()
+        })
+        .unwrap();
+        let document = json!({ "keys": [jwk("ours", "a")] }).to_string();
+        let router = Router::new().route("/jwks", any(async move || document.clone()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = material.acceptor(ClientAuth::None, &[b"http/1.1"]);
+        let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tokio::spawn(rest::serve(listener, acceptor, router, drain, tasks));
+        let mut settings = settings();
+        settings.issuers[0].jwks_url = format!("https://localhost:{port}/jwks");
+        let world = World::new(policy(), settings);
+        assert_eq!(world.waited(&with_kid("a")).await, want);
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_does_not_live_on_in_the_cache() {
+    let server = KeyServer::start(&json!({ "keys": [jwk("ours", "a")] })).await;
+    let world = World::new(policy(), server.settings());
+    let token = with_kid("a");
+    assert_eq!(world.waited(&token).await, "admitted");
+    server
+        .answer
+        .send_replace((StatusCode::OK, json!({ "keys": [jwk("ours", "b")] }).to_string()));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(5 * 60 + 1)).await;
+    tokio::time::resume();
+    // The token is in the cache; that it is used is what brings the keys up to date.
+    let refused = async {
+        while world.waited(&token).await == "admitted" {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(BOUND, refused).await.unwrap();
+    assert_eq!(world.waited(&token).await, "unknown_key");
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn new_settings_keep_the_keys_of_issuers_that_stay() {
+    let server = KeyServer::start(&json!({ "keys": [jwk("ours", "a")] })).await;
+    let mut world = World::new(policy(), server.settings());
+    let token = with_kid("a");
+    assert_eq!(world.waited(&token).await, "admitted");
+    // The key server goes away, and then the settings change.
+    server
+        .answer
+        .send_replace((StatusCode::SERVICE_UNAVAILABLE, String::new()));
+    let mut settings = server.settings();
+    settings.soap_errors = true;
+    let next = Security::new(settings, &fetcher(), world.snapshot.ready());
+    world.snapshot.security = Some(Arc::new(next));
+    assert_eq!(world.waited(&token).await, "admitted");
+    assert_eq!(server.asked(), 1);
+    let mut moved = server.settings();
+    moved.issuers[0].jwks_url.push('2');
+    let next = Security::new(moved, &fetcher(), world.snapshot.ready());
+    world.snapshot.security = Some(Arc::new(next));
+    assert_eq!(world.waited(&token).await, "keys_unavailable");
+}
+
+#[tokio::test]
 async fn one_bad_key_does_not_take_away_the_rest() {
     let broken = json!({ "kty": "RSA", "kid": "broken", "n": "AQAB", "e": "AQAB" });
     let encryption = {
@@ -220,13 +304,19 @@ async fn one_bad_key_does_not_take_away_the_rest() {
         key["use"] = "enc".into();
         key
     };
+    let wrapping = {
+        let mut key = jwk("ours", "wrapping");
+        key["alg"] = "RSA-OAEP-256".into();
+        key.as_object_mut().unwrap().remove("use");
+        key
+    };
     let keys = json!({ "keys": [
-        broken, encryption, { "kty": "EC", "kid": "ec", "crv": "P-256", "x": 7 }, jwk("ours", "a"),
+        broken, encryption, wrapping, 7, { "kty": "RSA", "kid": 7 }, { "kty": "RSA", "kid": "null", "n": null }, { "kty": "EC", "kid": "ec", "crv": "P-256", "x": 7 }, jwk("ours", "a"),
     ] });
     let server = KeyServer::start(&keys).await;
     let world = World::new(policy(), server.settings());
     assert_eq!(world.waited(&with_kid("a")).await, "admitted");
-    for kid in ["broken", "encryption", "ec"] {
+    for kid in ["broken", "encryption", "wrapping", "ec", "null"] {
         assert_eq!(world.waited(&with_kid(kid)).await, "unknown_key", "{kid}");
     }
 }

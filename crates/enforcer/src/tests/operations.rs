@@ -1,13 +1,23 @@
 //! What is asked for, and what goes upstream.
 
+use std::sync::Arc;
+
+use prost::Message;
+use prost::bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 use trireme_policy::api::*;
 use trireme_proto::envoy::service::auth::v3::check_response::HttpResponse;
+use trireme_proto::trireme::auth::v1::{Check, CheckBatch};
+use trireme_telemetry::Metrics;
 
+use super::bench;
 use super::fixture::*;
 use crate::api::Api;
 use crate::attributes::Attributes;
 use crate::check::Wait;
+use crate::event::Counters;
 use crate::respond::respond;
+use crate::service::Service;
 use crate::verdict::{Challenge, KeyType, Reason, Scheme, Verdict};
 
 #[tokio::test]
@@ -175,6 +185,29 @@ async fn a_route_ahead_of_its_policy_waits() {
         panic!("admitted")
     };
     assert_eq!(denial.reason, Reason::Behind);
+}
+
+#[tokio::test]
+async fn a_route_of_an_api_that_lost_its_address_is_unknown() {
+    let open = policy_with(|policy| policy.disable_security = true);
+    let world = World::new(open, settings());
+    // A router that is cut off from the adapter keeps the routes of the API that was here before.
+    for (name, known) in [("Pets", true), ("", true), ("Cats", false)] {
+        let mut attributes = get(&[]);
+        attributes.route.name = name;
+        attributes.route.revision.counter -= 1;
+        let unknown = matches!(
+            world.check(&attributes),
+            Ok(Verdict::Denied(denial)) if denial.reason == Reason::Unknown
+        );
+        assert_eq!(unknown, !known, "{name:?}");
+        // Ahead of the policy, it may be the next owner's route whose policy is on its way: waited for, never admitted.
+        attributes.route.revision.counter += 2;
+        assert!(
+            matches!(world.check(&attributes), Err(Wait::Revision)),
+            "{name:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -376,6 +409,52 @@ async fn answers_carry_headers_and_metadata() {
         ok.headers_to_remove,
         ["internal-key", "authorization", "x-wso2-client-certificate"]
     );
+}
+
+#[tokio::test]
+async fn checks_that_wait_are_bounded_and_hold_nothing_but_themselves() {
+    let world = World::new(policy(), settings());
+    let service = Service {
+        current: Arc::default(),
+        counters: Counters::new(&Metrics::new()),
+        drain: CancellationToken::new(),
+    };
+    service.current.store(world.snapshot);
+    let mut ahead = bench::request(&good_token());
+    let extensions = &mut ahead.attributes.as_mut().unwrap().context_extensions;
+    extensions.insert("trireme.revision".to_owned(), "11.0".to_owned());
+    let buffer = Bytes::from(ahead.encode_to_vec());
+    let checks = (0..3).map(|id| Check {
+        id,
+        request: buffer.clone(),
+    });
+    let mut waiting = Vec::new();
+    let batch = CheckBatch {
+        checks: checks.collect(),
+    };
+    let answers = service.batch(batch, &mut waiting, 2);
+    assert_eq!(waiting.iter().map(|check| check.id).collect::<Vec<_>>(), [0, 1]);
+    assert!(buffer.is_unique(), "the batch's buffer is kept");
+    let refused = answers
+        .verdicts
+        .iter()
+        .map(|verdict| (verdict.id, verdict.grpc_status));
+    assert_eq!(
+        refused.collect::<Vec<_>>(),
+        [(2, i32::from(tonic::Code::ResourceExhausted))]
+    );
+}
+
+#[tokio::test]
+async fn what_no_check_asks_for_is_not_held() {
+    let world = World::new(
+        policy_with(|policy| policy.description = "x".repeat(1 << 20)),
+        settings(),
+    );
+    let api = world.snapshot.apis.find("localhost/v21.0").unwrap();
+    assert!(api.policy.description.is_empty());
+    assert!(api.policy.production.is_none());
+    assert_eq!(world.token(&good_token()), "admitted");
 }
 
 #[test]

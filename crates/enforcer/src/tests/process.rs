@@ -53,7 +53,7 @@ fn material(name: &str) -> Material {
         key: path(&format!("{name}.key")),
         certificate: path(&format!("{name}.pem")),
         trust: vec![KEYS.authority.certificate_path()],
-        trust_system: false,
+        ..Default::default()
     })
     .unwrap()
 }
@@ -402,7 +402,7 @@ async fn one_bad_resource_is_named_and_the_others_apply() {
     let reason = &settled.rejection_of("Config").unwrap().reason;
     assert_eq!(
         reason,
-        "jwtIssuer.jwt_users.password: the environment variable NOT_SET is not set"
+        "jwtIssuer.jwt_users[0].password: the environment variable NOT_SET is not set"
     );
     let settled = gateway.settled(gateway.publish(&[], &[cats.name()])).await;
     assert!(settled.rejection_of(&cats.name()).is_none());
@@ -533,7 +533,7 @@ async fn checks_need_a_certificate_of_the_installation() {
         key,
         certificate,
         trust: trust.clone(),
-        trust_system: false,
+        ..Default::default()
     })
     .unwrap();
     let nobody = Material::load_trust(trust, false).unwrap();

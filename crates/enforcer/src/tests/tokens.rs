@@ -65,6 +65,13 @@ async fn claims_are_checked_one_by_one() {
             json!({ "address": { "city": "x" } }),
             "admitted",
         ),
+        (
+            "an internal key",
+            json!({ "token_type": "InternalKey" }),
+            "token_invalid",
+        ),
+        ("an API key", json!({ "token_type": "apiKey" }), "token_invalid"),
+        ("a kind of its own", json!({ "token_type": "Bearer" }), "admitted"),
         ("sandbox key", json!({ "keytype": "sandbox" }), "admitted"),
         (
             "unknown key type",
@@ -295,6 +302,22 @@ async fn a_cached_token_is_checked_for_time_and_belongs_to_its_text() {
     assert_eq!(world.token(&good), "admitted");
     world.now = NOW + 3605;
     assert_eq!(world.token(&good), "token_invalid");
+}
+
+#[tokio::test]
+async fn the_cache_is_bounded_by_what_tokens_weigh() {
+    let mut settings = settings();
+    settings.cache.max_entries = 10;
+    let world = World::new(policy(), settings);
+    // Each is worth several entries: what it says takes more room than its text.
+    let networks = vec!["10.0.0.1"; 200].join(",");
+    for n in 0..10 {
+        let claims = changed(&json!({ "jti": n.to_string(), "permittedIP": networks }));
+        assert_eq!(world.token(&token(&KEYS.ours, &header(), &claims)), "admitted");
+    }
+    assert!(world.snapshot.ready().unwrap().tokens.len() < 5);
+    let far = changed(&json!({ "jti": "far", "permittedIP": ",".repeat(11_000) }));
+    assert_eq!(world.token(&token(&KEYS.ours, &header(), &far)), "admitted");
 }
 
 #[tokio::test]

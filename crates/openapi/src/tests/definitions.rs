@@ -135,6 +135,16 @@ fn references() {
         ("/a: 3", "/paths/~1a: must be an object"),
         ("/a: {get: []}", "/paths/~1a/get: must be an object"),
         (
+            "/a: {get: {parameters: {}}}",
+            "/paths/~1a/get/parameters: must be a list",
+        ),
+    ];
+    for (item, want) in cases {
+        let got = errors(alone(&openapi(&format!("paths:\n  {item}\n{components}"))));
+        assert_eq!(got, [format!("error: my api.yaml#{want}")], "{item}");
+    }
+    let unread = [
+        (
             "/a: {get: {}, parameters: [{$ref: '#/components/parameters/a'}]}",
             "/paths/~1a/parameters/0/$ref: circular $ref #/components/parameters/a",
         ),
@@ -143,20 +153,59 @@ fn references() {
             "/paths/~1a/get/parameters/1/$ref: $ref #/x leads nowhere",
         ),
         (
-            "/a: {get: {parameters: {}}}",
-            "/paths/~1a/get/parameters: must be a list",
-        ),
-        (
             "/a: {get: {responses: {200: {$ref: '#/components/responses/none'}}}}",
             "/paths/~1a/get/responses/200/$ref: $ref #/components/responses/none leads nowhere",
         ),
     ];
-    for (item, want) in cases {
-        let got = errors(alone(&openapi(&format!("paths:\n  {item}\n{components}"))));
-        assert_eq!(got, [format!("error: my api.yaml#{want}")], "{item}");
+    let servers = "servers: [{url: 'http://host'}]";
+    for (item, want) in unread {
+        let got = warnings(alone(&openapi(&format!(
+            "{servers}\npaths:\n  {item}\n{components}"
+        ))));
+        assert_eq!(got, [format!("warning: my api.yaml#{want}")], "{item}");
     }
     let all = openapi("paths:\n  /a: {$ref: '#/x'}\n  /b: {$ref: '#/y'}\n  /c: {get: 3}\nsecurity: 3\n");
     assert_eq!(errors(alone(&all)).len(), 4, "all are reported");
+}
+
+#[test]
+fn what_references_bring_in_is_bounded() {
+    let parameters = "{}, ".repeat(2_000);
+    let shared = format!("components: {{pathItems: {{big: {{get: {{}}, parameters: [{parameters}]}}}}}}\n");
+    let paths: String = (0..200)
+        .map(|index| format!("  /{index}: {{$ref: '#/components/pathItems/big'}}\n"))
+        .collect();
+    let got = errors(alone(&openapi(&format!("{shared}paths:\n{paths}"))));
+    assert_eq!(got.len(), 101);
+    assert!(
+        got[0].ends_with("/$ref: references expand to too much"),
+        "{}",
+        got[0]
+    );
+
+    let urls = "'http://host', ".repeat(2_000);
+    let named = format!("x-wso2-endpoints: [{{all: {{urls: [{urls}]}}}}]\n");
+    let paths: String = (0..101)
+        .map(|index| {
+            format!("  /{index}: {{get: {{}}, x-wso2-production-endpoints: '#/x-wso2-endpoints/all'}}\n")
+        })
+        .collect();
+    let got = errors(alone(&openapi(&format!("{named}paths:\n{paths}"))));
+    assert_eq!(got.len(), 1, "{got:?}");
+    assert!(
+        got[0].ends_with("/x-wso2-production-endpoints: references expand to too much"),
+        "{}",
+        got[0]
+    );
+}
+
+#[test]
+fn paths_are_bounded() {
+    let paths: String = (0..=20_000).map(|index| format!("  /{index}: {{}}\n")).collect();
+    assert_eq!(
+        errors(alone(&openapi(&format!("paths:\n{paths}")))),
+        ["error: my api.yaml#/paths: 20001 paths are more than the 20000 an API may have"]
+    );
 }
 
 #[test]
@@ -282,7 +331,10 @@ fn base_path_precedence() {
     for (name, definition, want) in cases {
         assert_eq!(accepted(pets(ENDPOINT, &definition)).base_path, want, "{name}");
     }
-    for bad in ["x", "/a b", "/a{b}", "/a/../b", "/ä"] {
+    for bad in [
+        "x", "/a b", "/a{b}", "/a/../b", "/ä", "//", "/a//b", "/./a", "/a%2Fb", "/(a|b)*", "/a?b#c",
+        "/a\\\\b",
+    ] {
         let got = errors(pets(ENDPOINT, &three(&format!("x-wso2-basePath: '{bad}'\n"))));
         let want = format!(
             "error: p/Definitions/swagger.yaml#/x-wso2-basePath: base path {bad:?} must start with / and have only letters, digits and ~ / _ . -"

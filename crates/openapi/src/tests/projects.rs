@@ -101,7 +101,8 @@ fn refused_metadata() {
         ]
     };
     type Case<'a> = (&'a str, Vec<(&'a str, String)>, &'a [&'a str]);
-    let cases: [Case<'_>; 15] = [
+    let long = "n".repeat(1_025);
+    let cases: [Case<'_>; 16] = [
         (
             "nothing at all",
             vec![],
@@ -121,6 +122,14 @@ fn refused_metadata() {
             &["Definitions/swagger.yaml: definition not found"],
         ),
         ("no data", data("type: api\n"), &["api.yaml: has no data section"]),
+        (
+            "a name without end",
+            data(&api_yaml(&format!("  organizationId: {long}\n{ENDPOINT}")).replace("Pets", &long)),
+            &[
+                "api.yaml#/data/name: is longer than 1024 bytes",
+                "api.yaml#/data/organizationId: is longer than 1024 bytes",
+            ],
+        ),
         (
             "data is a list",
             data("data: []\n"),

@@ -25,6 +25,44 @@ fn back(files: &[(String, Vec<u8>)]) -> ApiProject {
 }
 
 #[test]
+fn credentials_that_only_the_upstream_gives_out_become_tokens() {
+    struct Case {
+        schemes: &'static str,
+        want: bool,
+    }
+    let cases = [
+        Case {
+            schemes: "{}",
+            want: false,
+        },
+        Case {
+            schemes: "{k: {type: apiKey, in: header, name: k}}",
+            want: true,
+        },
+        Case {
+            schemes: "{b: {type: http, scheme: basic}}",
+            want: true,
+        },
+        Case {
+            schemes: "{k: {type: apiKey, in: query, name: k}, o: {type: oauth2, flows: {}}}",
+            want: false,
+        },
+    ];
+    for Case { schemes, want } in cases {
+        let definition = format!(
+            "openapi: 3.0.1\ninfo: {{version: '1', title: Pets}}\ncomponents: {{securitySchemes: {schemes}}}\nsecurity: [{{k: []}}]\npaths: {{/pets: {{get: {{responses: {{}}}}}}}}\n"
+        );
+        let files = files(&definition, &ScaffoldOptions::default());
+        let written = text(&files, "api.yaml").contains("securityScheme:\n  - oauth2\n");
+        assert_eq!(written, want, "{schemes}");
+        if want {
+            assert_eq!(back(&files).security_schemes, [], "{schemes}");
+            assert_eq!(back(&files).security, [], "{schemes}");
+        }
+    }
+}
+
+#[test]
 fn the_generated_files() {
     let files = files(
         "# lost\nopenapi: 3.0.1\npaths: {/pets: {get: {responses: {200: {description: 'yes'}}}}}\ninfo:\n  version: '1.0'\n  title: My Pets\n",

@@ -217,3 +217,36 @@ fn upgrades() {
         );
     }
 }
+
+#[test]
+fn lengths_and_codings() {
+    type Case = (
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        Option<DownstreamError>,
+    );
+    let cases: [Case; 5] = [
+        ("chunked", &[("transfer-encoding", "Chunked")], None),
+        ("one length", &[("content-length", "4")], None),
+        (
+            "a coding before",
+            &[("transfer-encoding", "gzip, chunked")],
+            Some(DownstreamError::TransferCoding),
+        ),
+        (
+            "two fields",
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            Some(DownstreamError::TransferCoding),
+        ),
+        (
+            "two lengths",
+            &[("content-length", "4"), ("content-length", "5")],
+            Some(DownstreamError::InvalidHeader("several lengths")),
+        ),
+    ];
+    for (name, fields, want) in cases {
+        let mut headers = map(fields);
+        headers.insert("host", HeaderValue::from_static("a"));
+        assert_eq!(enter_http1("/", &mut headers, false).err(), want, "{name}");
+    }
+}

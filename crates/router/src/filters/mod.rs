@@ -136,7 +136,7 @@ pub(crate) async fn run(
     };
     let (pass, admission) = match &route.check {
         Check::Disabled => (Pass(()), Admission::default()),
-        Check::Required { context, .. } => match ask(&call, context, &payload, event).await? {
+        Check::Required { .. } => match ask(&call, &payload, event).await? {
             Ok(admitted) => admitted,
             Err(denied) => return Ok(Outcome::Answer(Box::new(denied))),
         },
@@ -198,6 +198,7 @@ fn admit(
             .max_stream_duration
             .map(|bound| event.live.started + bound),
     };
+    event.allow(bounds.idle);
     Ok(Admitted {
         cluster: Arc::clone(cluster),
         method: steering.method.clone().unwrap_or(method),
@@ -214,7 +215,6 @@ fn admit(
 /// Asks the enforcer. The inner error is its denial, ready to be sent.
 async fn ask(
     call: &Call<'_>,
-    context: &std::collections::BTreeMap<String, String>,
     payload: &Payload,
     event: &mut Completed,
 ) -> Result<Result<(Pass, Admission), Response<Body>>, ProxyError> {
@@ -229,7 +229,7 @@ async fn ask(
     };
     let facts = Facts {
         source: &call.peer.source,
-        extensions: context,
+        context: call.matched.context(),
         id: call
             .headers
             .get(edge::X_REQUEST_ID)

@@ -97,6 +97,13 @@ async fn every_error_has_its_answer() {
             true,
         ),
         (
+            down(DownstreamError::TransferCoding),
+            Flag::DownstreamProtocol,
+            501,
+            plain("Not Implemented"),
+            true,
+        ),
+        (
             down(DownstreamError::UpgradeRefused),
             Flag::None,
             403,

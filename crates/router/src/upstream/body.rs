@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -15,6 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::cluster::Permit;
 use super::pool::Lease;
 use super::retry;
+use crate::edge;
 use crate::error::{Flag, UpstreamError};
 use crate::live::Live;
 
@@ -31,6 +32,8 @@ pub(crate) enum RequestBody {
         live: Rc<Live>,
         /// A copy for a retry.
         tee: Option<Rc<Tee>>,
+        /// Names of the headers that are sent with it; trailers do not repeat them.
+        sent: Rc<[HeaderName]>,
     },
 }
 
@@ -108,8 +111,16 @@ impl Body for RequestBody {
                         .map(Ok),
                 )
             }
-            Self::Streamed { incoming, live, tee } => {
-                let item = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+            Self::Streamed {
+                incoming,
+                live,
+                tee,
+                sent,
+            } => {
+                let mut item = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                if let Some(trailers) = item.as_mut().and_then(|item| item.as_mut().ok()?.trailers_mut()) {
+                    edge::clean_trailers(trailers, sent);
+                }
                 match &item {
                     Some(Ok(frame)) => {
                         live.receive(frame.data_ref().map_or(0, Bytes::len));
@@ -231,8 +242,11 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.live.touch(Instant::now());
+                if let Some(trailers) = frame.trailers_mut() {
+                    super::strip(trailers);
+                }
                 if self.incoming.is_end_stream() {
                     self.finish();
                 }

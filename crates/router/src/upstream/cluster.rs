@@ -1,18 +1,22 @@
 //! A cluster as the data path uses it: addresses, transport, limits. Shared by all workers.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use http::uri::Authority;
 use tokio::sync::{Notify, watch};
 use tracing::warn;
 use trireme_routing::snapshot::{self, Endpoint, Pem, TlsVersion, Trust, UpstreamProtocol, UpstreamTls};
 use trireme_tls::{Connector, Material, Protocols, ServerCheck, Version, Watch};
 
+use super::identity::{Dial, Identity};
 use crate::material::{self, MaterialError};
+use crate::metrics::Usage;
 
 /// A named group of upstream addresses.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(crate) struct Cluster {
     pub(crate) config: snapshot::Cluster,
     /// Circuit breakers.
     pub(crate) limits: Limits,
+    /// Counters.
+    pub(crate) usage: Arc<Usage>,
     endpoints: Vec<Target>,
     hosts: ArcSwap<Vec<Arc<Host>>>,
     resolved: watch::Sender<bool>,
@@ -64,7 +70,7 @@ pub(crate) enum Transport {
     /// TLS.
     Tls {
         /// Verification, identity, versions.
-        connector: Connector,
+        dial: Dial,
         /// Name for SNI and for verification.
         name: Arc<str>,
     },
@@ -129,10 +135,11 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 // === impl Cluster ===
 
 impl Cluster {
-    /// Builds a cluster; reads the certificate files it names.
+    /// Builds a cluster; reads the certificate files it names. `usage` is that of the version before, or new.
     pub(crate) fn new(
         mut config: snapshot::Cluster,
         fingerprint: u64,
+        usage: Arc<Usage>,
         builder: &mut Builder,
     ) -> Result<Arc<Self>, InvalidCluster> {
         let http2 = matches!(config.protocol, UpstreamProtocol::Http2 { .. });
@@ -147,7 +154,7 @@ impl Cluster {
         for endpoint in &mut config.endpoints {
             endpoint.tls = None;
         }
-        Self::with_transports(config, fingerprint, transports)
+        Self::with_transports(config, fingerprint, usage, transports)
     }
 
     /// A cluster of our own, whose endpoints are reached by mutual TLS.
@@ -156,20 +163,22 @@ impl Cluster {
         connector: &Connector,
         name: &str,
     ) -> Result<Arc<Self>, InvalidCluster> {
+        let dial = Arc::new(ArcSwap::from_pointee(connector.clone()));
         let transports = config
             .endpoints
             .iter()
             .map(|_| Transport::Tls {
-                connector: connector.clone(),
+                dial: Arc::clone(&dial),
                 name: name.into(),
             })
             .collect();
-        Self::with_transports(config, 0, transports)
+        Self::with_transports(config, 0, Arc::default(), transports)
     }
 
     fn with_transports(
         config: snapshot::Cluster,
         fingerprint: u64,
+        usage: Arc<Usage>,
         transports: Vec<Transport>,
     ) -> Result<Arc<Self>, InvalidCluster> {
         let endpoints = config
@@ -177,9 +186,16 @@ impl Cluster {
             .iter()
             .zip(transports)
             .map(|(endpoint, transport)| {
-                let host_header = HeaderValue::from_str(&endpoint.host)
-                    .map_err(|_| InvalidCluster::Host(endpoint.host.clone()))?;
                 let literal = endpoint.host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+                // Both a `Host` header and `:authority` must be able to carry it (RFC 3986 section 3.2.2).
+                let host = match literal {
+                    Some(IpAddr::V6(ip)) => format!("[{ip}]"),
+                    Some(IpAddr::V4(_)) | None => endpoint.host.clone(),
+                };
+                let host_header = Authority::try_from(host.as_str())
+                    .ok()
+                    .and_then(|_| HeaderValue::from_str(&host).ok())
+                    .ok_or_else(|| InvalidCluster::Host(endpoint.host.clone()))?;
                 Ok(Target {
                     endpoint: endpoint.clone(),
                     transport,
@@ -192,6 +208,7 @@ impl Cluster {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             fingerprint,
             limits: Limits::new(config.limits),
+            usage,
             config,
             endpoints,
             hosts: ArcSwap::default(),
@@ -338,6 +355,11 @@ impl Limits {
         }
     }
 
+    /// Open connections.
+    pub(crate) fn connections(&self) -> u32 {
+        self.connections.now.load(Ordering::Relaxed)
+    }
+
     const fn counter(&self, resource: Resource) -> &Counter {
         match resource {
             Resource::Connection => &self.connections,
@@ -382,7 +404,9 @@ const KEPT: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     materials: HashMap<MaterialKey, (Material, Option<Watch>)>,
-    connectors: HashMap<ConnectorKey, Connector>,
+    connectors: HashMap<ConnectorKey, Dial>,
+    /// By certificate and key.
+    identities: HashMap<[String; 2], Identity>,
 }
 
 /// Trust, certificate, key.
@@ -454,21 +478,44 @@ impl Builder {
                 ServerCheck::Name => 2,
             },
         };
-        let connector = match self.connectors.get(&key) {
-            Some(connector) => connector.clone(),
+        let dial = match self.connectors.get(&key) {
+            Some(dial) => Arc::clone(dial),
             None => {
-                let material = self.material(&key.material, identity, trust)?;
                 let (protocols, _) = protocols(tls.min_version, tls.max_version, &tls.ciphers);
                 let alpn: &[&[u8]] = if http2 { &[b"h2", b"http/1.1"] } else { &[] };
-                let connector = material.connector_with(alpn, protocols, check);
-                self.connectors.insert(key, connector.clone());
-                connector
+                let make = move |material: &Material| material.connector_with(alpn, protocols.clone(), check);
+                let dial = match (identity, trust) {
+                    (Some(files @ (Pem::File(_), Pem::File(_))), Some(Pem::Inline(_))) => {
+                        let (own, trust) = (files.clone(), trust.cloned());
+                        self.identity(files)?.connector(move || {
+                            let (material, _) = material::load(Some(&own), trust.as_ref())?;
+                            Ok(make(&material))
+                        })?
+                    }
+                    _ => {
+                        let material = self.material(&key.material, identity, trust)?;
+                        Arc::new(ArcSwap::from_pointee(make(&material)))
+                    }
+                };
+                if self.connectors.len() >= KEPT {
+                    self.connectors.clear();
+                }
+                self.connectors.insert(key, Arc::clone(&dial));
+                dial
             }
         };
         Ok(Transport::Tls {
-            connector,
+            dial,
             name: name.into(),
         })
+    }
+
+    fn identity(&mut self, files: &(Pem, Pem)) -> Result<&Identity, MaterialError> {
+        let key = [material::identify(&files.0), material::identify(&files.1)];
+        match self.identities.entry(key) {
+            Entry::Occupied(identity) => Ok(identity.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(Identity::new(files)?)),
+        }
     }
 
     fn material(
@@ -500,4 +547,48 @@ pub(crate) fn protocols(min: TlsVersion, max: TlsVersion, ciphers: &[String]) ->
     Protocols::default()
         .with_versions(version(min), version(max))
         .with_ciphers(ciphers.iter().map(String::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_as_requests_name_them() {
+        let cases = [
+            ("up.test", Some("up.test")),
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("2001:db8::1", Some("[2001:db8::1]")),
+            ("[2001:db8::1]", Some("[2001:db8::1]")),
+            ("up test", None),
+            ("up/test", None),
+            ("", None),
+        ];
+        for (host, want) in cases {
+            let config = snapshot::Cluster {
+                name: "c".to_owned(),
+                endpoints: vec![Endpoint {
+                    host: host.to_owned(),
+                    port: 80,
+                    priority: 0,
+                    tls: None,
+                }],
+                connect_timeout: std::time::Duration::ZERO,
+                dns_refresh: std::time::Duration::ZERO,
+                respect_dns_ttl: false,
+                protocol: UpstreamProtocol::Http1,
+                health: None,
+                limits: snapshot::ClusterLimits::default(),
+            };
+            let cluster = Cluster::new(config, 0, Arc::default(), &mut Builder::default());
+            let got = cluster
+                .ok()
+                .map(|cluster| cluster.endpoints[0].host_header.clone());
+            assert_eq!(
+                got.as_ref().map(HeaderValue::as_bytes),
+                want.map(str::as_bytes),
+                "{host:?}"
+            );
+        }
+    }
 }

@@ -66,7 +66,8 @@ async fn open(cluster: &Arc<Cluster>, host: &Host, permit: Held) -> Result<Sende
             UpstreamProtocol::Http1 => handshake1(tcp, permit).await,
             UpstreamProtocol::Http2 { .. } => handshake2(tcp, cluster, permit).await,
         },
-        Transport::Tls { connector, name } => {
+        Transport::Tls { dial, name } => {
+            let connector = dial.load_full();
             let tls = Box::pin(connector.connect(name, tcp)).await.map_err(failed)?;
             let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
             if http2 {

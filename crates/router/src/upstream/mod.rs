@@ -5,6 +5,7 @@ pub(crate) mod body;
 pub(crate) mod cluster;
 pub(crate) mod connect;
 mod health;
+mod identity;
 pub(crate) mod pool;
 pub(crate) mod resolve;
 mod retry;
@@ -32,7 +33,7 @@ use self::retry::Source;
 pub(crate) use self::retry::{Payload, Retries};
 pub(crate) use self::timeout::Bounds;
 use crate::body::Body;
-use crate::error::{DownstreamError, Flag, ProxyError, UpstreamError};
+use crate::error::{DownstreamError, Flag, InternalError, ProxyError, UpstreamError};
 use crate::event::Completed;
 use crate::filters::Admitted;
 use crate::live::Live;
@@ -54,7 +55,7 @@ pub(crate) async fn send(
     let live = Rc::clone(&event.live);
     let cluster = Arc::clone(&admitted.cluster);
     event.cluster = Some(Arc::clone(&cluster));
-    let source = Source::new(payload, &live, admitted.retries.count > 0);
+    let source = Source::new(payload, &admitted.headers, &live, admitted.retries.count > 0);
     let permit = cluster.permit(Resource::Request).ok_or(UpstreamError::Overflow)?;
     let expiry = pin!(timeout::expiry(&live, admitted.bounds));
     let started = Instant::now();
@@ -150,10 +151,12 @@ impl Call<'_> {
         let idempotent = admitted.method.is_idempotent();
         let repeatable = self.source.can_replay() || self.source.may_replay();
         let keep = repeatable && (left > 0 || (lease.reused && idempotent));
-        let request = request(admitted, &host, lease.is_http2(), body, keep);
+        let request = request(admitted, &host, lease.is_http2(), body, keep)?;
         let reused = lease.reused;
         self.event.attempts += 1;
         match lease.send(request).await {
+            // We never ask for another protocol, and hyper keeps every other interim answer to itself.
+            Ok(response) if response.status().is_informational() => Err(UpstreamError::Protocol.into()),
             Ok(response) => Ok(Try::Answer(response, lease)),
             Err(error) => self.failed(error, admitted, reused && idempotent),
         }
@@ -207,7 +210,7 @@ fn request(
     http2: bool,
     body: RequestBody,
     keep: bool,
-) -> Request<RequestBody> {
+) -> Result<Request<RequestBody>, InternalError> {
     let mut headers = if keep {
         admitted.headers.clone()
     } else {
@@ -231,14 +234,15 @@ fn request(
         parts.authority = Authority::try_from(authority.as_bytes()).ok();
         parts.path_and_query = Some(path);
         *request.version_mut() = Version::HTTP_2;
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        // An authority that is none would otherwise send the request to another path.
+        *request.uri_mut() = Uri::from_parts(parts).map_err(|_| InternalError::Rewrite)?;
     } else {
         headers.insert(HOST, authority.clone());
         *request.version_mut() = Version::HTTP_11;
         *request.uri_mut() = Uri::from(path);
     }
     *request.headers_mut() = headers;
-    request
+    Ok(request)
 }
 
 fn finish(

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::body::{Buffered, RequestBody, Tee};
+use crate::edge;
 use crate::error::UpstreamError;
 use crate::live::Live;
 
@@ -66,11 +67,17 @@ enum Replay {
 
 impl Source {
     /// `keep`: a copy is worth its memory.
-    pub(super) fn new(payload: Payload, live: &Rc<Live>, keep: bool) -> Self {
+    pub(super) fn new(payload: Payload, headers: &HeaderMap, live: &Rc<Live>, keep: bool) -> Self {
+        let sent = || headers.keys().cloned();
         let incoming = match payload {
             Payload::Streamed(incoming) if !incoming.is_end_stream() => incoming,
             Payload::Streamed(_) => return Self::buffered(Buffered::default(), live),
-            Payload::Buffered(buffered) => return Self::buffered(buffered, live),
+            Payload::Buffered(mut buffered) => {
+                if let Some(trailers) = &mut buffered.trailers {
+                    edge::clean_trailers(trailers, &sent().collect::<Vec<_>>());
+                }
+                return Self::buffered(buffered, live);
+            }
         };
         let tee = keep.then(Rc::<Tee>::default);
         let replay = tee.clone().map_or(Replay::Never, Replay::Tee);
@@ -79,6 +86,7 @@ impl Source {
                 incoming,
                 live: Rc::clone(live),
                 tee,
+                sent: sent().collect(),
             }),
             replay,
         }

@@ -1,5 +1,6 @@
 //! The check filter: yes, no, nobody there, too slow, and what a caller must not be able to say.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use trireme_routing::snapshot::Check;
@@ -14,6 +15,17 @@ async fn allowed_requests_are_forwarded() {
         let upstream = Upstream::echo().await;
         let mut setup = Setup::to(upstream.address);
         setup.mode = mode;
+        let Check::Required { context, .. } = &mut setup.fragments[0].virtual_hosts[0].routes[0].check else {
+            panic!("checked")
+        };
+        for (key, value) in [
+            ("name", "Pets & \"co\" \u{e9}"),
+            ("version", "1.0.0 beta"),
+            ("vHost", ""),
+        ] {
+            context.insert(key.to_owned(), value.to_owned());
+        }
+        let context: HashMap<_, _> = context.clone().into_iter().collect();
         let gateway = setup.start().await;
         let reply = get(gateway.http(), "/api/pets/1?q=%20x").await;
         assert_eq!(
@@ -30,6 +42,7 @@ async fn allowed_requests_are_forwarded() {
         );
         assert_eq!(seen[0].headers[":authority"], "gw.test");
         assert_eq!(seen[0].headers[":path"], "/api/pets/1?q=%20x");
+        assert_eq!(seen[0].context, context, "to the letter, and nothing else");
         assert_eq!(seen[0].context["trireme.revision"], "1.1");
         assert_eq!(seen[0].context["prodClusterName"], "up");
         assert_eq!(seen[0].headers["x-request-id"].len(), 36);

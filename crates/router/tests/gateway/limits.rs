@@ -182,3 +182,80 @@ async fn idle_connections_are_closed_and_busy_ones_are_not() {
     );
     assert_eq!(get(gateway.http(), "/api/x").await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_has_so_many_connections_and_no_more() {
+    let upstream = Upstream::echo().await;
+    let mut setup = Setup::to(upstream.address);
+    setup.edge.max_connections_per_address = 2;
+    let gateway = setup.start().await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(TcpStream::connect(gateway.http()).await.unwrap());
+    }
+    crate::support::eventually("they are accepted", async || {
+        let metrics = gateway.admin("/metrics").await.body;
+        metrics.contains("trireme_router_connections_active 2")
+    })
+    .await;
+    let mut third = TcpStream::connect(gateway.http()).await.unwrap();
+    let mut rest = Vec::new();
+    let closed = timeout(BOUND, third.read_to_end(&mut rest))
+        .await
+        .expect("closed in time");
+    assert!(rest.is_empty(), "{closed:?}");
+    let metrics = gateway.admin("/metrics").await.body;
+    let line = r#"trireme_router_connections_refused_total{reason="address"} 1"#;
+    assert!(metrics.contains(line), "{line} not in\n{metrics}");
+    // Another address is not affected.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(gateway.http()).await.unwrap();
+    other
+        .write_all(b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    timeout(BOUND, other.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_takes_nothing_of_its_answer_is_cut() {
+    let upstream =
+        Upstream::answering(|_| http::Response::new(crate::support::full(vec![b'x'; 1 << 20]))).await;
+    let mut setup = Setup::to(upstream.address);
+    setup.http.stream_idle_timeout = Duration::from_millis(300);
+    let trireme_routing::snapshot::Action::Forward(forward) =
+        &mut setup.fragments[0].virtual_hosts[0].routes[0].action
+    else {
+        panic!("forwards")
+    };
+    forward.idle_timeout = Duration::from_millis(300);
+    let gateway = setup.start().await;
+    let stream = TcpStream::connect(gateway.http()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .initial_stream_window_size(1000)
+            .handshake(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::get("http://gw.test/api/x")
+        .body(Full::<bytes::Bytes>::default())
+        .unwrap();
+    let response = timeout(BOUND, sender.send_request(request))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    timeout(BOUND, connection)
+        .await
+        .expect("cut in time")
+        .unwrap()
+        .ok();
+    drop(response);
+}

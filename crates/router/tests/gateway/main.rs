@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panic")]
 
+mod certificates;
 mod checks;
 mod drain;
+mod framing;
 mod limits;
 mod protocols;
 mod routes;

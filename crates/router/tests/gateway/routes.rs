@@ -91,13 +91,13 @@ async fn targets_with_two_readings_are_refused() {
 async fn cors() {
     let upstream = Upstream::echo().await;
     let mut route = api("/api", "^/api(/.*)*", r"\1");
-    route.cors = Some(Cors {
+    route.cors = Some(std::sync::Arc::new(Cors {
         allow_origins: vec!["https://*.good.test".to_owned()],
         allow_methods: vec!["GET".to_owned(), "POST".to_owned()],
         allow_headers: vec!["authorization".to_owned(), "x-a".to_owned()],
         expose_headers: vec!["x-b".to_owned()],
         allow_credentials: true,
-    });
+    }));
     let gateway = Setup::to(upstream.address)
         .routes(vec![route])
         .answering(|seen| {

@@ -135,9 +135,15 @@ async fn every_request_leaves_one_line_and_moves_the_counters() {
         r#"trireme_router_checks_total{outcome="denied"} 1"#,
         r#"trireme_router_received_bytes_total 4"#,
         "trireme_router_routes 1",
+        r#"trireme_router_upstream_requests_total{cluster="up",code_class="2xx"} 1"#,
+        r#"trireme_router_upstream_connections_active{cluster="up"} 1"#,
     ] {
         assert!(metrics.contains(line), "{line} not in\n{metrics}");
     }
+    assert!(
+        !metrics.contains(r#"cluster="ext_authz"#),
+        "clusters without traffic have no series"
+    );
     assert_eq!(gateway.admin("/live").await.status, 200);
     assert!(gateway.admin("/snapshot").await.body.contains(r#""routes":1"#));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem::take;
+use std::sync::Arc;
 
 use prost::{Message, Name};
 use trireme_proto::envoy::config::core::v3 as core;
@@ -24,7 +25,7 @@ use crate::snapshot::{Check, Cors, LocalLimit};
 /// What a route's filters are told.
 pub(super) struct Filters {
     pub(super) check: Check,
-    pub(super) cors: Option<Cors>,
+    pub(super) cors: Option<Arc<Cors>>,
     pub(super) local_limit: Option<LocalLimit>,
     pub(super) allow_ambiguous_path: bool,
 }
@@ -93,7 +94,7 @@ fn check(any: &Any, path: &Path<'_>) -> Result<Check, Invalid> {
     }
 }
 
-fn cors(any: &Any, path: &Path<'_>) -> Result<Option<Cors>, Invalid> {
+fn cors(any: &Any, path: &Path<'_>) -> Result<Option<Arc<Cors>>, Invalid> {
     let mut policy: CorsPolicy = unpack(Some(any), path)?;
     if policy == CorsPolicy::default() {
         return Ok(None);
@@ -131,7 +132,7 @@ fn cors(any: &Any, path: &Path<'_>) -> Result<Option<Cors>, Invalid> {
         allow_credentials: boolean(policy.allow_credentials.take()),
     };
     nothing_else(&policy, path)?;
-    Ok(Some(read))
+    Ok(Some(Arc::new(read)))
 }
 
 /// Literal text in which `*` stands for what is `.*` in `pattern`; `None` for a pattern that is not of this kind.

@@ -134,7 +134,7 @@ fn route(host: &str, route: &Route, node: For) -> Vec<u8> {
     };
     let mut message = Writer::of(&message);
     let mut filters = BTreeMap::from([
-        (filter::CORS, pack(&cors(route.cors.as_ref()))),
+        (filter::CORS, pack(&cors(route.cors.as_deref()))),
         (filter::EXT_AUTHZ, ext_authz(&route.check)),
     ]);
     if let Some(limit) = &route.local_limit {

@@ -1,15 +1,17 @@
 //! One fragment in the form in which its routes are tried.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+use prost::Message;
 
 use super::origin::Origins;
 use super::program::{Compiler, Program};
 use super::rewrite::{Fault, Plan};
 use super::template::Captures;
 use crate::Invalid;
-use crate::snapshot::{Action, Fragment, Position, Revision, Route, VirtualHost};
+use crate::snapshot::{Action, Check, Cors, Fragment, Position, Revision, Route, VirtualHost};
 
 /// A fragment, compiled.
 #[derive(Debug)]
@@ -33,7 +35,16 @@ pub(super) struct Entry {
     pub(super) route: Route,
     pub(super) plan: Plan,
     pub(super) origins: Option<Arc<Origins>>,
+    /// What the enforcer is told, as each check carries it.
+    pub(super) context: Box<[u8]>,
     program: Program,
+}
+
+/// The one field of `AttributeContext` (Envoy's ext_authz v3) that a route decides.
+#[derive(Clone, PartialEq, Message)]
+struct Extensions {
+    #[prost(btree_map = "string, string", tag = "10")]
+    context: BTreeMap<String, String>,
 }
 
 /// A route as the index holds it. Sorted by configured order.
@@ -81,7 +92,7 @@ impl Compiled {
 #[derive(Default)]
 struct Build {
     compiler: Compiler,
-    origins: HashMap<Vec<String>, Arc<Origins>>,
+    policies: HashMap<Arc<Cors>, Arc<Origins>>,
 }
 
 impl Build {
@@ -102,7 +113,7 @@ impl Build {
         })
     }
 
-    fn entry(&mut self, route: Route) -> Result<Entry, (&'static str, String)> {
+    fn entry(&mut self, mut route: Route) -> Result<Entry, (&'static str, String)> {
         let program = self
             .compiler
             .whole(&route.path)
@@ -118,16 +129,32 @@ impl Build {
                     Fault::Substitution(reason) => ("route.regex_rewrite.substitution", reason),
                 },
             )?;
-        let origins = route.cors.as_ref().map(|cors| {
-            let known = self.origins.entry(cors.allow_origins.clone());
-            Arc::clone(known.or_insert_with(|| Arc::new(Origins::new(&cors.allow_origins))))
+        let origins = route.cors.take().map(|cors| {
+            let (cors, origins) = self.policy(cors);
+            route.cors = Some(cors);
+            origins
         });
+        let context = match &mut route.check {
+            Check::Disabled => BTreeMap::new(),
+            Check::Required { context, .. } => std::mem::take(context),
+        };
         Ok(Entry {
+            context: Extensions { context }.encode_to_vec().into(),
             route,
             plan,
             origins,
             program,
         })
+    }
+
+    /// The one value for all routes that have this policy.
+    fn policy(&mut self, cors: Arc<Cors>) -> (Arc<Cors>, Arc<Origins>) {
+        if let Some((cors, origins)) = self.policies.get_key_value(&cors) {
+            return (Arc::clone(cors), Arc::clone(origins));
+        }
+        let origins = Arc::new(Origins::new(&cors.allow_origins));
+        self.policies.insert(Arc::clone(&cors), Arc::clone(&origins));
+        (cors, origins)
     }
 }
 

@@ -244,10 +244,17 @@ impl RouteTable {
 // === impl Matched ===
 
 impl<'t> Matched<'t> {
-    /// The route.
+    /// The route, without the context of its check.
     #[must_use]
     pub fn route(&self) -> &'t Route {
         &self.entry.route
+    }
+
+    /// What the enforcer is told of the route: the encoded `context_extensions` of an `AttributeContext`, field number and
+    /// all. Encoded once, since every check carries it.
+    #[must_use]
+    pub fn context(&self) -> &'t [u8] {
+        &self.entry.context
     }
 
     /// Name of the fragment that the route belongs to.

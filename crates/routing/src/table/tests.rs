@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use prost::Message;
+use trireme_proto::envoy::service::auth::v3::AttributeContext;
 
 use super::*;
 use crate::snapshot::{Action, Check, ClusterRef, Cors, Forward, PathMatch, Rewrite, VirtualHost};
@@ -136,6 +138,23 @@ fn order_is_position_then_name_then_place() {
 }
 
 #[test]
+fn the_context_of_a_check_is_held_as_it_is_sent() {
+    let context = BTreeMap::from([
+        ("name".to_owned(), "Pets".to_owned()),
+        ("sandClusterName".to_owned(), String::new()),
+    ]);
+    let mut pets = route("pets", PathMatch::Exact("/pets".to_owned()), &["GET"]);
+    pets.check = Check::Required {
+        context: context.clone(),
+        with_body: true,
+    };
+    let table = table(vec![fragment("api", Position::Back, vec![("h", vec![pets])])]);
+    let matched = table.find("h", "/pets", "GET", NO_HEADERS).expect("a match");
+    let attributes = AttributeContext::decode(matched.context()).unwrap();
+    assert_eq!(BTreeMap::from_iter(attributes.context_extensions), context);
+}
+
+#[test]
 fn header_conditions_choose_after_the_check() {
     let mut sandbox = route("sandbox", regex("^/x"), &[]);
     sandbox.headers = vec![("x-wso2-cluster-header".to_owned(), "sand".to_owned())];
@@ -169,10 +188,10 @@ fn a_match_tells_what_the_router_needs() {
         pattern,
         substitution: r"/v9/pets/\1\2".to_owned(),
     }));
-    pets.cors = Some(Cors {
+    pets.cors = Some(std::sync::Arc::new(Cors {
         allow_origins: vec!["https://*.example".to_owned()],
         ..Cors::default()
-    });
+    }));
     let table = table(vec![fragment("api", Position::Back, vec![("h", vec![pets])])]);
     let held = table
         .find("h", "/c/pets/7/x", "GET", NO_HEADERS)

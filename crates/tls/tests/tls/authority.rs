@@ -88,7 +88,7 @@ fn pairs_are_made_once_and_renewed_in_time() {
         key: key.clone(),
         certificate: certificate.clone(),
         trust: vec![authority.certificate_path()],
-        trust_system: false,
+        ..Default::default()
     };
     let facts = Material::load(settings).unwrap().facts().unwrap();
     assert_eq!(facts.names, ["adapter", "localhost", "127.0.0.1", "::1"]);

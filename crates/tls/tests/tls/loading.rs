@@ -161,6 +161,16 @@ fn trust_folders_are_read_at_any_depth() {
     );
     let der = rustls_pki_types::CertificateDer::from_pem_slice(one.certificate.as_bytes()).unwrap();
     fs::write(folder.trust().join("binary.crt"), &der).unwrap();
+    // As command lines print it: lines before the certificate, Windows' line ends.
+    let two = self_signed(
+        &["y"],
+        Validity::starting(SystemTime::now(), Duration::from_secs(60)),
+    );
+    let printed = format!("0 s:CN = y\n{}", two.certificate).replace('\n', "\r\n");
+    fs::write(folder.trust().join("printed.pem"), printed).unwrap();
+    fs::write(folder.trust().join("empty.pem"), "").unwrap();
+    // Opening one of these would wait for ever.
+    let _socket = std::os::unix::net::UnixListener::bind(folder.trust().join("socket.pem")).unwrap();
     fs::write(folder.trust().join("readme.txt"), "text").unwrap();
     fs::write(folder.trust().join("key.pem"), &one.key).unwrap();
     fs::create_dir(folder.trust().join("..2024_01_01")).unwrap();
@@ -169,17 +179,22 @@ fn trust_folders_are_read_at_any_depth() {
         "-----BEGIN CERTIFICATE-----\n",
     )
     .unwrap();
-    assert_eq!(folder.material().anchors(), 3);
+    assert_eq!(folder.material().anchors(), 4);
 }
 
 #[tokio::test]
-async fn keys_come_in_three_wrappings() {
+async fn keys_come_in_three_wrappings_and_with_any_line_ends() {
     let pki = pki();
     let elliptic = self_signed(
         &["localhost"],
         Validity::starting(SystemTime::now(), Duration::from_secs(60)),
     );
+    let windows = Issued {
+        certificate: pki.enforcer.certificate.replace('\n', "\r\n"),
+        key: pki.enforcer.key.replace('\n', "\r\n"),
+    };
     let cases = [
+        ("CRLF", windows, pki.ca.as_str()),
         ("PKCS#8, RSA", pki.enforcer.clone(), pki.ca.as_str()),
         ("PKCS#1", rewrap(&pki.enforcer, "RSA PRIVATE KEY"), &pki.ca),
         ("PKCS#8, EC", elliptic.clone(), &elliptic.certificate),

@@ -94,7 +94,7 @@ impl Folder {
             key: self.key(),
             certificate: self.certificate(),
             trust: vec![self.trust()],
-            trust_system: false,
+            ..Default::default()
         }
     }
 
@@ -120,7 +120,7 @@ pub(crate) fn material(pair: Option<&Issued>, trust: &[&str]) -> Material {
             .iter()
             .map(|certificate| certificate.as_bytes().to_vec())
             .collect(),
-        trust_system: false,
+        ..Default::default()
     })
     .unwrap()
 }

@@ -1,6 +1,76 @@
 //! Deploying, listing, undeploying, and calls that are none.
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+
 use super::*;
+use crate::testing::Peer;
+
+#[tokio::test]
+async fn what_is_listed_can_be_removed_whatever_its_name() {
+    let api = Api::start().await;
+    let project = Project {
+        name: "Größe (&Co), 2",
+        version: "2024-01-01-preview",
+        environments: &[("Default", "a_b.local"), ("Second", "")],
+        ..Project::default()
+    };
+    assert_eq!(api.deploy(project.archive(), "").await.status, 200);
+    let list = api.list().await;
+    let target = |member: &str| {
+        let text = list["list"][0][member].as_str().unwrap();
+        percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+    };
+    let target = format!(
+        "{APIS}?apiName={}&version={}",
+        target("apiName"),
+        target("version")
+    );
+    let of_vhost = format!("{target}&vhost=a_b.local");
+    assert_eq!(api.call("DELETE", &of_vhost).await.status, 200);
+    assert_eq!(api.list().await["total"], 1);
+    // What the original's rules forbid and nobody has is answered by them.
+    assert_eq!(api.call("DELETE", &of_vhost).await.status, 422);
+    assert_eq!(api.call("DELETE", &target).await.status, 200);
+    assert_eq!(api.list().await["total"], Value::Null);
+    assert_eq!(api.call("DELETE", &target).await.status, 422);
+}
+
+#[tokio::test]
+async fn deploys_that_wait_for_peers_keep_no_upload_waiting() {
+    let api = Api::start().await;
+    let mut silent = Peer::enforcer(&api.bench.cache, "Default").await;
+    silent.take(1).await;
+    let apis = [
+        ("A", "/a"),
+        ("B", "/b"),
+        ("C", "/c"),
+        ("D", "/d"),
+        ("E", "/e"),
+        ("F", "/f"),
+    ];
+    let mut deploys: FuturesUnordered<_> = apis
+        .iter()
+        .map(|(name, context)| {
+            let project = Project {
+                name,
+                context,
+                ..Project::default()
+            };
+            api.deploy(project.archive(), "")
+        })
+        .collect();
+    let all_stored = async {
+        while api.list().await["total"] != apis.len() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        Some(answer) = deploys.next() => panic!("answered {} before all are stored", answer.status),
+        () = all_stored => {}
+    }
+}
 
 #[tokio::test]
 async fn an_api_is_deployed_replaced_listed_and_removed() {

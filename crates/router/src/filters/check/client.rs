@@ -30,6 +30,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::pending::Pending;
 use super::request::{Facts, Prepared};
 use super::slots::{Id, Slots};
 use super::wire::{self, Deframer, Fields, PREFIX, Value};
@@ -57,7 +58,7 @@ struct Inner {
     enforcer: Enforcer,
     slots: RefCell<Slots>,
     scratch: RefCell<BytesMut>,
-    pending: RefCell<BytesMut>,
+    pending: RefCell<Pending>,
     outbox: RefCell<Option<Waker>>,
     link: RefCell<Link>,
     /// The stream has brought a verdict: nothing needs to be kept for a unary call any more.
@@ -142,7 +143,7 @@ impl Client {
             Link::Connecting | Link::Down => return Err(CheckError::Unreachable),
         };
         match unary {
-            None => inner.send(id, facts),
+            None => inner.send(id, facts)?,
             Some(sender) => {
                 let request = inner.standalone(facts);
                 tokio::task::spawn_local(Rc::clone(inner).call(sender, id, request));
@@ -192,25 +193,20 @@ impl Inner {
     }
 
     /// Puts the check into the batch that goes out next.
-    fn send(&self, id: Id, facts: &Facts<'_>) {
+    fn send(&self, id: Id, facts: &Facts<'_>) -> Result<(), CheckError> {
         let mut scratch = self.scratch.borrow_mut();
         let prepared = Prepared::new(facts, &mut scratch);
-        let mut pending = self.pending.borrow_mut();
-        if pending.is_empty() {
-            pending.put_bytes(0, PREFIX);
-        }
         let length = prepared.len();
-        wire::open(
-            1,
-            wire::number_len(1, id.wire()) + wire::field_len(2, length),
-            &mut *pending,
-        );
-        wire::number(1, id.wire(), &mut *pending);
-        wire::open(2, length, &mut *pending);
-        let start = pending.len();
-        prepared.write(&mut pending);
+        let entry = wire::number_len(1, id.wire()) + wire::field_len(2, length);
+        let mut pending = self.pending.borrow_mut();
+        let out = pending.begin(wire::field_len(1, entry))?;
+        wire::open(1, entry, out);
+        wire::number(1, id.wire(), out);
+        wire::open(2, length, out);
+        let start = out.len();
+        prepared.write(out);
         if !self.confirmed.get()
-            && let Some(request) = pending.get(start..)
+            && let Some(request) = out.get(start..)
         {
             self.slots.borrow_mut().keep(id, Bytes::copy_from_slice(request));
         }
@@ -218,6 +214,7 @@ impl Inner {
         if let Some(waker) = self.outbox.borrow_mut().take() {
             waker.wake();
         }
+        Ok(())
     }
 
     /// The check as a message of its own.
@@ -438,16 +435,11 @@ impl Body for Outgoing {
         match &mut *self {
             Self::One(message) => Poll::Ready(message.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Batches(inner) => {
-                let mut pending = inner.pending.borrow_mut();
-                if pending.is_empty() {
+                let Some(messages) = inner.pending.borrow_mut().take() else {
                     *inner.outbox.borrow_mut() = Some(cx.waker().clone());
                     return Poll::Pending;
-                }
-                let length = u32::try_from(pending.len() - PREFIX).unwrap_or(u32::MAX);
-                if let Some(prefix) = pending.get_mut(1..PREFIX) {
-                    prefix.copy_from_slice(&length.to_be_bytes());
-                }
-                Poll::Ready(Some(Ok(Frame::data(pending.split().freeze()))))
+                };
+                Poll::Ready(Some(Ok(Frame::data(messages))))
             }
         }
     }

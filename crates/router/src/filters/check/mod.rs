@@ -1,6 +1,7 @@
 //! The check filter: nothing is forwarded without the enforcer's yes.
 
 mod client;
+mod pending;
 mod request;
 mod slots;
 mod verdict;

@@ -1,6 +1,5 @@
 //! One `envoy.service.auth.v3.CheckRequest`, written from the request without a copy of its headers.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +18,8 @@ pub(crate) struct Source(Bytes);
 pub(crate) struct Facts<'a> {
     /// The caller.
     pub(crate) source: &'a Source,
-    /// Context of the matched route.
-    pub(crate) extensions: &'a BTreeMap<String, String>,
+    /// Context of the matched route: encoded `context_extensions`.
+    pub(crate) context: &'a [u8],
     /// `x-request-id`.
     pub(crate) id: &'a [u8],
     /// Method.
@@ -33,7 +32,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) scheme: &'static str,
     /// `HTTP/1.1` or `HTTP/2`.
     pub(crate) protocol: &'static str,
-    /// Headers, hop-by-hop ones and all: the enforcer sees what was sent.
+    /// Headers, without those that belong to the connection.
     pub(crate) headers: &'a HeaderMap,
     /// Length of the body when it is known.
     pub(crate) size: Option<u64>,
@@ -48,7 +47,6 @@ mod tag {
     pub(super) const CHECK_REQUEST_ATTRIBUTES: u32 = 1;
     pub(super) const ATTRIBUTES_SOURCE: u32 = 1;
     pub(super) const ATTRIBUTES_REQUEST: u32 = 4;
-    pub(super) const ATTRIBUTES_EXTENSIONS: u32 = 10;
     pub(super) const PEER_ADDRESS: u32 = 1;
     pub(super) const PEER_CERTIFICATE: u32 = 5;
     pub(super) const ADDRESS_SOCKET: u32 = 1;
@@ -103,7 +101,6 @@ impl Source {
 pub(super) struct Prepared<'a> {
     facts: &'a Facts<'a>,
     http: &'a [u8],
-    extensions: usize,
     seconds: u64,
     nanos: u64,
 }
@@ -117,16 +114,10 @@ impl<'a> Prepared<'a> {
             .time
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);
-        let extensions = facts
-            .extensions
-            .iter()
-            .map(|(key, value)| field_len(tag::ATTRIBUTES_EXTENSIONS, entry_len(key.len(), value.len())))
-            .sum();
         let (seconds, nanos) = (since.as_secs(), u64::from(since.subsec_nanos()));
         Self {
             facts,
             http: scratch,
-            extensions,
             seconds,
             nanos,
         }
@@ -146,9 +137,7 @@ impl<'a> Prepared<'a> {
         number(tag::TIME_SECONDS, self.seconds, out);
         number(tag::TIME_NANOS, self.nanos, out);
         field(tag::REQUEST_HTTP, self.http, out);
-        for (key, value) in self.facts.extensions {
-            entry(tag::ATTRIBUTES_EXTENSIONS, key.as_bytes(), value.as_bytes(), out);
-        }
+        out.put_slice(self.facts.context);
     }
 
     fn time_len(&self) -> usize {
@@ -160,7 +149,9 @@ impl<'a> Prepared<'a> {
     }
 
     fn attributes_len(&self) -> usize {
-        self.facts.source.0.len() + field_len(tag::ATTRIBUTES_REQUEST, self.request_len()) + self.extensions
+        self.facts.source.0.len()
+            + field_len(tag::ATTRIBUTES_REQUEST, self.request_len())
+            + self.facts.context.len()
     }
 }
 
@@ -248,19 +239,22 @@ fn sanitized(value: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use prost::Message;
     use trireme_proto::envoy::config::core::v3::{address, socket_address};
-    use trireme_proto::envoy::service::auth::v3::CheckRequest;
+    use trireme_proto::envoy::service::auth::v3::{AttributeContext, CheckRequest};
 
     use super::*;
 
     fn decoded(headers: &HeaderMap, body: &[u8], size: Option<u64>) -> CheckRequest {
         let source = Source::new("192.0.2.7:4711".parse().unwrap(), "-----BEGIN%20");
-        let context = BTreeMap::from([
-            ("path".to_owned(), "/a/{b}".to_owned()),
-            ("vHost".to_owned(), String::new()),
-        ]);
+        let context = AttributeContext {
+            context_extensions: [("path", "/a/{b}"), ("vHost", "")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            ..AttributeContext::default()
+        };
+        let context = context.encode_to_vec();
         let facts = Facts {
             source: &source,
-            extensions: &context,
+            context: &context,
             id: b"id-1",
             method: "POST",
             path: "/a/b?c=d",

@@ -46,7 +46,7 @@ impl Pki {
             key: self.key(name),
             certificate: self.certificate(name),
             trust: vec![self.ca()],
-            trust_system: false,
+            ..Default::default()
         }
     }
 
