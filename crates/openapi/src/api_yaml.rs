@@ -90,17 +90,21 @@ impl ApiYaml {
         let lifecycle = owned("lifeCycleStatus").unwrap_or_default().to_uppercase();
         let [name, version, context] = mandatory?;
         let bounded = [
-            ("context", context.as_str()),
+            ("authorizationHeader", auth_header.as_deref().unwrap_or_default()),
+            ("context", &context),
+            ("id", id.as_deref().unwrap_or_default()),
             ("name", &name),
             ("organizationId", organization.as_deref().unwrap_or_default()),
             ("version", &version),
         ];
-        for (key, _) in bounded.iter().filter(|(_, text)| text.len() > MAX_TEXT) {
-            findings.error(
-                file,
-                &data.pointer.key(key),
-                format!("is longer than {MAX_TEXT} bytes"),
-            );
+        for (key, text) in bounded {
+            let pointer = data.pointer.key(key);
+            if text.len() > MAX_TEXT {
+                findings.error(file, &pointer, format!("is longer than {MAX_TEXT} bytes"));
+            }
+            if text.chars().any(char::is_control) {
+                findings.error(file, &pointer, "has a control character");
+            }
         }
         Some(Self {
             id,
@@ -118,7 +122,7 @@ impl ApiYaml {
             prototyped,
             auth_header,
             tier,
-            security_scheme: data.texts("securityScheme", findings),
+            security_scheme: security_scheme(&data, findings),
             cors: cors(&data, findings),
             production,
             sandbox,
@@ -129,7 +133,33 @@ impl ApiYaml {
     }
 }
 
-/// Longest name, version, context and organization, in bytes: they stand in every route of the API.
+/// `securityScheme`. Words that are not known have never had an effect; without `mutualssl` its `_mandatory` has none either.
+fn security_scheme(data: &Section<'_>, findings: &mut Findings) -> Vec<String> {
+    let names = data.texts("securityScheme", findings);
+    let key = data
+        .entry("securityScheme")
+        .map_or("securityScheme", |(key, _)| key);
+    let pointer = data.pointer.key(key);
+    for (index, name) in names.iter().enumerate() {
+        let reason = match name.as_str() {
+            "mutualssl_mandatory" if !names.iter().any(|name| name == "mutualssl") => {
+                "ignored: it has no effect without mutualssl".to_owned()
+            }
+            "api_key"
+            | "mutualssl"
+            | "mutualssl_mandatory"
+            | "oauth2"
+            | "oauth_basic_auth_api_key_mandatory" => {
+                continue;
+            }
+            other => format!("ignored: security scheme {other:?} is not supported"),
+        };
+        findings.warning(data.file, &pointer.index(index), reason);
+    }
+    names
+}
+
+/// Longest id, name, version, context and organization, in bytes: they stand in every route of the API, and some in headers.
 const MAX_TEXT: usize = 1_024;
 
 /// Name, version and context, or one finding that lists all that is missing.

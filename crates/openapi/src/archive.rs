@@ -1,5 +1,6 @@
 //! Zip archives: bounded reading and writing.
 
+use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Write};
 
 use zip::write::SimpleFileOptions;
@@ -37,11 +38,34 @@ impl ProjectSource for Archive<'_> {
         let mut archive = ZipArchive::new(Cursor::new(self.0))
             .map_err(|error| whole(format!("not a readable zip archive: {error}")))?;
         if archive.has_duplicate_names() {
-            return Err(whole("two entries of the archive have the same name"));
+            let name = repeated_name(self.0, archive.central_directory_start()).unwrap_or_default();
+            return Err(vec![Diagnostic::error(name, "", TWICE)]);
         }
         let chosen = survey(&archive, limits, wanted)?;
         unpack(&mut archive, chosen, limits)
     }
+}
+
+const TWICE: &str = "two entries of the archive have this name";
+
+/// The first name that the directory at `start` has twice; the library tells only that there is one.
+fn repeated_name(archive: &[u8], start: u64) -> Option<String> {
+    let mut rest = archive.get(usize::try_from(start).ok()?..)?;
+    let mut seen = BTreeSet::new();
+    while rest.starts_with(CENTRAL_RECORD) {
+        let length = |at: usize| {
+            Some(usize::from(u16::from_le_bytes(
+                rest.get(at..at + 2)?.try_into().ok()?,
+            )))
+        };
+        let (name, extra, comment) = (length(28)?, length(30)?, length(32)?);
+        let name = rest.get(46..46 + name)?;
+        if !seen.insert(name) {
+            return Some(String::from_utf8_lossy(name).escape_debug().to_string());
+        }
+        rest = rest.get(46 + name.len() + extra + comment..)?;
+    }
+    None
 }
 
 fn whole(message: impl Into<String>) -> Vec<Diagnostic> {
@@ -137,41 +161,55 @@ fn unpack(
     limits: &Limits,
 ) -> Result<Files, Vec<Diagnostic>> {
     let mut files = Files::new();
+    let mut found = Vec::new();
     let mut left = limits.total_bytes;
     for (index, path) in chosen {
-        let refuse = |message: String| vec![Diagnostic::error(path.clone(), "", message)];
-        let mut entry = archive
-            .by_index(index)
-            .map_err(|error| refuse(format!("entry cannot be unpacked: {error}")))?;
-        let expansion = entry
-            .compressed_size()
-            .saturating_mul(limits.ratio)
-            .max(RATIO_FREE_BYTES);
-        let bound = limits.entry_bytes.min(expansion).min(left);
-        let mut content = Vec::with_capacity(usize::try_from(entry.size().min(bound)).unwrap_or(0));
-        (&mut entry)
-            .take(bound + 1)
-            .read_to_end(&mut content)
-            .map_err(|error| refuse(format!("entry cannot be unpacked: {error}")))?;
-        let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        if length > bound {
-            return Err(refuse(if bound == limits.entry_bytes {
-                format!("entry is greater than the {} bytes allowed", limits.entry_bytes)
-            } else if bound == expansion {
-                format!("entry expands more than {} times", limits.ratio)
-            } else {
-                format!(
-                    "archive unpacks to more than the {} bytes allowed",
-                    limits.total_bytes
-                )
-            }));
-        }
-        left -= length;
-        if files.insert(path.clone(), content).is_some() {
-            return Err(refuse("two entries of the archive have this name".to_owned()));
+        let content = inflate(archive, index, limits, &mut left);
+        let refused = match content {
+            Ok(content) => files.insert(path.clone(), content).map(|_| TWICE.to_owned()),
+            Err(message) => Some(message),
+        };
+        found.extend(refused.map(|message| Diagnostic::error(path, "", message)));
+        if found.len() >= MAX_FINDINGS || (left == 0 && !found.is_empty()) {
+            break;
         }
     }
-    Ok(files)
+    if found.is_empty() { Ok(files) } else { Err(found) }
+}
+
+/// The content of one entry, taken from what is `left` for all of them.
+fn inflate(
+    archive: &mut ZipArchive<Cursor<&[u8]>>,
+    index: usize,
+    limits: &Limits,
+    left: &mut u64,
+) -> Result<Vec<u8>, String> {
+    let unreadable = |error: &dyn std::fmt::Display| format!("entry cannot be unpacked: {error}");
+    let mut entry = archive.by_index(index).map_err(|error| unreadable(&error))?;
+    let expansion = entry
+        .compressed_size()
+        .saturating_mul(limits.ratio)
+        .max(RATIO_FREE_BYTES);
+    let bound = limits.entry_bytes.min(expansion).min(*left);
+    let mut content = Vec::with_capacity(usize::try_from(entry.size().min(bound)).unwrap_or(0));
+    let read = (&mut entry).take(bound + 1).read_to_end(&mut content);
+    let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    // What a broken entry gave counts as well: inflating it has taken its time.
+    *left = left.saturating_sub(length);
+    read.map_err(|error| unreadable(&error))?;
+    if length <= bound {
+        return Ok(content);
+    }
+    Err(if bound == limits.entry_bytes {
+        format!("entry is greater than the {} bytes allowed", limits.entry_bytes)
+    } else if bound == expansion {
+        format!("entry expands more than {} times", limits.ratio)
+    } else {
+        format!(
+            "archive unpacks to more than the {} bytes allowed",
+            limits.total_bytes
+        )
+    })
 }
 
 /// A failure to write an archive.

@@ -9,6 +9,17 @@ use crate::model::{ClientCertificate, Deployment, EndpointCertificates, PolicyFi
 use crate::source::Limits;
 use crate::tree::Section;
 
+/// Targets of one project. Each virtual host among them gets all routes of the API.
+const MAX_TARGETS: usize = 1_000;
+
+/// Bytes of certificates that the entries of one list may bring in together. Entries may share a file, so that a small project
+/// could otherwise fill the memory with copies of a large one.
+const MAX_LISTED_BYTES: usize = 16 << 20;
+
+/// Values of all policy specifications together: a policy has some fifty, and each of thousands of small files can expand to many
+/// more by aliases.
+const MAX_POLICY_NODES: usize = 500_000;
+
 /// Where a project without a usable `deployment_environments.yaml` goes.
 fn default_target() -> Vec<Deployment> {
     vec![Deployment {
@@ -37,6 +48,17 @@ pub(crate) fn deployments(layout: &Layout<'_>, limits: &Limits, findings: &mut F
         };
         findings.push(Diagnostic::warning(finding.file, finding.pointer, message));
     }
+    if targets.is_empty() && !broken {
+        let message = "names no environment: the API is deployed nowhere";
+        findings.push(Diagnostic::warning(file, "/data", message));
+    }
+    if targets.len() > MAX_TARGETS {
+        let message = format!(
+            "{} targets are more than the {MAX_TARGETS} allowed",
+            targets.len()
+        );
+        findings.push(Diagnostic::error(file, "/data", message));
+    }
     if broken { default_target() } else { targets }
 }
 
@@ -50,6 +72,7 @@ fn targets(file: &str, content: &[u8], limits: &Limits, findings: &mut Findings)
     };
     let key = root.entry("data").map_or("data", |(key, _)| key);
     let list_pointer = root.pointer.key(key);
+    let mut seen = BTreeSet::new();
     for (index, item) in root.list(key, findings).iter().enumerate() {
         let Some(item) = Section::new(file, list_pointer.index(index), item, findings) else {
             continue;
@@ -76,7 +99,7 @@ fn targets(file: &str, content: &[u8], limits: &Limits, findings: &mut Findings)
             vhost: vhost.map(str::to_owned),
             on_devportal: item.flag("displayOnDevportal", findings).unwrap_or(false),
         };
-        if !targets.contains(&target) {
+        if seen.insert((environment, vhost, target.on_devportal)) {
             targets.push(target);
         }
     }
@@ -109,24 +132,55 @@ struct Entry {
     endpoint: String,
     tier: String,
     certificate: String,
+    /// Its place, for findings.
+    pointer: String,
 }
 
-/// The entries of a certificate list, each with its place for findings.
-fn entries(
-    layout: &Layout<'_>,
-    role: Role,
-    limits: &Limits,
-    findings: &mut Findings,
-) -> Vec<(Entry, Diagnostic)> {
+/// A certificate list: its file and entries.
+struct List<'f> {
+    file: &'f str,
+    entries: Vec<Entry>,
+}
+
+impl List<'_> {
+    /// Entries with the name and content of their certificate file. Those without one are ignored with a warning, and more content
+    /// than [`MAX_LISTED_BYTES`] is an error.
+    fn found<'p>(
+        self,
+        files: &BTreeMap<&'p str, &'p [u8]>,
+        findings: &mut Findings,
+    ) -> Vec<(Entry, &'p str, &'p [u8])> {
+        let mut found = Vec::new();
+        let mut left = MAX_LISTED_BYTES;
+        for entry in self.entries {
+            let Some((name, pem)) = files.get_key_value(entry.certificate.as_str()) else {
+                let message = format!("ignored: no certificate file {:?}", entry.certificate);
+                findings.push(Diagnostic::warning(self.file, entry.pointer, message));
+                continue;
+            };
+            let Some(rest) = left.checked_sub(pem.len()) else {
+                let message = format!("the certificates listed are more than {MAX_LISTED_BYTES} bytes");
+                findings.push(Diagnostic::error(self.file, entry.pointer, message));
+                break;
+            };
+            left = rest;
+            found.push((entry, *name, *pem));
+        }
+        found
+    }
+}
+
+/// The entries of a certificate list.
+fn list<'f>(layout: &Layout<'f>, role: Role, limits: &Limits, findings: &mut Findings) -> List<'f> {
     let mut entries = Vec::new();
     let Some((file, content)) = layout.one(role) else {
-        return entries;
+        return List { file: "", entries };
     };
     let Some(value) = document::parse(file, content, Keep::All, limits, findings) else {
-        return entries;
+        return List { file, entries };
     };
     let Some(root) = Section::new(file, Pointer::Root, &value, findings).map(Section::any_case) else {
-        return entries;
+        return List { file, entries };
     };
     let key = root.entry("data").map_or("data", |(key, _)| key);
     let list_pointer = root.pointer.key(key);
@@ -136,19 +190,15 @@ fn entries(
         };
         let item = item.any_case();
         let mut owned = |key: &str| item.text(key, findings).unwrap_or_default().trim().to_owned();
-        let entry = Entry {
+        entries.push(Entry {
             alias: owned("alias"),
             endpoint: owned("endpoint"),
             tier: owned("tierName"),
             certificate: owned("certificate"),
-        };
-        let missing = format!("ignored: no certificate file {:?}", entry.certificate);
-        entries.push((
-            entry,
-            Diagnostic::warning(file, item.pointer.to_string(), missing),
-        ));
+            pointer: item.pointer.to_string(),
+        });
     }
-    entries
+    List { file, entries }
 }
 
 /// `Endpoint-certificates/`.
@@ -170,12 +220,9 @@ pub(crate) fn endpoint_certificates(
         }
     }
     let mut used = BTreeSet::new();
-    for (entry, missing) in entries(layout, Role::EndpointCertificates, limits, findings) {
-        let Some((name, pem)) = files.get_key_value(entry.certificate.as_str()) else {
-            findings.push(missing);
-            continue;
-        };
-        used.insert(*name);
+    let list = list(layout, Role::EndpointCertificates, limits, findings);
+    for (entry, name, pem) in list.found(&files, findings) {
+        used.insert(name);
         let url = if entry.endpoint.contains("://") {
             entry.endpoint
         } else {
@@ -203,18 +250,16 @@ pub(crate) fn client_certificates(
             files.entry(file_name(file)).or_insert(pem);
         }
     }
-    let mut certificates = Vec::new();
-    for (entry, missing) in entries(layout, Role::ClientCertificates, limits, findings) {
-        match files.get(entry.certificate.as_str()) {
-            Some(pem) => certificates.push(ClientCertificate {
-                alias: entry.alias,
-                tier: entry.tier,
-                content: pem.to_vec(),
-            }),
-            None => findings.push(missing),
-        }
-    }
-    certificates
+    let list = list(layout, Role::ClientCertificates, limits, findings);
+    let certificate = |(entry, _, pem): (Entry, &str, &[u8])| ClientCertificate {
+        alias: entry.alias,
+        tier: entry.tier,
+        content: pem.to_vec(),
+    };
+    list.found(&files, findings)
+        .into_iter()
+        .map(certificate)
+        .collect()
 }
 
 /// `Policies/`, specification and template paired by base name. They are checked when an operation uses them.
@@ -224,6 +269,7 @@ pub(crate) fn policies(
     findings: &mut Findings,
 ) -> BTreeMap<String, PolicyFile> {
     let mut policies: BTreeMap<String, PolicyFile> = BTreeMap::new();
+    let mut left = MAX_POLICY_NODES.min(limits.nodes);
     for (file, content) in layout.all(Role::Policy) {
         let Some((name, extension)) = file_name(file).rsplit_once('.') else {
             continue;
@@ -236,8 +282,17 @@ pub(crate) fn policies(
                 Err(_) => findings.push(Diagnostic::error(*file, "", "not UTF-8 text")),
             }
         } else if policy.specification.is_none() {
-            policy.specification = document::parse(file, content, Keep::All, limits, findings);
+            let bounded = Limits {
+                nodes: left,
+                ..limits.clone()
+            };
             (*file).clone_into(&mut policy.file);
+            policy.specification = document::parse(file, content, Keep::All, &bounded, findings);
+            match &policy.specification {
+                Some(value) => left = left.saturating_sub(document::weight(value)),
+                // The project is refused, so the others need a look for their faults only, and not for ever.
+                None => left = left.saturating_sub(MAX_POLICY_NODES / 25),
+            }
         }
     }
     policies

@@ -53,9 +53,14 @@ pub(crate) fn named(
         };
         for (name, value) in item.map {
             let pointer = item.pointer.key(name);
-            if let Some((group, _)) = extension(value, root.file, pointer, addresses, None, findings) {
-                groups.insert(name.clone(), group);
+            let Some((group, security)) = extension(value, root.file, pointer, addresses, None, findings)
+            else {
+                continue;
+            };
+            if security.is_some() {
+                unused_credentials(root.file, &pointer, findings);
             }
+            groups.insert(name.clone(), group);
         }
     }
     groups
@@ -121,6 +126,15 @@ pub(crate) fn extension(
         reference: None,
     };
     (!group.endpoints.is_empty()).then_some((group, security))
+}
+
+/// `securityConfig` where it is not read.
+pub(crate) fn unused_credentials(file: &str, group: &Pointer<'_>, findings: &mut Findings) {
+    findings.warning(
+        file,
+        &group.key("securityConfig"),
+        "ignored: credentials are used for API-level endpoints only",
+    );
 }
 
 fn advanced(section: &Section<'_>, findings: &mut Findings) -> EndpointConfig {

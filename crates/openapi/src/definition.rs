@@ -125,8 +125,15 @@ pub(crate) fn read(
         ))
     });
     let hosts = match format {
+        // A prototype's addresses don't count. The base path of OpenAPI 2 is no part of an address, so it does.
+        Format::OpenApi2 => {
+            let hosts = hosts_of_2(&top, addresses, findings);
+            Hosts {
+                production: hosts.production.filter(|_| !circumstances.prototyped),
+                ..hosts
+            }
+        }
         _ if circumstances.prototyped => Hosts::default(),
-        Format::OpenApi2 => hosts_of_2(&top, addresses, findings),
         Format::OpenApi3 | Format::AsyncApi2 => hosts_of_3(
             &top,
             top.pointer.key("servers"),
@@ -152,9 +159,9 @@ pub(crate) fn read(
     let requirements = top
         .get("security")
         .map(|value| security::requirements(file, &requirement_pointer, value, findings));
+    let tier = tier(&top, findings);
     let mut owned = |key: &str| top.text_or_warn(key, findings).map(str::to_owned);
     let base_path = owned("x-wso2-basePath");
-    let tier = owned("x-wso2-throttling-tier").or_else(|| owned("x-throttling-tier"));
     let auth_header = owned("x-wso2-auth-header").filter(|header| !header.is_empty());
     Some(Defined {
         description: description.map(str::to_owned),
@@ -178,6 +185,20 @@ pub(crate) fn read(
         extensions: security::extensions(top.map),
         named,
     })
+}
+
+/// Names of the extension that sets a throttling tier; the first one wins.
+pub(crate) const TIERS: [&str; 2] = ["x-wso2-throttling-tier", "x-throttling-tier"];
+
+/// The throttling tier set at the root or on an operation. An empty one is none: it must not hide that of `api.yaml`.
+pub(crate) fn tier(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
+    let mut named = |key| {
+        section
+            .text_or_warn(key, findings)
+            .filter(|tier| !tier.is_empty())
+    };
+    let tier = TIERS.into_iter().find_map(&mut named);
+    tier.map(str::to_owned)
 }
 
 /// `x-auth-type: None`.
@@ -230,10 +251,7 @@ fn hosts_of_2(top: &Section<'_>, addresses: Addresses, findings: &mut Findings) 
         .text_or_warn("basePath", findings)
         .filter(|path| !path.is_empty())
         .map(str::to_owned);
-    let schemes = top
-        .get("schemes")
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
+    let schemes = top.list("schemes", findings);
     let secure = schemes.iter().any(|scheme| scheme.as_str() == Some("https"));
     let host = top
         .text_or_warn("host", findings)
@@ -309,9 +327,10 @@ pub(crate) fn hosts_of_3(
     }
 }
 
+/// A variable stands before the path: in scheme, host or port.
 fn has_variable_host(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split('/').next().unwrap_or_default().contains('{')
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    scheme.contains('{') || rest.split('/').next().unwrap_or_default().contains('{')
 }
 
 /// The address with the default value in place of each variable.

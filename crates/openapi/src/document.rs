@@ -102,6 +102,11 @@ pub(crate) fn parse(
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let text = match std::str::from_utf8(content) {
         Ok(text) => text,
+        Err(_) if content.starts_with(b"\xff\xfe") || content.starts_with(b"\xfe\xff") => {
+            let message = "not UTF-8 text but UTF-16: save it as UTF-8";
+            findings.push(Diagnostic::error(file, "", message));
+            return None;
+        }
         Err(error) => {
             let message = format!("not UTF-8 text: bad byte at offset {}", error.valid_up_to());
             findings.push(Diagnostic::error(file, "", message));
@@ -189,6 +194,8 @@ fn yaml_options(limits: &Limits) -> serde_saphyr::Options {
             max_events: events,
             max_nodes: events,
             flow_nesting_limit: limits.depth,
+            // One anchor that a hundred operations use is good style; how much aliases bring in is bounded by itself.
+            enforce_alias_anchor_ratio: false,
         },
         // Repeated keys are told apart by the seed, which knows where they are.
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
@@ -200,12 +207,22 @@ fn yaml_options(limits: &Limits) -> serde_saphyr::Options {
 
 /// The parser's words on one line.
 fn yaml_reason(error: &serde_saphyr::Error) -> String {
-    error
-        .without_snippet()
-        .to_string()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    use serde_saphyr::budget::BudgetBreach;
+    let error = error.without_snippet();
+    if let serde_saphyr::Error::Budget { breach, location } = error {
+        let reason = match breach {
+            BudgetBreach::Depth { depth } => format!("nested deeper than {} levels", depth.saturating_sub(1)),
+            BudgetBreach::Documents { .. } => "the file has more than one document".to_owned(),
+            // What is left counts aliases and what they bring in, or the values of the file.
+            _ => "the file has too many values or aliases".to_owned(),
+        };
+        return format!(
+            "{reason} at line {}, column {}",
+            location.line(),
+            location.column()
+        );
+    }
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The text of `info.version` and `info.title` as written: `1.10` is a number to YAML, but a version to everybody else.
@@ -246,6 +263,10 @@ struct Tally {
     repeated: Vec<Vec<String>>,
 }
 
+/// What the table behind an object with keys counts in addition: some 500 bytes for the first key, where a value has 72
+/// (measured), so that 8 MB of `{"a":1},` took half a gigabyte.
+const OBJECT_NODES: usize = 6;
+
 /// Repeated keys that are reported of one file.
 const MAX_REPEATED: usize = 100;
 
@@ -262,10 +283,11 @@ impl Tally {
         }
     }
 
-    fn node<E: Error>(&mut self) -> Result<(), E> {
+    /// One value, or what weighs as much in memory as `count`.
+    fn nodes<E: Error>(&mut self, count: usize) -> Result<(), E> {
         self.nodes = self
             .nodes
-            .checked_sub(1)
+            .checked_sub(count)
             .ok_or_else(|| E::custom("the file has too many values"))?;
         Ok(())
     }
@@ -286,6 +308,16 @@ impl Tally {
     }
 }
 
+/// What a value took of [`Limits::nodes`].
+pub(crate) fn weight(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(weight).sum::<usize>(),
+        Value::Object(map) if map.is_empty() => 1,
+        Value::Object(map) => 1 + OBJECT_NODES + map.values().map(weight).sum::<usize>(),
+        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => 1,
+    }
+}
+
 struct Seed<'t> {
     tally: &'t mut Tally,
     keep: Keep,
@@ -301,7 +333,7 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
                 .deserialize_ignored_any(IgnoredAny)
                 .map(|_| Value::from(SKIPPED));
         }
-        self.tally.node()?;
+        self.tally.nodes(1)?;
         if self.depth > self.tally.max_depth {
             return Err(D::Error::custom(format_args!(
                 "nested deeper than {} levels",
@@ -385,6 +417,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 continue;
             }
             self.tally.text(&key)?;
+            if map.is_empty() {
+                self.tally.nodes(OBJECT_NODES)?;
+            }
             let mark = self.tally.repeated.len();
             let seed = Seed {
                 tally: &mut *self.tally,

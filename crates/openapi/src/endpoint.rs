@@ -138,7 +138,9 @@ impl Endpoint {
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => {
-                let number = port.parse::<u16>().ok().filter(|number| *number > 0);
+                // The standard library takes a sign as well.
+                let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+                let number = port.parse::<u16>().ok().filter(|number| digits && *number > 0);
                 (
                     host,
                     number.ok_or_else(|| InvalidEndpoint::Port(port.to_owned()))?,
@@ -280,6 +282,7 @@ mod tests {
             ("http://-ab", E::Host("-ab".into())),
             ("http://ab:0", E::Port("0".into())),
             ("http://ab:65536", E::Port("65536".into())),
+            ("http://ab:+80", E::Port("+80".into())),
             ("http://ab:", E::Port(String::new())),
             ("ftp://ab", E::Scheme("ftp".into())),
             ("http://a b", E::Characters("http://a b".into())),

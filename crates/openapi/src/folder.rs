@@ -1,5 +1,6 @@
 //! Project folders on disk.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -31,11 +32,20 @@ impl ProjectSource for Folder {
             entries: 0,
             left: limits.total_bytes,
             files: Files::new(),
+            found: Vec::new(),
+            full: false,
         };
-        walk.folder(&root, "").map_err(|diagnostic| vec![diagnostic])?;
-        Ok(walk.files)
+        walk.folder(&root, "");
+        if walk.found.is_empty() {
+            Ok(walk.files)
+        } else {
+            Err(walk.found)
+        }
     }
 }
+
+/// Findings that are kept; a folder full of bad links can have one for each.
+const MAX_FINDINGS: usize = 100;
 
 struct Walk<'a> {
     root: &'a Path,
@@ -44,26 +54,21 @@ struct Walk<'a> {
     entries: usize,
     left: u64,
     files: Files,
+    found: Vec<Diagnostic>,
+    /// The project as a whole is too large: nothing more is looked at.
+    full: bool,
 }
 
 impl Walk<'_> {
-    fn folder(&mut self, folder: &Path, prefix: &str) -> Result<(), Diagnostic> {
-        let unreadable =
-            |error: std::io::Error| Diagnostic::error(prefix, "", format!("folder cannot be read: {error}"));
-        let mut names = Vec::new();
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            names.push(entry.map_err(unreadable)?.file_name());
-            self.entries += 1;
-            if self.entries > self.limits.entries {
-                return Err(Diagnostic::error(
-                    "",
-                    "",
-                    format!("project has more than {} files", self.limits.entries),
-                ));
-            }
-        }
-        names.sort();
+    fn folder(&mut self, folder: &Path, prefix: &str) {
+        let names = match self.names(folder, prefix) {
+            Ok(names) => names,
+            Err(finding) => return self.found.push(finding),
+        };
         for name in names {
+            if self.full || self.found.len() >= MAX_FINDINGS {
+                return;
+            }
             let Some(name) = name.to_str() else { continue };
             // Hidden entries are never part of a project: `.git`, and the generations behind a mounted ConfigMap.
             if name.starts_with('.') {
@@ -74,17 +79,44 @@ impl Walk<'_> {
             } else {
                 format!("{prefix}/{name}")
             };
-            self.entry(&folder.join(name), path)?;
+            if let Err(finding) = self.entry(folder, name, path) {
+                self.found.push(finding);
+            }
         }
-        Ok(())
     }
 
-    fn entry(&mut self, place: &Path, path: String) -> Result<(), Diagnostic> {
+    /// The names in a folder, in order, so that the same folder gives the same findings.
+    fn names(&mut self, folder: &Path, prefix: &str) -> Result<Vec<OsString>, Diagnostic> {
+        let unreadable =
+            |error: std::io::Error| Diagnostic::error(prefix, "", format!("folder cannot be read: {error}"));
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).map_err(unreadable)? {
+            names.push(entry.map_err(unreadable)?.file_name());
+            self.entries += 1;
+            if self.entries > self.limits.entries {
+                self.full = true;
+                let message = format!("project has more than {} files", self.limits.entries);
+                return Err(Diagnostic::error("", "", message));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn entry(&mut self, folder: &Path, name: &str, path: String) -> Result<(), Diagnostic> {
         let path = clean(&path, self.limits).map_err(|reason| Diagnostic::error(path, "", reason))?;
-        let place = self.inside(place, &path)?;
+        let place = self.inside(&folder.join(name), &path)?;
         let facts = fs::metadata(&place).map_err(|error| unreadable(&path, &error))?;
         if facts.is_dir() {
-            return self.folder(&place, &path);
+            if folder.starts_with(&place) {
+                return Err(Diagnostic::error(
+                    path,
+                    "",
+                    "link leads back to a folder it lies in",
+                ));
+            }
+            self.folder(&place, &path);
+            return Ok(());
         }
         if !facts.is_file() || !(self.wanted)(&path) {
             return Ok(());
@@ -95,30 +127,21 @@ impl Walk<'_> {
             .and_then(|file| file.take(bound + 1).read_to_end(&mut content))
             .map_err(|error| unreadable(&path, &error))?;
         let length = u64::try_from(content.len()).unwrap_or(u64::MAX);
-        if length > bound {
-            return Err(if bound == self.left {
-                Diagnostic::error(
-                    "",
-                    "",
-                    format!(
-                        "project is greater than the {} bytes allowed",
-                        self.limits.total_bytes
-                    ),
-                )
-            } else {
-                Diagnostic::error(
-                    path,
-                    "",
-                    format!(
-                        "file is greater than the {} bytes allowed",
-                        self.limits.entry_bytes
-                    ),
-                )
-            });
+        if length <= bound {
+            self.left -= length;
+            self.files.insert(path, content);
+            return Ok(());
         }
-        self.left -= length;
-        self.files.insert(path, content);
-        Ok(())
+        if bound < self.left {
+            let message = format!("file is greater than the {bound} bytes allowed");
+            return Err(Diagnostic::error(path, "", message));
+        }
+        self.full = true;
+        let message = format!(
+            "project is greater than the {} bytes allowed",
+            self.limits.total_bytes
+        );
+        Err(Diagnostic::error("", "", message))
     }
 
     /// The real place of an entry, which must lie in the project. Links within it are fine: a mounted ConfigMap is made of them.

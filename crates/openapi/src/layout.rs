@@ -52,13 +52,21 @@ impl Role {
 }
 
 /// Folders whose content is never looked at, below the root.
-const IGNORED: [&str; 4] = ["Docs", "Image", "__MACOSX", "libs"];
+const IGNORED: [&str; 3] = ["Docs", "Image", "libs"];
+
+/// What macOS adds to an archive beside its root: a shadow of each file, under the same path and with `._` before the name.
+const MAC_SHADOWS: &str = "__MACOSX";
 
 /// The role of a path, if it has one.
 pub(crate) fn role(path: &str) -> Option<Role> {
     let mut folders: Vec<&str> = path.split('/').collect();
     let file = folders.pop()?;
-    if folders.iter().skip(1).any(|folder| IGNORED.contains(folder)) {
+    // Hidden files are no more part of an archive than they are of a folder: `._a.crt`, `.git/…`.
+    if file.starts_with('.') || folders.contains(&MAC_SHADOWS) {
+        return None;
+    }
+    let ignored = |folder: &&str| IGNORED.contains(folder) || folder.starts_with('.');
+    if folders.iter().skip(1).any(ignored) {
         return None;
     }
     let within = |name: &str| folders.contains(&name);

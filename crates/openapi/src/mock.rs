@@ -1,5 +1,7 @@
 //! Example responses for APIs that the gateway answers itself.
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
 use crate::definition::Format;
@@ -10,10 +12,51 @@ use crate::tree::{Section, scalar};
 /// Examples of one response are capped: they are sent to every enforcer.
 const MAX_EXAMPLES: usize = 64;
 
+/// Bytes of all examples of an API together. A response that many operations refer to is written out for each of them, so that
+/// a small file could otherwise fill the memory.
+const MAX_BYTES: usize = 8 << 20;
+
+/// The examples of an API are more than [`MAX_BYTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the examples of the API are more than the {MAX_BYTES} bytes allowed")]
+pub(crate) struct Full;
+
+/// What the examples of one API may still take; nothing at all once one of them found no room.
+#[derive(Debug)]
+pub(crate) struct Room(Cell<Option<usize>>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Cell::new(Some(MAX_BYTES)))
+    }
+}
+
+impl Room {
+    /// The API has been refused already for what it takes.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.0.get().is_none()
+    }
+
+    /// The text of the example called `name`, if there is room for both.
+    fn take(&self, name: &str, text: String) -> Result<String, Full> {
+        let left = self
+            .0
+            .get()
+            .and_then(|left| left.checked_sub(name.len() + text.len()));
+        self.0.set(left);
+        left.map(|_| text).ok_or(Full)
+    }
+}
+
 /// The examples of an operation by response code; responses without any content are left out.
-pub(crate) fn responses(root: &Value, operation: &Section<'_>, format: Format) -> Vec<MockResponse> {
+pub(crate) fn responses(
+    root: &Value,
+    operation: &Section<'_>,
+    format: Format,
+    room: &Room,
+) -> Result<Vec<MockResponse>, Full> {
     let Some(Value::Object(responses)) = operation.get("responses") else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     let mut mocks = Vec::new();
     for (code, response) in responses {
@@ -21,17 +64,15 @@ pub(crate) fn responses(root: &Value, operation: &Section<'_>, format: Format) -
         if !is_code(&code) {
             continue;
         }
-        let Some(response) = refs::layers(root, response)
-            .ok()
-            .and_then(|layers| layers.last().copied())
-        else {
+        let Some(response) = end(root, response) else {
             continue;
         };
         let (headers, content) = match format {
-            Format::OpenApi2 => (Vec::new(), content_of_2(response)),
-            Format::OpenApi3 | Format::AsyncApi2 => {
-                (headers_of_3(root, response), content_of_3(root, response))
-            }
+            Format::OpenApi2 => (Vec::new(), content_of_2(response, room)?),
+            Format::OpenApi3 | Format::AsyncApi2 => (
+                headers_of_3(root, response, room)?,
+                content_of_3(root, response, room)?,
+            ),
         };
         if !content.is_empty() {
             mocks.push(MockResponse {
@@ -41,7 +82,7 @@ pub(crate) fn responses(root: &Value, operation: &Section<'_>, format: Format) -
             });
         }
     }
-    mocks
+    Ok(mocks)
 }
 
 /// Three digits or `x`, or `default`.
@@ -49,54 +90,63 @@ fn is_code(code: &str) -> bool {
     code == "default" || (code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_digit() || byte == b'x'))
 }
 
-fn content_of_2(response: &Value) -> Vec<MockContent> {
+fn content_of_2(response: &Value, room: &Room) -> Result<Vec<MockContent>, Full> {
     let Some(Value::Object(examples)) = response.get("examples") else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
-    let of = |(media_type, example): (&String, &Value)| MockContent {
-        media_type: media_type.clone(),
-        examples: vec![(String::new(), example.to_string())],
+    let of = |(media_type, example): (&String, &Value)| {
+        Ok(MockContent {
+            media_type: media_type.clone(),
+            examples: vec![(String::new(), room.take(media_type, example.to_string())?)],
+        })
     };
     examples.iter().take(MAX_EXAMPLES).map(of).collect()
 }
 
-fn content_of_3(root: &Value, response: &Value) -> Vec<MockContent> {
+fn content_of_3(root: &Value, response: &Value, room: &Room) -> Result<Vec<MockContent>, Full> {
     let Some(Value::Object(content)) = response.get("content") else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     let mut all = Vec::new();
     for (media_type, media) in content.iter().take(MAX_EXAMPLES) {
-        let examples = match (media.get("example"), media.get("examples")) {
-            (Some(example), _) => vec![(String::new(), example.to_string())],
-            (None, Some(Value::Object(named))) => named
-                .iter()
-                .take(MAX_EXAMPLES)
-                .filter_map(|(name, example)| {
-                    let example = *refs::layers(root, example).ok()?.last()?;
-                    Some((name.clone(), example.get("value")?.to_string()))
-                })
-                .collect(),
-            (None, _) => Vec::new(),
-        };
+        let mut examples = Vec::new();
+        match (media.get("example"), media.get("examples")) {
+            (Some(example), _) => examples.push((String::new(), room.take(media_type, example.to_string())?)),
+            (None, Some(Value::Object(named))) => {
+                for (name, example) in named.iter().take(MAX_EXAMPLES) {
+                    if let Some(value) = end(root, example).and_then(|example| example.get("value")) {
+                        examples.push((name.clone(), room.take(name, value.to_string())?));
+                    }
+                }
+            }
+            (None, _) => {}
+        }
         if !examples.is_empty() {
+            room.take(media_type, String::new())?;
             all.push(MockContent {
                 media_type: media_type.clone(),
                 examples,
             });
         }
     }
-    all
+    Ok(all)
 }
 
-fn headers_of_3(root: &Value, response: &Value) -> Vec<(String, String)> {
+fn headers_of_3(root: &Value, response: &Value, room: &Room) -> Result<Vec<(String, String)>, Full> {
     let Some(Value::Object(headers)) = response.get("headers") else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
-    headers
-        .iter()
-        .filter_map(|(name, header)| {
-            let header = *refs::layers(root, header).ok()?.last()?;
-            Some((name.clone(), scalar(header.get("example")?)?))
-        })
-        .collect()
+    let mut all = Vec::new();
+    for (name, header) in headers {
+        let example = end(root, header).and_then(|header| header.get("example"));
+        if let Some(text) = example.and_then(scalar) {
+            all.push((name.clone(), room.take(name, text)?));
+        }
+    }
+    Ok(all)
+}
+
+/// What the `$ref` of a value leads to; the value itself without one.
+fn end<'a>(root: &'a Value, value: &'a Value) -> Option<&'a Value> {
+    refs::layers(root, value).ok()?.last().copied()
 }

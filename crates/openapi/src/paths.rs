@@ -1,16 +1,16 @@
 //! `paths`: path items, their operations, and the references in them.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
 use crate::cluster::{self, Side};
-use crate::definition::{Circumstances, Format, hosts_of_3, is_unsecured};
+use crate::definition::{self, Circumstances, Format, hosts_of_3, is_unsecured};
 use crate::diagnostic::{Findings, Pointer};
 use crate::endpoint::EndpointCluster;
 use crate::id::name_based;
-use crate::model::{Operation, OperationPolicies, Resource};
+use crate::model::{MockResponse, Operation, OperationPolicies, Resource};
 use crate::refs;
 use crate::tree::Section;
 use crate::{mock, order, security};
@@ -40,6 +40,11 @@ struct Paths<'a> {
     disable_security: Option<bool>,
     /// What is left of [`MAX_REFERRED`].
     left: Cell<usize>,
+    /// What is wrong with the targets of references to parameters and responses: thousands of operations have the same few, and
+    /// each may be a long chain.
+    followed: RefCell<HashMap<String, Option<String>>>,
+    /// What is left for examples.
+    examples: mock::Room,
 }
 
 /// Reads `paths` into resources in the order they're tried.
@@ -66,6 +71,8 @@ pub(crate) fn read(
         named,
         disable_security,
         left: Cell::new(MAX_REFERRED),
+        followed: RefCell::default(),
+        examples: mock::Room::default(),
     };
     if paths.map.len() > MAX_PATHS {
         let message = format!(
@@ -104,7 +111,7 @@ impl Paths<'_> {
         pointer: &Pointer<'_>,
         findings: &mut Findings,
     ) -> Option<Resource> {
-        let item = self.path_item(item, pointer, findings)?;
+        let item = self.resolved(item, pointer, findings)?;
         let item = Section {
             file: self.file,
             pointer: *pointer,
@@ -117,20 +124,19 @@ impl Paths<'_> {
             .or(self.disable_security);
         let mut operations = Vec::new();
         for method in METHODS {
-            let Some(operation) = item.section(method, findings) else {
+            let Some(value) = item.get(method) else { continue };
+            let pointer = item.pointer.key(method);
+            let Some(map) = self.resolved(value, &pointer, findings) else {
                 continue;
+            };
+            let operation = Section {
+                pointer,
+                map: &map,
+                ..item
             };
             operations.push(self.operation(path, method, &operation, disable.unwrap_or(false), findings));
         }
-        for method in UNROUTED {
-            if item.get(method).is_some() {
-                findings.warning(
-                    self.file,
-                    &item.pointer.key(method),
-                    "ignored: this method is not routed",
-                );
-            }
-        }
+        self.without_effect(&item, findings);
         if operations.is_empty() {
             return None;
         }
@@ -153,8 +159,27 @@ impl Paths<'_> {
         })
     }
 
-    /// The path item with what it refers to filled in.
-    fn path_item<'v>(
+    /// What a path item says and nobody listens to.
+    fn without_effect(&self, item: &Section<'_>, findings: &mut Findings) {
+        for key in item.map.keys() {
+            let reason = if UNROUTED.contains(&key.as_str()) {
+                "ignored: this method is not routed"
+            } else if METHODS.contains(&key.to_ascii_lowercase().as_str()) && !METHODS.contains(&key.as_str())
+            {
+                "ignored: methods are written in lower case"
+            } else if definition::TIERS.contains(&key.as_str()) {
+                "ignored: tiers are read from the operation or the root"
+            } else if key == "x-auth-type" {
+                "ignored: x-auth-type is read from the operation or the root"
+            } else {
+                continue;
+            };
+            findings.warning(self.file, &item.pointer.key(key), reason);
+        }
+    }
+
+    /// A path item or an operation with what it refers to filled in.
+    fn resolved<'v>(
         &self,
         item: &'v Value,
         pointer: &Pointer<'_>,
@@ -219,14 +244,20 @@ impl Paths<'_> {
                 );
             }
         }
+        if has_address(section.get("servers")) && !self.circumstances.prototyped {
+            findings.warning(
+                self.file,
+                &section.pointer.key("servers"),
+                "ignored: servers are read from the path item or the root",
+            );
+        }
         let disable = section
             .flag_or_warn("x-wso2-disable-security", findings)
             .unwrap_or(disable);
         let method = method.to_ascii_uppercase();
         let requirement_pointer = section.pointer.key("security");
         let requirements = section.get("security");
-        let mut tier = |key: &str| section.text_or_warn(key, findings).map(str::to_owned);
-        let tier = tier("x-wso2-throttling-tier").or_else(|| tier("x-throttling-tier"));
+        let tier = definition::tier(section, findings);
         Operation {
             id: name_based(&[self.circumstances.uuid, path, &method]),
             security: requirements
@@ -236,14 +267,22 @@ impl Paths<'_> {
             disable_security: disable || is_unsecured(section),
             policies: OperationPolicies::default(),
             uri_mapping: None,
-            mock: if self.circumstances.mocked {
-                mock::responses(self.root, section, self.format)
-            } else {
-                Vec::new()
-            },
+            mock: self.examples(section, findings),
             extensions: security::extensions(section.map),
             method,
         }
+    }
+
+    /// Example responses, where the gateway answers with them.
+    fn examples(&self, section: &Section<'_>, findings: &mut Findings) -> Vec<MockResponse> {
+        if !self.circumstances.mocked || self.examples.is_exceeded() {
+            return Vec::new();
+        }
+        let mocks = mock::responses(self.root, section, self.format, &self.examples);
+        mocks.unwrap_or_else(|full| {
+            findings.error(self.file, &section.pointer.key("responses"), full.to_string());
+            Vec::new()
+        })
     }
 
     fn parameters(&self, section: &Section<'_>, findings: &mut Findings) {
@@ -255,8 +294,17 @@ impl Paths<'_> {
 
     /// Parameters and responses aren't read, so a reference in them that can't be followed is worth a warning and no more.
     fn reference(&self, value: &Value, pointer: &Pointer<'_>, findings: &mut Findings) {
-        if let Err(broken) = refs::layers(self.root, value) {
-            findings.warning(self.file, &pointer.key("$ref"), broken.to_string());
+        let Some(target) = value.get("$ref") else { return };
+        let target = target.as_str().unwrap_or_default();
+        let mut followed = self.followed.borrow_mut();
+        if !followed.contains_key(target) {
+            let broken = refs::layers(self.root, value)
+                .err()
+                .map(|broken| broken.to_string());
+            followed.insert(target.to_owned(), broken);
+        }
+        if let Some(Some(broken)) = followed.get(target) {
+            findings.warning(self.file, &pointer.key("$ref"), broken.as_str());
         }
     }
 
@@ -285,16 +333,24 @@ impl Paths<'_> {
         let found = cluster::extension(value, self.file, pointer, addresses, Some(self.named), findings);
         found.map(|(cluster, security)| {
             if security.is_some() {
-                let pointer = pointer.key("securityConfig");
-                findings.warning(
-                    self.file,
-                    &pointer,
-                    "ignored: credentials are used for API-level endpoints only",
-                );
+                cluster::unused_credentials(self.file, &pointer, findings);
             }
             cluster
         })
     }
+}
+
+/// A server with more than a path of its own.
+fn has_address(servers: Option<&Value>) -> bool {
+    let servers = servers.and_then(Value::as_array);
+    servers.into_iter().flatten().any(|server| {
+        let url = server
+            .get("url")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .trim();
+        !url.is_empty() && !url.starts_with('/')
+    })
 }
 
 /// Values in `value`, itself included; counted as far as just above `enough`.

@@ -1,6 +1,6 @@
 //! From files to an [`ApiProject`]: the steps in order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -12,9 +12,12 @@ use crate::document::{self, Keep};
 use crate::endpoint::{EndpointCluster, Scheme};
 use crate::id;
 use crate::layout::{self, Layout, Role};
-use crate::model::{ApiKind, ApiProject, Cors, EndpointSecurity, Identity, Implementation, MutualSsl};
+use crate::model::{
+    ApiKind, ApiProject, ClientCertificate, Cors, Deployment, EndpointCertificates, EndpointSecurity,
+    Identity, Implementation, MutualSsl, PolicyFile,
+};
 use crate::security::{self, Chosen};
-use crate::source::{DEFINITION, ProjectSource};
+use crate::source::{DEFINITION, Limits, ProjectSource};
 use crate::{Defaults, Reading, Settings, asyncapi, attachments, definition, derive, graphql};
 
 /// Reads a project.
@@ -88,6 +91,7 @@ fn assemble(
         },
         |api| api.kind,
     );
+    let attached = Attached::read(layout, limits, findings);
     if format.is_none() && kind != ApiKind::GraphQl {
         return None;
     }
@@ -126,7 +130,7 @@ fn assemble(
             .unwrap_or_default();
         defined.schemes = vec![security::graphql_scheme()];
     }
-    let base_path = base_path(api.as_ref(), &defined, &identity, file, findings);
+    let base_path = base_path(api.as_ref(), &defined, &identity, (file, root), findings);
     let endpoints = endpoints(api.as_ref(), &mut defined, kind);
     let mut project = ApiProject {
         kind,
@@ -137,7 +141,7 @@ fn assemble(
         base_path: base_path.unwrap_or_default(),
         context: api.as_ref().map(|api| api.context.clone()),
         default_version: api.as_ref().is_some_and(|api| api.default_version),
-        deployments: attachments::deployments(layout, limits, findings),
+        deployments: attached.deployments,
         production: endpoints.production,
         sandbox: endpoints.sandbox,
         production_security: endpoints.production_security,
@@ -151,8 +155,8 @@ fn assemble(
         auth_header: defined.auth_header.or_else(|| api.as_ref()?.auth_header.clone()),
         mutual_ssl: MutualSsl::NotDefined,
         application_security: false,
-        client_certificates: attachments::client_certificates(layout, limits, findings),
-        endpoint_certificates: attachments::endpoint_certificates(layout, limits, findings),
+        client_certificates: attached.client_certificates,
+        endpoint_certificates: attached.endpoint_certificates,
         cors: match (&api, kind) {
             (Some(api), ApiKind::GraphQl) => api.cors.clone(),
             _ => defined.cors.unwrap_or(Cors::Global),
@@ -164,7 +168,7 @@ fn assemble(
             .as_ref()
             .map_or(Implementation::Upstream, |api| api.implementation),
         graphql: (kind == ApiKind::GraphQl).then(|| graphql::read(layout, limits, findings)),
-        policies: attachments::policies(layout, limits, findings),
+        policies: attached.policies,
         extensions: defined.extensions,
         identity,
     };
@@ -184,9 +188,29 @@ fn assemble(
         api.is_some(),
         settings,
         if api.is_some() { api_file } else { file },
+        root,
         findings,
     );
     Some(project)
+}
+
+/// The smaller files. Their faults are worth knowing even when nothing can be made of the definition.
+struct Attached {
+    deployments: Vec<Deployment>,
+    client_certificates: Vec<ClientCertificate>,
+    endpoint_certificates: EndpointCertificates,
+    policies: BTreeMap<String, PolicyFile>,
+}
+
+impl Attached {
+    fn read(layout: &Layout<'_>, limits: &Limits, findings: &mut Findings) -> Self {
+        Self {
+            deployments: attachments::deployments(layout, limits, findings),
+            client_certificates: attachments::client_certificates(layout, limits, findings),
+            endpoint_certificates: attachments::endpoint_certificates(layout, limits, findings),
+            policies: attachments::policies(layout, limits, findings),
+        }
+    }
 }
 
 /// The definition, parsed, and the format it's in. A missing one is an error except for GraphQL.
@@ -267,7 +291,7 @@ fn base_path(
     api: Option<&ApiYaml>,
     defined: &Defined,
     identity: &Identity,
-    file: &str,
+    (file, root): (&str, &Value),
     findings: &mut Findings,
 ) -> Option<String> {
     if let Some(path) = defined
@@ -293,7 +317,12 @@ fn base_path(
             return Some(path.to_owned());
         }
         let message = format!("base path {path:?} can't be used: {}", derive::BASE_PATH_RULE);
-        findings.warning(file, &Pointer::Root, message);
+        let key = if root.get("swagger").is_some() {
+            "basePath"
+        } else {
+            "servers"
+        };
+        findings.warning(file, &Pointer::Root.key(key), message);
     }
     let path = format!("{}/{}", api.context.trim_end_matches('/'), api.version);
     if !derive::is_base_path(&path) {
@@ -370,32 +399,36 @@ fn attach_policies(project: &mut ApiProject, api: &ApiYaml, api_file: &str, find
     if project.kind != ApiKind::Http {
         return;
     }
+    let mut places = BTreeMap::new();
+    for (at, resource) in project.resources.iter().enumerate() {
+        let target = resource.path.strip_suffix('/').unwrap_or(&resource.path);
+        for (nth, operation) in resource.operations.iter().enumerate() {
+            places
+                .entry((target.to_owned(), operation.method.clone()))
+                .or_insert((at, nth));
+        }
+    }
     let mut taken = BTreeSet::new();
     for (index, operation) in api.operations.iter().enumerate() {
         let target = operation.target.strip_suffix('/').unwrap_or(&operation.target);
-        let verb = operation.verb.to_uppercase();
-        if !taken.insert((target, verb.clone())) {
+        let place = (target.to_owned(), operation.verb.to_uppercase());
+        if taken.contains(&place) {
             continue;
         }
-        let found = project
-            .resources
-            .iter_mut()
-            .filter(|resource| resource.path.strip_suffix('/').unwrap_or(&resource.path) == target)
-            .find_map(|resource| {
-                resource
-                    .operations
-                    .iter_mut()
-                    .find(|operation| operation.method == verb)
-            });
+        let found = places.get(&place).and_then(|(at, nth)| {
+            let resource = project.resources.get_mut(*at)?;
+            resource.operations.get_mut(*nth)
+        });
         match found {
             Some(found) => found.policies = operation.policies.clone(),
             None if operation.policies.is_empty() => {}
             None => {
                 let pointer = format!("/data/operations/{index}");
-                let message = format!("ignored: the definition has no operation {verb} {target}");
+                let message = format!("ignored: the definition has no operation {} {target}", place.1);
                 findings.push(Diagnostic::warning(api_file, pointer, message));
             }
         }
+        taken.insert(place);
     }
 }
 
@@ -422,6 +455,7 @@ fn has_endpoint(
     has_api_yaml: bool,
     settings: &Settings<'_>,
     file: &str,
+    root: &Value,
     findings: &mut Findings,
 ) {
     let api_level = project.production.is_some() || project.sandbox.is_some();
@@ -439,10 +473,19 @@ fn has_endpoint(
         .iter()
         .any(|resource| resource.production.is_none() && resource.sandbox.is_none())
     {
-        findings.push(Diagnostic::warning(
-            file,
-            "",
-            "no endpoint is given: calls will be answered 503 until there is one",
-        ));
+        let servers = root.get("servers").and_then(Value::as_array);
+        // A path alone is relative to where the definition came from: right for a browser, nothing for a gateway.
+        let (pointer, message) = if !has_api_yaml && servers.is_some_and(|servers| !servers.is_empty()) {
+            (
+                "/servers",
+                "no usable address is given: calls will be answered 503 until there is one",
+            )
+        } else {
+            (
+                "",
+                "no endpoint is given: calls will be answered 503 until there is one",
+            )
+        };
+        findings.push(Diagnostic::warning(file, pointer, message));
     }
 }

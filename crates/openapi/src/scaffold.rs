@@ -59,11 +59,16 @@ pub fn scaffold_with(
     // `apictl` drops blanks; its `undeploy` takes names without them.
     project.identity.name = project.identity.name.replace(' ', "");
     let mut findings = Findings::default();
+    // Schemas included, which reading leaves out: of a definition as large as allowed, they are several times the rest.
+    let whole = Limits {
+        nodes: limits.nodes.saturating_mul(4),
+        ..limits.clone()
+    };
     let Some(mut root) = document::parse(
         definition.name,
         definition.content,
         Keep::All,
-        limits,
+        &whole,
         &mut findings,
     ) else {
         return Err(findings.into_sorted());

@@ -28,7 +28,8 @@ pub(crate) fn schemes(
     let mut schemes = Vec::new();
     for (name, value) in section.map {
         let pointer = section.pointer.key(name);
-        if name.starts_with("x-") {
+        // `x-api-key` is a common name of a scheme, so only what can't be one is taken for a vendor extension.
+        if name.starts_with("x-") && value.get("type").or_else(|| value.get("$ref")).is_none() {
             continue;
         }
         match refs::layers(root, value) {

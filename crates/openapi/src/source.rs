@@ -22,7 +22,8 @@ pub struct Limits {
     pub path_depth: usize,
     /// Greatest nesting of a YAML or JSON file.
     pub depth: usize,
-    /// Greatest number of values in a YAML or JSON file.
+    /// Greatest number of values in a YAML or JSON file, of what is kept of it; an object with keys counts as several, so that each
+    /// stands for some 72 bytes of memory.
     pub nodes: usize,
 }
 

@@ -61,11 +61,12 @@ impl<'a> Section<'a> {
         let (key, value) = self.entry(key)?;
         match value {
             Value::String(text) => Some(text),
+            // The value isn't repeated: `1.10` has become 1.1 by now.
             Value::Number(_) | Value::Bool(_) => {
                 findings.error(
                     self.file,
                     &self.pointer.key(key),
-                    format!("must be text: write \"{value}\" in quotes"),
+                    "must be text: put quotes around it",
                 );
                 None
             }

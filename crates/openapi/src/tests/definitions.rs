@@ -168,6 +168,93 @@ fn references() {
     assert_eq!(errors(alone(&all)).len(), 4, "all are reported");
 }
 
+/// An operation by reference has the scopes and tier of what it refers to; they must not get lost.
+#[test]
+fn operations_by_reference() {
+    let shared = "x-operations:\n  read: {security: [{default: [admin]}], x-throttling-tier: T}\n  loop: {$ref: '#/x-operations/pool'}\n  pool: {$ref: '#/x-operations/loop'}\ncomponents: {securitySchemes: {default: {type: oauth2}}}\n";
+    let paths = "paths:\n  /a:\n    get: {$ref: '#/x-operations/read'}\n    put: {$ref: '#/paths/~1a/get', x-throttling-tier: U}\n";
+    let operations = &accepted(alone(&openapi(&format!("{shared}{paths}")))).resources[0].operations;
+    let got: Vec<(&str, Option<&str>)> = operations
+        .iter()
+        .map(|operation| {
+            (
+                operation.security[0]["default"][0].as_str(),
+                operation.tier.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(got, [("admin", Some("T")), ("admin", Some("U"))]);
+    let cases = [
+        ("'#/x-operations/none'", "$ref #/x-operations/none leads nowhere"),
+        ("'#/x-operations/loop'", "circular $ref #/x-operations/loop"),
+        (
+            "get.yaml",
+            "$ref get.yaml leads out of the file; only references within it are followed",
+        ),
+    ];
+    for (target, want) in cases {
+        let paths = format!("paths:\n  /a: {{get: {{$ref: {target}}}}}\n");
+        let got = errors(alone(&openapi(&format!("{shared}{paths}"))));
+        assert_eq!(got, [format!("error: my api.yaml#/paths/~1a/get/$ref: {want}")]);
+    }
+}
+
+#[test]
+fn servers_without_a_host() {
+    let text = openapi(&format!(
+        "servers: [{{url: /api/v3}}, {{url: //h.example/v1}}]\n{PATHS}"
+    ));
+    assert_eq!(
+        warnings(alone(&text)),
+        [
+            "warning: my api.yaml#/servers: no usable address is given: calls will be answered 503 until there is one"
+        ]
+    );
+}
+
+/// Each of these is a way to believe that something is routed or limited which is not.
+#[test]
+fn what_has_no_effect_is_said() {
+    let text = openapi(
+        "servers: [{url: 'http://host'}]\nsecurity: []\npaths:\n  /a:\n    GET: {}\n    x-throttling-tier: Gold\n    x-auth-type: None\n    put: {servers: [{url: /rel}]}\n    get: {servers: [{url: 'http://other'}]}\n",
+    );
+    assert_eq!(
+        warnings(alone(&text)),
+        [
+            "warning: my api.yaml#/paths/~1a/get/servers: ignored: servers are read from the path item or the root",
+            "warning: my api.yaml#/paths/~1a/GET: ignored: methods are written in lower case",
+            "warning: my api.yaml#/paths/~1a/x-throttling-tier: ignored: tiers are read from the operation or the root",
+            "warning: my api.yaml#/paths/~1a/x-auth-type: ignored: x-auth-type is read from the operation or the root",
+        ]
+    );
+}
+
+#[test]
+fn an_empty_tier_is_none() {
+    let tiers = "x-wso2-throttling-tier: ''\npaths: {/a: {get: {x-wso2-throttling-tier: '', x-throttling-tier: T}}}\n";
+    let api = accepted(pets(
+        &format!("  apiThrottlingPolicy: Lead\n{ENDPOINT}"),
+        &openapi(tiers),
+    ));
+    assert_eq!(api.tier.as_deref(), Some("Lead"));
+    assert_eq!(api.resources[0].operations[0].tier.as_deref(), Some("T"));
+}
+
+/// Thousands of references to one long chain: each was followed anew, which took seconds.
+#[test]
+fn shared_references_are_followed_once() {
+    let chain: String = (0..60)
+        .map(|i| format!("    p{i}: {{$ref: '#/components/parameters/p{}'}}\n", i + 1))
+        .collect();
+    let references = "{$ref: '#/components/parameters/p0'}, ".repeat(3_000);
+    let text = openapi(&format!(
+        "servers: [{{url: 'http://host'}}]\npaths: {{/a: {{get: {{parameters: [{references}]}}}}}}\ncomponents:\n  parameters:\n{chain}"
+    ));
+    let got = warnings(alone(&text));
+    assert_eq!(got.len(), 1_001);
+    assert!(got[2_999 % 1_000].ends_with("$ref #/components/parameters/p60 leads nowhere"));
+}
+
 #[test]
 fn what_references_bring_in_is_bounded() {
     let parameters = "{}, ".repeat(2_000);
@@ -331,6 +418,17 @@ fn base_path_precedence() {
     for (name, definition, want) in cases {
         assert_eq!(accepted(pets(ENDPOINT, &definition)).base_path, want, "{name}");
     }
+    for (definition, want) in [
+        (
+            three("servers: [{url: 'https://a.example/a(b)'}]\n"),
+            "#/servers: base path \"/a(b)\"",
+        ),
+        (two("basePath: v2\n"), "#/basePath: base path \"v2\""),
+    ] {
+        let got = warnings(pets(ENDPOINT, &definition));
+        assert_eq!(got.len(), 1, "{got:?}");
+        assert!(got[0].contains(want), "{got:?}");
+    }
     for bad in [
         "x", "/a b", "/a{b}", "/a/../b", "/ä", "//", "/a//b", "/./a", "/a%2Fb", "/(a|b)*", "/a?b#c",
         "/a\\\\b",
@@ -443,5 +541,23 @@ fn mock_examples() {
             .mock
             .is_empty(),
         "only for mocks"
+    );
+}
+
+/// One response that many operations refer to is written out for each.
+#[test]
+fn mock_examples_are_bounded() {
+    let example = "x".repeat(100_000);
+    let paths: String = (0..100)
+        .map(|i| format!("  /{i}: {{get: {{responses: {{200: {{$ref: '#/components/responses/big'}}}}}}}}\n"))
+        .collect();
+    let definition = openapi(&format!(
+        "paths:\n{paths}components:\n  responses: {{big: {{content: {{text/plain: {{example: {example}}}}}}}}}\n"
+    ));
+    assert_eq!(
+        errors(pets("  endpointImplementationType: MOCKED_OAS\n", &definition)),
+        [
+            "error: p/Definitions/swagger.yaml#/paths/~183/get/responses: the examples of the API are more than the 8388608 bytes allowed"
+        ]
     );
 }

@@ -20,7 +20,7 @@ fn tree(text: &[u8], limits: &Limits) -> Result<(serde_json::Value, Vec<String>)
 
 #[test]
 fn real_files_have_everything() {
-    let cases: [(&str, &[u8], serde_json::Value); 12] = [
+    let cases: [(&str, &[u8], serde_json::Value); 13] = [
         (
             "byte order mark, JSON",
             b"\xef\xbb\xbf {\"a\": 1}",
@@ -60,6 +60,11 @@ fn real_files_have_everything() {
             json!({"x": {"a": 1}, "y": {"a": 1, "b": {"a": 1}}}),
         ),
         (
+            "what stands beside merges wins, and the first of several",
+            b"x: &x {a: 1}\ny: &y {a: 3, b: 4}\nz: {c: 5, <<: [*x, *y], a: 2}\nw: {<<: [*x, *y]}\n",
+            json!({"x": {"a": 1}, "y": {"a": 3, "b": 4}, "z": {"c": 5, "a": 2, "b": 4}, "w": {"a": 1, "b": 4}}),
+        ),
+        (
             "numbers",
             b"a: 0x10\nb: -3\nc: 1.5\nd: .inf\ne: 1e999\n",
             json!({"a": 16, "b": -3, "c": 1.5, "d": null, "e": null}),
@@ -79,7 +84,7 @@ fn real_files_have_everything() {
 #[test]
 fn broken_files_are_refused_with_their_place() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-    let cases: [(&str, Vec<u8>, &str); 12] = [
+    let cases: [(&str, Vec<u8>, &str); 13] = [
         (
             "not UTF-8",
             b"a: \xff\n".to_vec(),
@@ -88,7 +93,7 @@ fn broken_files_are_refused_with_their_place() {
         (
             "UTF-16",
             b"\xff\xfea\x00".to_vec(),
-            "not UTF-8 text: bad byte at offset 0",
+            "not UTF-8 text but UTF-16: save it as UTF-8",
         ),
         (
             "open JSON",
@@ -101,7 +106,11 @@ fn broken_files_are_refused_with_their_place() {
             "not valid JSON: trailing characters at line 1 column 4",
         ),
         ("open YAML", b"a: [1,\nb: 2\n".to_vec(), "not valid YAML: "),
-        ("two documents", b"a: 1\n---\nb: 2\n".to_vec(), "not valid YAML: "),
+        (
+            "two documents",
+            b"a: 1\n---\nb: 2\n".to_vec(),
+            "not valid YAML: the file has more than one document at line 2, column 1",
+        ),
         (
             "tab as indentation",
             b"a:\n\tb: 1\n\tc: 2\n".to_vec(),
@@ -118,6 +127,14 @@ fn broken_files_are_refused_with_their_place() {
             "deep YAML",
             format!("a: {}\n", nested(101)).into_bytes(),
             "not valid YAML: ",
+        ),
+        (
+            "deep blocks",
+            (0..150)
+                .map(|i| " ".repeat(i) + "a:\n")
+                .collect::<String>()
+                .into_bytes(),
+            "not valid YAML: nested deeper than 100 levels at line 101, column 101",
         ),
         (
             "very deep YAML",
@@ -180,6 +197,36 @@ fn expansion_is_bounded() {
     }
 }
 
+/// Generators and people share responses by one anchor.
+#[test]
+fn an_anchor_may_serve_many() {
+    let paths: String = (0..500)
+        .map(|i| format!("  /{i}: {{get: {{responses: *all}}}}\n"))
+        .collect();
+    let text = openapi(&format!(
+        "x-all: &all {{200: {{description: ok}}}}\npaths:\n{paths}"
+    ));
+    assert_eq!(accepted(alone(&text)).resources.len(), 500);
+}
+
+/// Small objects weigh more in memory than the file has bytes.
+#[test]
+fn objects_count_by_their_weight() {
+    let limits = Limits {
+        nodes: 100,
+        ..Limits::default()
+    };
+    for (item, most) in [("1", 92), ("{}", 92), ("{\"a\": 1}", 11)] {
+        for (before, after) in [("{\"x\": ", "}"), ("x: ", "\n")] {
+            let fits = |count| {
+                let list = vec![item; count].join(", ");
+                tree(format!("{before}[{list}]{after}").as_bytes(), &limits).is_ok()
+            };
+            assert!(fits(most) && !fits(most + 1), "{before}{item}");
+        }
+    }
+}
+
 #[test]
 fn repeated_keys_are_named() {
     let want = (
@@ -199,6 +246,16 @@ fn repeated_keys_are_named() {
             "{text}"
         );
     }
+}
+
+/// What isn't kept may be as deep as it likes in JSON, and takes no stack.
+#[test]
+fn deep_schemas_do_no_harm() {
+    let deep = format!("{}1{}", "{\"a\":[".repeat(200_000), "]}".repeat(200_000));
+    let text = format!(
+        "{{\"openapi\": \"3.1.0\", \"paths\": {{\"/a\": {{\"get\": {{\"requestBody\": {deep}}}}}}}, \"components\": {{\"schemas\": {deep}}}}}"
+    );
+    assert_eq!(accepted(alone(&text)).resources.len(), 1);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn precedence() {
     let templated = "servers: [{url: 'https://{region}.example/{v}', variables: {region: {default: eu}, v: {default: v9}}}]\n";
     let production = "x-wso2-production-endpoints: {urls: ['http://ext-prod'], type: load_balance}\n";
     let sandbox = "x-wso2-sandbox-endpoints: {urls: ['http://ext-sand'], type: failover_x}\n";
-    let cases: [(&str, String, &str, &str); 9] = [
+    let cases: [(&str, String, &str, &str); 10] = [
         ("api.yaml", String::new(), "http://yaml-prod", "http://yaml-sand"),
         (
             "servers clear the sandbox",
@@ -43,6 +43,12 @@ fn precedence() {
         (
             "variable hosts don't count where there are others",
             templated.to_owned(),
+            "http://yaml-prod",
+            "http://yaml-sand",
+        ),
+        (
+            "nor do variable schemes",
+            "servers: [{url: '{s}://h.example/v1', variables: {s: {default: https}}}]\n".to_owned(),
             "http://yaml-prod",
             "http://yaml-sand",
         ),
@@ -90,6 +96,12 @@ fn precedence() {
     let api = accepted(alone(&openapi(&format!("{templated}{PATHS}"))));
     assert_eq!(sides(&api).0, "https://eu.example/v9", "better than none");
     let prototype = format!("{BOTH}    implementation_status: prototyped\n");
+    let two = format!("swagger: '2.0'\nhost: a.example\nbasePath: /v2\n{PATHS}");
+    let api = accepted(pets(&prototype, &two));
+    assert_eq!(
+        (sides(&api).0.as_str(), api.base_path.as_str()),
+        ("http://yaml-prod", "/v2")
+    );
     let api = accepted(pets(&prototype, &openapi(&format!("{servers}{PATHS}"))));
     assert_eq!(
         (sides(&api).0.as_str(), api.base_path.as_str()),
@@ -113,6 +125,16 @@ fn openapi_2_hosts() {
         let definition = format!("swagger: '2.0'\ninfo: {{title: t, version: v}}\n{root}{PATHS}");
         assert_eq!(sides(&accepted(alone(&definition))).0, want, "{root}");
     }
+}
+
+#[test]
+fn openapi_2_schemes_must_be_a_list() {
+    let definition = format!("swagger: '2.0'\nhost: a.example\nschemes: https\n{PATHS}");
+    assert_eq!(
+        errors(alone(&definition)),
+        ["error: my api.yaml#/schemes: must be a list"],
+        "plain HTTP to such a host would be a surprise"
+    );
 }
 
 #[test]
@@ -178,7 +200,7 @@ fn api_yaml_shapes() {
 
 #[test]
 fn extension_objects() {
-    let root = "x-wso2-endpoints:\n- one: {urls: ['http://n1', 'http://n2'], type: failover}\n- two: {urls: ['http://n3']}\n  three: {urls: ['http://n4']}\nx-wso2-production-endpoints: '#/x-wso2-endpoints/one'\nx-wso2-sandbox-endpoints:\n  urls: ['http://b1']\n  advanceEndpointConfig:\n    timeoutInMillis: 500\n    retryConfig: {count: -1, statusCodes: [400, 401, 504, 598, 599, 70000]}\n    circuitBreakers: {maxConnections: 5, maxRequests: 0, maxRetries: -2}\n  securityConfig: {type: Basic, username: u, password: p}\n";
+    let root = "x-wso2-endpoints:\n- one: {urls: ['http://n1', 'http://n2'], type: failover, securityConfig: {type: basic}}\n- two: {urls: ['http://n3']}\n  three: {urls: ['http://n4']}\nx-wso2-production-endpoints: '#/x-wso2-endpoints/one'\nx-wso2-sandbox-endpoints:\n  urls: ['http://b1']\n  advanceEndpointConfig:\n    timeoutInMillis: 500\n    retryConfig: {count: -1, statusCodes: [400, 401, 504, 598, 599, 70000]}\n    circuitBreakers: {maxConnections: 5, maxRequests: 0, maxRetries: -2}\n  securityConfig: {type: Basic, username: u, password: p}\n";
     let paths = "paths:\n  /a:\n    x-wso2-production-endpoints: '#/x-wso2-endpoints/two'\n    servers: [{url: 'http://ignored'}]\n    get: {x-wso2-production-endpoints: {urls: ['http://op']}}\n  /b: {servers: [{url: 'http://path-server'}], get: {}}\n";
     let reading = pets(ENDPOINT, &openapi(&format!("{root}{paths}"))).unwrap();
     let api = reading.project;
@@ -212,6 +234,7 @@ fn extension_objects() {
     assert_eq!(
         lines(&reading.warnings),
         [
+            "warning: p/Definitions/swagger.yaml#/x-wso2-endpoints/0/one/securityConfig: ignored: credentials are used for API-level endpoints only",
             "warning: p/Definitions/swagger.yaml#/paths/~1a/get/x-wso2-production-endpoints: ignored: endpoints are read from the path item or the root",
         ]
     );

@@ -42,6 +42,11 @@ fn files_are_told_by_whole_steps() {
         ("p/Client-certificates/c.key", None),
         ("p/api_meta.yaml", None),
         ("p/README.md", None),
+        ("__MACOSX/p/Endpoint-certificates/._a.crt", None),
+        ("__MACOSX/p/api.yaml", None),
+        ("p/Policies/._add_v1.yaml", None),
+        ("p/.git/Definitions/swagger.yaml", None),
+        (".p/api.yaml", Some(Role::Api)),
     ];
     for (path, want) in cases {
         assert_eq!(role(path), want, "{path}");
@@ -102,7 +107,7 @@ fn refused_metadata() {
     };
     type Case<'a> = (&'a str, Vec<(&'a str, String)>, &'a [&'a str]);
     let long = "n".repeat(1_025);
-    let cases: [Case<'_>; 16] = [
+    let cases: [Case<'_>; 18] = [
         (
             "nothing at all",
             vec![],
@@ -131,6 +136,28 @@ fn refused_metadata() {
             ],
         ),
         (
+            "line breaks where headers are made of",
+            data(&api_yaml(&format!("  id: \"a\\nb\"\n{ENDPOINT}")).replace("Pets", "\"Pe\\r\\nts\"")),
+            &[
+                "api.yaml#/data/id: has a control character",
+                "api.yaml#/data/name: has a control character",
+            ],
+        ),
+        (
+            "a broken definition hides nothing else",
+            vec![
+                ("api.yaml", api_yaml("")),
+                ("Definitions/swagger.yaml", "a: 1\n".into()),
+                ("Endpoint-certificates/a.crt", "hello".into()),
+                ("Policies/p_v1.yaml", "{".into()),
+            ],
+            &[
+                "Definitions/swagger.yaml: not an OpenAPI definition: neither openapi nor swagger is given",
+                "Endpoint-certificates/a.crt: not a PEM certificate",
+                "Policies/p_v1.yaml: not valid JSON: EOF while parsing an object at line 1 column 1",
+            ],
+        ),
+        (
             "data is a list",
             data("data: []\n"),
             &["api.yaml#/data: must be an object"],
@@ -147,7 +174,7 @@ fn refused_metadata() {
         (
             "version as number",
             data("data: {name: a, version: 1.0, context: /a, type: HTTP}\n"),
-            &["api.yaml#/data/version: must be text: write \"1.0\" in quotes"],
+            &["api.yaml#/data/version: must be text: put quotes around it"],
         ),
         (
             "unknown type",
@@ -240,13 +267,14 @@ fn targets() {
         vhost: vhost.map(str::to_owned),
         on_devportal: false,
     };
-    let cases: [(&str, Vec<Deployment>, usize); 5] = [
+    let cases: [(&str, Vec<Deployment>, usize); 6] = [
         (
             "data:\n - {deploymentEnvironment: Default}\n - {deploymentEnvironment: Default, deploymentVhost: a.example}\n",
             vec![target("Default", None), target("Default", Some("a.example"))],
             0,
         ),
-        ("data: []\n", vec![], 0),
+        ("data: []\n", vec![], 1),
+        ("environments: [Default]\n", vec![], 1),
         (
             "data:\n - {deploymentVhost: x}\n - {deploymentEnvironment: US, deploymentVhost: ''}\n",
             vec![target("US", None)],
@@ -380,6 +408,45 @@ fn policies_are_attached_by_target_and_verb() {
         soap.resources[0].operations[0].policies.is_empty(),
         "SOAP has none"
     );
+}
+
+/// Small files that ask for much: entries that share one certificate, targets without end, policies that expand.
+#[test]
+fn smaller_files_are_bounded() {
+    let (api, swagger) = (api_yaml(ENDPOINT), openapi(PATHS));
+    let big = format!("{PEM}{}", " ".repeat(1 << 20));
+    let entries: String = (0..20)
+        .map(|i| format!(" - {{endpoint: 'http://h{i}', certificate: a.crt}}\n"))
+        .collect();
+    let list = format!("data:\n{entries}");
+    let targets: String = (0..1_001)
+        .map(|i| format!(" - {{deploymentEnvironment: e{i}}}\n"))
+        .collect();
+    let targets = format!("data:\n{targets}");
+    let many = "1, ".repeat(300_000);
+    let policy = format!("data: [{many}]\n");
+    let files = [
+        ("api.yaml", api.as_str()),
+        ("Client-certificates/a.crt", big.as_str()),
+        ("Client-certificates/client_certificates.yaml", list.as_str()),
+        ("Definitions/swagger.yaml", swagger.as_str()),
+        ("Endpoint-certificates/a.crt", big.as_str()),
+        ("Endpoint-certificates/endpoint_certificates.yaml", list.as_str()),
+        ("Policies/a_v1.yaml", policy.as_str()),
+        ("Policies/b_v1.yaml", policy.as_str()),
+        ("deployment_environments.yaml", targets.as_str()),
+    ];
+    let got = errors(project(&files));
+    assert_eq!(
+        got[..3],
+        [
+            "error: deployment_environments.yaml#/data: 1001 targets are more than the 1000 allowed",
+            "error: Client-certificates/client_certificates.yaml#/data/15: the certificates listed are more than 16777216 bytes",
+            "error: Endpoint-certificates/endpoint_certificates.yaml#/data/15: the certificates listed are more than 16777216 bytes",
+        ]
+    );
+    assert!(got[3].starts_with("error: Policies/b_v1.yaml: not valid YAML: the file has too many values"));
+    assert_eq!(got.len(), 4);
 }
 
 #[test]

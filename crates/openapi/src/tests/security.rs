@@ -117,6 +117,34 @@ fn openapi_2_schemes() {
     assert_eq!(api.security.len(), 1);
 }
 
+/// A name like that is common, and no extension: without the scheme, a token would do instead of the key.
+#[test]
+fn schemes_may_be_named_like_extensions() {
+    let text = "security: [{x-api-key: []}]\ncomponents:\n  securitySchemes:\n    x-api-key: {type: apiKey, name: x-api-key, in: header}\n    x-alias: {$ref: '#/components/securitySchemes/x-api-key'}\n    x-note: {a: 1}\n";
+    let reading = pets(ENDPOINT, &openapi(&format!("{text}{PATHS}"))).unwrap();
+    let names: Vec<&str> = reading
+        .project
+        .security_schemes
+        .iter()
+        .map(|scheme| scheme.definition.as_str())
+        .collect();
+    assert_eq!(names, ["x-api-key", "x-alias"]);
+    assert_eq!(reading.project.security.len(), 1);
+    assert!(reading.warnings.is_empty(), "{:?}", reading.warnings);
+}
+
+#[test]
+fn words_of_api_yaml_without_effect() {
+    let data = format!("  securityScheme: [oauth2, mutualssl_mandatory, basic_auth]\n{ENDPOINT}");
+    assert_eq!(
+        warnings(pets(&data, &openapi(PATHS))),
+        [
+            "warning: p/api.yaml#/data/securityScheme/1: ignored: it has no effect without mutualssl",
+            "warning: p/api.yaml#/data/securityScheme/2: ignored: security scheme \"basic_auth\" is not supported",
+        ]
+    );
+}
+
 #[test]
 fn refused_schemes() {
     let cases = [

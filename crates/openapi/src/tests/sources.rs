@@ -107,6 +107,21 @@ fn streamed_archives() {
     );
 }
 
+/// Some writers always use the 64-bit form, however small the file.
+#[test]
+fn archives_in_64_bit_form() {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    writer
+        .start_file("proj/api.yaml", SimpleFileOptions::default().large_file(true))
+        .unwrap();
+    writer.write_all(b"content").unwrap();
+    let packed = writer.finish().unwrap().into_inner();
+    assert_eq!(
+        load(&packed, &Limits::default()),
+        Ok(vec!["proj/api.yaml".to_owned()])
+    );
+}
+
 #[test]
 fn bounds() {
     let kilobytes = |count: usize| vec![b'x'; count << 10];
@@ -246,6 +261,86 @@ fn links_are_read_and_never_followed() {
 }
 
 #[test]
+fn every_bad_entry_is_named() {
+    let whole = raw(
+        &[
+            ("a.yaml", b"text one"),
+            ("b.yaml", b"fine"),
+            ("c.yaml", b"text two"),
+        ],
+        CompressionMethod::Stored,
+    );
+    let mut flipped = whole;
+    for text in [b"text one", b"text two"] {
+        let at = memchr::memmem::find(&flipped, text).unwrap();
+        flipped[at] ^= 1;
+    }
+    let got = load(&flipped, &Limits::default()).unwrap_err();
+    assert_eq!(got.len(), 2, "{got:?}");
+    assert!(got[0].starts_with("error: a.yaml: entry cannot be unpacked: "));
+    assert!(got[1].starts_with("error: c.yaml: entry cannot be unpacked: "));
+}
+
+/// Which of two entries counts differs from reader to reader, so neither does.
+#[test]
+fn a_name_given_twice() {
+    let mut packed = raw(
+        &[("p/a.yaml", b"one"), ("p/b.yaml", b"two")],
+        CompressionMethod::Stored,
+    );
+    while let Some(at) = memchr::memmem::find(&packed, b"p/b.yaml") {
+        packed[at + 2] = b'a';
+    }
+    let want = ["error: p/a.yaml: two entries of the archive have this name".to_owned()];
+    assert_eq!(load(&packed, &Limits::default()).unwrap_err(), want);
+    let same = raw(
+        &[("p/a.yaml", b"one"), ("p/./a.yaml", b"two")],
+        CompressionMethod::Stored,
+    );
+    assert_eq!(load(&same, &Limits::default()).unwrap_err(), want);
+}
+
+#[test]
+fn what_cannot_be_unpacked() {
+    let mut encrypted = raw(&[("a.yaml", b"text")], CompressionMethod::Stored);
+    let central = memchr::memmem::find(&encrypted, b"PK\x01\x02").unwrap();
+    encrypted[6] |= 1;
+    encrypted[central + 8] |= 1;
+    assert_eq!(
+        load(&encrypted, &Limits::default()).unwrap_err(),
+        ["error: a.yaml: entry is encrypted"]
+    );
+    let mut method = raw(
+        &[("a.yaml", b"text"), ("b.txt", b"text")],
+        CompressionMethod::Stored,
+    );
+    let central = memchr::memmem::find(&method, b"PK\x01\x02").unwrap();
+    method[8] = 12;
+    method[central + 10] = 12;
+    let got = load(&method, &Limits::default()).unwrap_err();
+    assert!(
+        got[0].starts_with("error: a.yaml: entry cannot be unpacked: "),
+        "{got:?}"
+    );
+}
+
+/// What the Finder packs beside a project with certificates and policies.
+#[test]
+fn macos_archives() {
+    let (api, swagger) = (api_yaml(ENDPOINT), openapi(PATHS));
+    let entries: [(&str, &[u8]); 5] = [
+        ("p/api.yaml", api.as_bytes()),
+        ("p/Definitions/swagger.yaml", swagger.as_bytes()),
+        ("__MACOSX/p/._api.yaml", b"\0\x05\x16\x07\xff"),
+        ("__MACOSX/p/Endpoint-certificates/._a.crt", b"\0\x05\x16\x07\xff"),
+        ("p/Policies/._add_v1.yaml", b"\0\x05\x16\x07\xff"),
+    ];
+    let packed = raw(&entries, CompressionMethod::Deflated);
+    let reading = read(&Archive(&packed), &Settings::new(Defaults::Require)).unwrap();
+    assert!(reading.warnings.is_empty(), "{:?}", reading.warnings);
+}
+
+#[test]
 fn archives_are_reproducible_and_readable() {
     let files = [
         ("api.yaml", "a"),
@@ -312,9 +407,19 @@ fn folders() {
         load(Limits::default()),
         Err(vec!["error: z.yaml: link leads out of the project".to_owned()])
     );
+    symlink("nowhere", root.join("y.yaml")).unwrap();
+    let both = load(Limits::default()).unwrap_err();
+    assert_eq!(both.len(), 2, "all are reported: {both:?}");
+    assert!(both[0].starts_with("error: y.yaml: file cannot be read: "));
+    std::fs::remove_file(root.join("y.yaml")).unwrap();
     std::fs::remove_file(root.join("z.yaml")).unwrap();
     symlink(".", root.join("loop")).unwrap();
-    assert_eq!(load(Limits::default()).unwrap_err().len(), 1, "a loop ends");
+    assert_eq!(
+        load(Limits::default()),
+        Err(vec![
+            "error: loop: link leads back to a folder it lies in".to_owned()
+        ])
+    );
     let missing = Folder(folder.path().join("none"))
         .load(&Limits::default(), &|_| true)
         .unwrap_err();
