@@ -144,14 +144,16 @@ fn authorized<'a>(question: &Question<'a>, identity: Identity) -> Result<Admitte
             .iter()
             .map(|(name, value)| (*name, Cow::Borrowed(value.as_str()))),
     );
-    if identity.scheme != Scheme::Unsecured || api.policy.endpoint_type == "awslambda" {
+    let kept_here = identity.scheme != Scheme::Unsecured || api.policy.endpoint_type == "awslambda";
+    if kept_here {
         admitted.remove = credentials(api, security);
     }
+    admitted.remove.extend(security.assertion.as_deref());
     if let Some(basic) = api.basic(key_type) {
         admitted.remove.retain(|&name| name != "authorization");
         admitted.set.push(("authorization", Cow::Borrowed(basic)));
     }
-    if let Some(path) = upstream_path(attributes, api, environment.bare) {
+    if let Some(path) = upstream_path(attributes, api, environment.bare, kept_here) {
         admitted.set.push((":path", Cow::Owned(path)));
     }
     Ok(admitted)
@@ -172,6 +174,11 @@ fn prototyped<'a>(
     if !operation.open {
         admitted.remove = credentials(api, security);
     }
+    admitted.remove.extend(security.assertion.as_deref());
+    let bare = operation.environment(KeyType::Production).bare;
+    if let Some(path) = upstream_path(attributes, api, bare, !operation.open) {
+        admitted.set.push((":path", Cow::Owned(path)));
+    }
     // A caller must not choose the cluster, whether there is one to set or not.
     if cluster.is_empty() {
         admitted.remove.push(CLUSTER_HEADER);
@@ -181,7 +188,9 @@ fn prototyped<'a>(
     admitted
 }
 
-/// Headers with credentials, which aren't the upstream's business (spec/enforcer.md §1.8).
+/// Headers with credentials, which aren't the upstream's business (spec/enforcer.md §1.8). What a caller puts into the header
+/// of the token that the upstream expects from us is taken out apart from these, at open operations as well: the upstream
+/// believes what it says.
 fn credentials<'a>(api: &'a Api, security: &'a Security) -> Vec<&'a str> {
     let mut names = Vec::with_capacity(4 + api.key_headers.len());
     names.extend(api.key_headers.iter().map(String::as_str));
@@ -196,9 +205,10 @@ fn credentials<'a>(api: &'a Api, security: &'a Security) -> Vec<&'a str> {
     names
 }
 
-/// The path to send instead of the one received, if it has to differ: API keys leave the query, everything else in it
-/// stays as it was; and a request for the base path itself gets a slash when the endpoint has no path to offer.
-fn upstream_path(attributes: &Attributes<'_>, api: &Api, bare: bool) -> Option<String> {
+/// The path to send instead of the one received, if it has to differ: where credentials stay here, API keys leave the query,
+/// everything else in it stays as it was; and a request for the base path itself gets a slash when the endpoint has no path
+/// to offer.
+fn upstream_path(attributes: &Attributes<'_>, api: &Api, bare: bool, kept_here: bool) -> Option<String> {
     let path = attributes.path_only();
     let slash = bare && path == api.policy.base_path;
     let query = attributes.query();
@@ -207,7 +217,9 @@ fn upstream_path(attributes: &Attributes<'_>, api: &Api, bare: bool) -> Option<S
         let name = percent_decode_str(name).decode_utf8_lossy();
         api.key_parameters.iter().any(|parameter| *parameter == name)
     };
-    let drop = !api.key_parameters.is_empty() && query.is_some_and(|query| query.split('&').any(is_key));
+    let drop = kept_here
+        && !api.key_parameters.is_empty()
+        && query.is_some_and(|query| query.split('&').any(is_key));
     if !slash && !drop {
         return None;
     }
@@ -218,7 +230,7 @@ fn upstream_path(attributes: &Attributes<'_>, api: &Api, bare: bool) -> Option<S
     let kept = query.map(|query| {
         query
             .split('&')
-            .filter(|pair| !is_key(pair))
+            .filter(|pair| !(drop && is_key(pair)))
             .collect::<Vec<_>>()
             .join("&")
     });

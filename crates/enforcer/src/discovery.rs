@@ -184,6 +184,10 @@ fn expand(settings: &mut Settings, env: &Env) -> Result<(), String> {
         )?;
         plain(&format!("{at}.private_key_path"), &mut pair.key_path, env)?;
     }
+    // Whoever turns test tokens off needs no password for them.
+    if !test_issuer.enabled {
+        test_issuer.users.clear();
+    }
     for (index, user) in test_issuer.users.iter_mut().enumerate() {
         account(&format!("jwtIssuer.jwt_users[{index}]"), user, env)?;
     }
@@ -216,6 +220,21 @@ mod tests {
     use trireme_policy::settings::{Issuer, Keypair};
 
     use super::*;
+
+    #[test]
+    fn without_test_tokens_their_passwords_are_not_asked_for() {
+        let mut settings = Settings::default();
+        settings.test_issuer.enabled = false;
+        settings.test_issuer.users.push(Account {
+            username: "admin".to_owned(),
+            password: "$env{NOT_SET}".to_owned(),
+        });
+        assert_eq!(
+            expand(&mut settings, &Env::from_iter([("OTHER", "x".to_owned())])),
+            Ok(())
+        );
+        assert!(settings.test_issuer.users.is_empty());
+    }
 
     /// A refusal is told to whoever wrote the settings; it has to say which of them is meant.
     #[test]

@@ -253,6 +253,40 @@ impl KeyUnusable<'_> {
     }
 }
 
+/// Certificates of callers are taken from a header, and nothing here tells who put them there.
+#[derive(Debug)]
+pub(crate) struct CertificateFromHeader<'a> {
+    /// The header.
+    pub(crate) header: &'a str,
+}
+
+impl CertificateFromHeader<'_> {
+    /// Tells it.
+    pub(crate) fn emit(&self) {
+        warn!(
+            header = self.header,
+            "client certificates are taken from a header: a proxy in front must remove it from what callers send"
+        );
+    }
+}
+
+/// A custom filter is configured, and there is nothing that could run it.
+#[derive(Debug)]
+pub(crate) struct FilterLeftOut<'a> {
+    /// Its class.
+    pub(crate) class: &'a str,
+}
+
+impl FilterLeftOut<'_> {
+    /// Tells it.
+    pub(crate) fn emit(&self) {
+        error!(
+            class = self.class,
+            "custom filter left out, requests pass without it"
+        );
+    }
+}
+
 /// A new snapshot is in force.
 #[derive(Debug)]
 pub(crate) struct Applied<'a> {

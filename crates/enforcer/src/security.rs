@@ -35,6 +35,8 @@ pub(crate) struct Security {
     pub(crate) internal_key: String,
     /// Lower-case header of the client certificate.
     pub(crate) certificate: String,
+    /// Lower-case header in which the upstream expects a token of ours; absent where none is made.
+    pub(crate) assertion: Option<String>,
     pub(crate) tokens: TokenCache,
     pub(crate) internal_keys: TokenCache,
     pub(crate) application_keys: TokenCache,
@@ -82,6 +84,7 @@ impl Security {
     /// from the same address are kept, so that new settings don't need the key servers to be there.
     #[must_use]
     pub(crate) fn new(settings: Settings, fetcher: &Fetcher, held: Option<&Self>) -> Self {
+        tell_gaps(&settings);
         let mut aliases: HashMap<String, Arc<PublicKey>> = HashMap::new();
         let mut own = Vec::with_capacity(settings.issuers.len());
         for declared in &settings.issuers {
@@ -92,10 +95,10 @@ impl Security {
             own.push(key);
         }
         let mut issuers = HashMap::new();
-        for (declared, certificate) in settings.issuers.iter().zip(own) {
+        for (declared, certificate) in settings.issuers.iter().zip(own.iter().cloned()) {
             let held = held.and_then(|held| held.issuers.get(filed(declared)));
             let key_set = key_set(declared, fetcher, held.and_then(|issuer| issuer.key_set.as_ref()));
-            let alias = aliases.get(alias(declared)).cloned();
+            let alias = signing(declared, certificate.as_ref(), &aliases);
             if certificate.is_none() && alias.is_none() && key_set.is_none() {
                 event::IssuerLeftOut {
                     name: &declared.name,
@@ -113,11 +116,12 @@ impl Security {
             };
             issuers.insert(filed(declared).to_owned(), Arc::new(issuer));
         }
-        let named = |name: &str| settings.issuers.iter().find(|issuer| issuer.name == name);
+        let named = |name: &str| settings.issuers.iter().position(|issuer| issuer.name == name);
         let signer = |name: &str| {
-            let declared = named(name)?;
-            let key = aliases.get(alias(declared))?;
-            Some((Arc::clone(key), declared.validate_subscription))
+            let index = named(name)?;
+            let declared = settings.issuers.get(index)?;
+            let key = signing(declared, own.get(index)?.as_ref(), &aliases)?;
+            Some((key, declared.validate_subscription))
         };
         let publisher = signer(PUBLISHER).map(|(key, _)| key);
         let api_keys = if named(API_KEY).is_some() {
@@ -145,6 +149,8 @@ impl Security {
             authorization,
             internal_key: settings.auth_header.internal_key.to_ascii_lowercase(),
             certificate: settings.mutual_tls.header.to_ascii_lowercase(),
+            assertion: Some(settings.generator.header.to_ascii_lowercase())
+                .filter(|name| settings.generator.enabled && !name.is_empty()),
             tokens: TokenCache::new(cache),
             internal_keys: TokenCache::new(&always),
             application_keys: TokenCache::new(&always),
@@ -155,6 +161,17 @@ impl Security {
                 .then(|| crate::test_token::jwks(&settings.generator.keypairs)),
             settings,
         }
+    }
+}
+
+/// Says what of the settings guards less than somebody may think.
+fn tell_gaps(settings: &Settings) {
+    for filter in &settings.filters {
+        event::FilterLeftOut { class: &filter.class }.emit();
+    }
+    if !settings.mutual_tls.from_connection {
+        let header = &settings.mutual_tls.header;
+        event::CertificateFromHeader { header }.emit();
     }
 }
 
@@ -177,6 +194,21 @@ fn certificate(declared: &Declared) -> Option<Arc<PublicKey>> {
             .emit();
             None
         }
+    }
+}
+
+/// The certificate of an issuer's alias. Its own is the one that it brought there itself, whoever else uses the alias; only
+/// an issuer that names no file takes what another one brought, because that is how it was set up. One whose file can't be
+/// read has none: another's certificate must not stand for it.
+fn signing(
+    declared: &Declared,
+    own: Option<&Arc<PublicKey>>,
+    aliases: &HashMap<String, Arc<PublicKey>>,
+) -> Option<Arc<PublicKey>> {
+    match own {
+        Some(own) => Some(Arc::clone(own)),
+        None if declared.certificate_path.is_empty() => aliases.get(alias(declared)).cloned(),
+        None => None,
     }
 }
 

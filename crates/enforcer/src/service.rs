@@ -28,8 +28,12 @@ use crate::verdict::Verdict;
 const REVISION_BOUND: Duration = Duration::from_secs(2);
 /// How long a check waits for keys: as long as a fetch may take, and a little.
 const KEYS_BOUND: Duration = Duration::from_secs(6);
-/// Checks of one stream that may wait at the same time.
-const MAX_WAITING: usize = 4096;
+/// Checks of one stream that may wait at the same time, and their bytes: a caller who makes up key ids decides how many wait
+/// and, with a body that is passed, how long they are.
+const MAX_WAITING: Room = Room {
+    checks: 4096,
+    bytes: 16 * 1024 * 1024,
+};
 
 /// Answers checks. Clones share everything.
 #[derive(Debug, Clone)]
@@ -49,6 +53,30 @@ enum Step {
     Answered(CheckResponse),
     Failed(Status),
     Wait(Wait),
+}
+
+/// What may still wait on a stream.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    pub(crate) checks: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Room {
+    /// Takes the room for a check of this length, if there is.
+    fn take(&mut self, length: usize) -> bool {
+        let room = self.checks.checked_sub(1).zip(self.bytes.checked_sub(length));
+        if let Some((checks, bytes)) = room {
+            *self = Self { checks, bytes };
+        }
+        room.is_some()
+    }
+
+    /// Gives it back.
+    fn give(&mut self, length: usize) {
+        self.checks += 1;
+        self.bytes += length;
+    }
 }
 
 impl Service {
@@ -137,20 +165,21 @@ impl Service {
         }
     }
 
-    /// As [`Service::wait`], for one check of a batch.
-    async fn wait_for(&self, check: Check) -> Answer {
+    /// As [`Service::wait`], for one check of a batch; with the room that it took.
+    async fn wait_for(&self, check: Check) -> (Answer, usize) {
         let outcome = match Attributes::read(&check.request) {
             Ok(attributes) => self.wait(&attributes).await,
             Err(error) => Err(Status::invalid_argument(error.to_string())),
         };
-        outcome.map_or_else(
+        let answer = outcome.map_or_else(
             |status| failed(check.id, &status),
             |response| answered(check.id, &response),
-        )
+        );
+        (answer, check.request.len())
     }
 
     /// Answers the checks of a batch that can be answered now and gives back those that have to wait.
-    pub(crate) fn batch(&self, batch: CheckBatch, waiting: &mut Vec<Check>, room: usize) -> VerdictBatch {
+    pub(crate) fn batch(&self, batch: CheckBatch, waiting: &mut Vec<Check>, room: &mut Room) -> VerdictBatch {
         event::Batch {
             size: batch.checks.len(),
         }
@@ -166,7 +195,7 @@ impl Service {
                 Step::Answered(response) => verdicts.push(answered(check.id, &response)),
                 Step::Failed(status) => verdicts.push(failed(check.id, &status)),
                 // A copy: one check that waits must not keep its whole batch in memory.
-                Step::Wait(_) if waiting.len() < room => waiting.push(Check {
+                Step::Wait(_) if room.take(check.request.len()) => waiting.push(Check {
                     id: check.id,
                     request: Bytes::copy_from_slice(&check.request),
                 }),
@@ -181,38 +210,42 @@ impl Service {
 
     /// Answers a stream until the router ends it, or the process drains: then everything that came in is answered and
     /// the stream ends, so that the router goes on elsewhere.
-    fn answers(
+    pub(crate) fn answers(
         self,
-        mut batches: Streaming<CheckBatch>,
+        mut batches: impl Stream<Item = Result<CheckBatch, Status>> + Send + Unpin + 'static,
     ) -> impl Stream<Item = Result<VerdictBatch, Status>> + Send + 'static {
         async_stream::stream! {
             let service = &self;
             let mut waiting = FuturesUnordered::new();
+            let mut room = MAX_WAITING;
             let mut open = true;
             while open || !waiting.is_empty() {
                 let verdicts = tokio::select! {
                     biased;
-                    batch = batches.message(), if open => match batch {
-                        Ok(Some(batch)) => {
-                            let mut late = Vec::new();
-                            let verdicts = service.batch(batch, &mut late, MAX_WAITING - waiting.len());
-                            waiting.extend(late.into_iter().map(|check| service.wait_for(check)));
-                            verdicts
-                        }
-                        // The router ended the stream, or is gone; what waits is answered to whom it concerns.
-                        Ok(None) => {
-                            open = false;
-                            continue;
-                        }
-                        Err(_) => return,
-                    },
-                    Some(first) = waiting.next(), if !waiting.is_empty() => {
+                    // First: what has ended is no work any more, and a router that never pauses must not keep it.
+                    Some((first, length)) = waiting.next(), if !waiting.is_empty() => {
+                        room.give(length);
                         let mut verdicts = vec![first];
-                        while let Some(Some(verdict)) = waiting.next().now_or_never() {
+                        while let Some(Some((verdict, length))) = waiting.next().now_or_never() {
+                            room.give(length);
                             verdicts.push(verdict);
                         }
                         VerdictBatch { verdicts }
                     }
+                    batch = batches.next(), if open => match batch {
+                        Some(Ok(batch)) => {
+                            let mut late = Vec::new();
+                            let verdicts = service.batch(batch, &mut late, &mut room);
+                            waiting.extend(late.into_iter().map(|check| service.wait_for(check)));
+                            verdicts
+                        }
+                        // The router ended the stream, or is gone; what waits is answered to whom it concerns.
+                        None => {
+                            open = false;
+                            continue;
+                        }
+                        Some(Err(_)) => return,
+                    },
                     () = service.drain.cancelled(), if open => {
                         open = false;
                         continue;

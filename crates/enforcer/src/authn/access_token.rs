@@ -29,9 +29,8 @@ pub(crate) fn recognize<'a>(question: &Question<'a>) -> Option<&'a str> {
 /// Whether the token is good, names this API when it must, and has a scope that the operation takes.
 pub(crate) fn authenticate<'a>(question: &Question<'a>, text: &str) -> Result<Identity, Failure<'a>> {
     let (token, issuer) = verified(question, text)?;
-    // Keys are signed tokens, too, and often by the same certificate; taken for an access token, an API key would be good
-    // without the addresses and subscriptions that it is bound to (RFC 8725 §3.12).
-    if token.kind != Kind::Access {
+    // Taken for an access token, an API key would be good without the addresses and subscriptions that it is bound to.
+    if matches!(token.kind, Kind::ApiKey | Kind::InternalKey) {
         return Err(Reason::TokenInvalid.into());
     }
     token
@@ -85,9 +84,7 @@ fn verified<'a>(question: &Question<'a>, text: &str) -> Result<(Arc<Token>, Arc<
         return Err(Reason::TokenInvalid.into());
     }
     // The issuer first, then its keys: a key id never reaches beyond the issuer that the token states.
-    let issuer = unverified
-        .stated("iss")
-        .and_then(|name| security.issuers.get(name));
+    let issuer = unverified.issuer().and_then(|name| security.issuers.get(name));
     let issuer = Arc::clone(issuer.ok_or(Reason::TokenInvalid)?);
     let (key, generation) = match (&unverified.kid, &issuer.key_set) {
         (Some(kid), Some(set)) => match set.key(kid, now.instant) {

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::keys::{Algorithm, PublicKey};
@@ -35,7 +36,14 @@ struct Header {
     #[serde(default)]
     kid: Option<Value>,
     #[serde(default)]
-    crit: Option<Value>,
+    crit: Option<IgnoredAny>,
+}
+
+/// What is read of claims before the signature.
+#[derive(Deserialize)]
+struct Stated {
+    #[serde(default)]
+    iss: Option<Value>,
 }
 
 /// Whether a text has the shape of a compact token. Like the original, a text that ends in dots has fewer parts.
@@ -54,7 +62,9 @@ pub(crate) struct Unverified<'a> {
     algorithm: Option<Algorithm>,
     /// Key id of the header; absent when empty.
     pub(crate) kid: Option<String>,
-    claims: Map<String, Value>,
+    issuer: Option<Value>,
+    /// Anybody can send sixteen kilobytes of claims; a map of them is made for those that carry a signature.
+    claims: Vec<u8>,
 }
 
 impl<'a> Unverified<'a> {
@@ -66,8 +76,9 @@ impl<'a> Unverified<'a> {
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(NotAToken)?;
         let (header, claims) = signed.split_once('.').ok_or(NotAToken)?;
-        let header: Header = serde_json::from_slice(&segment(header)?).map_err(|_| NotAToken)?;
-        let claims = serde_json::from_slice(&segment(claims)?).map_err(|_| NotAToken)?;
+        let header: Header = object(&segment(header)?)?;
+        let claims = segment(claims)?;
+        let Stated { iss: issuer } = object(&claims)?;
         let algorithm = header
             .alg
             .as_ref()
@@ -83,6 +94,7 @@ impl<'a> Unverified<'a> {
                 .kid
                 .and_then(|kid| kid.as_str().map(str::to_owned))
                 .filter(|kid| !kid.is_empty()),
+            issuer,
             claims,
         })
     }
@@ -92,17 +104,27 @@ impl<'a> Unverified<'a> {
         self.algorithm.is_some()
     }
 
-    /// A claim as the token states it, to choose the key by. Nothing else may be believed before `verify`.
-    pub(crate) fn stated(&self, claim: &str) -> Option<&str> {
-        self.claims.get(claim).and_then(Value::as_str)
+    /// The claim `iss` as the token states it, to choose the key by. Nothing else may be believed before `verify`.
+    pub(crate) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_ref().and_then(Value::as_str)
     }
 
     /// The claims, when the key made the signature.
     pub(crate) fn verify(self, key: &PublicKey) -> Option<Claims> {
         let algorithm = self.algorithm?;
-        key.verify(algorithm, self.signed.as_bytes(), &self.signature)
-            .then_some(Claims(self.claims))
+        if !key.verify(algorithm, self.signed.as_bytes(), &self.signature) {
+            return None;
+        }
+        object(&self.claims).ok().map(Claims)
     }
+}
+
+/// A JSON object. A list would do for a structure as well, and says nothing.
+fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, NotAToken> {
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(NotAToken);
+    }
+    serde_json::from_slice(json).map_err(|_| NotAToken)
 }
 
 fn segment(text: &str) -> Result<Vec<u8>, NotAToken> {
@@ -152,8 +174,8 @@ impl Claims {
         self.get(claim).and_then(Value::as_str)
     }
 
-    /// The times, once every registered claim has the type that RFC 7519 §4.1 gives it. `iat` is not looked at: test
-    /// tokens in use have it in milliseconds. `aud` may be any text or list; nothing configures what it should be.
+    /// The times, once every registered claim has the type that RFC 7519 §4.1 gives it. `iat` may be any number: test tokens
+    /// in use have it in milliseconds. `aud` may be any text or list; nothing configures what it should be.
     pub(crate) fn validity(&self) -> Result<Validity, InvalidClaims> {
         for claim in ["iss", "sub", "jti"] {
             if self.get(claim).is_some_and(|value| !value.is_string()) {
@@ -164,6 +186,9 @@ impl Claims {
             None | Some(Value::String(_)) => {}
             Some(Value::Array(list)) if list.iter().all(Value::is_string) => {}
             Some(_) => return Err(InvalidClaims::Type),
+        }
+        if self.get("iat").is_some_and(|value| !value.is_number()) {
+            return Err(InvalidClaims::Type);
         }
         Ok(Validity {
             expires: self.get("exp").map(seconds).transpose()?,

@@ -70,7 +70,7 @@ pub(crate) struct Question<'a> {
 /// Finds out who is calling (spec/enforcer.md §3.2).
 ///
 /// A certificate that must be there ends the question when it isn't or isn't known. Then the first application credential
-/// that is enough decides; of several that aren't, the first gives the reason.
+/// that is enough decides; of several that aren't, the first gives the reason, unless one couldn't be looked at.
 pub(crate) fn identify<'a>(question: Question<'a>) -> Result<Identity, Failure<'a>> {
     let Question {
         attributes,
@@ -126,6 +126,8 @@ pub(crate) fn identify<'a>(question: Question<'a>) -> Result<Identity, Failure<'
         match access_token::authenticate(&question, text) {
             Ok(identity) if operation.satisfied(true, &held) => return Ok(identity),
             Ok(identity) => token = Some(identity),
+            // The fault of a key server isn't the caller's, whatever else the caller showed (design D18).
+            Err(Failure::Refused(Reason::KeysUnavailable)) => refused = Some(Reason::KeysUnavailable),
             Err(Failure::Refused(reason)) => refused = refused.or(Some(reason)),
             Err(wait) => return Err(wait),
         }

@@ -44,7 +44,8 @@ pub(crate) fn application<'a>(question: &Question<'a>, key: &str) -> Result<Iden
     } = *question;
     let signer = security.api_keys.as_ref().ok_or(Reason::SignerMissing)?;
     let token = verified(&security.application_keys, &signer.key, key, now.unix)?;
-    if token.kind == Kind::InternalKey {
+    // Taken for an API key, an access token would be good without the scopes that it lacks.
+    if matches!(token.kind, Kind::Access | Kind::InternalKey) {
         return Err(Reason::TokenInvalid);
     }
     token.validity.check(now.unix).map_err(|_| Reason::TokenInvalid)?;

@@ -37,13 +37,30 @@ pub(crate) struct Token {
     generation: u64,
 }
 
-/// What a token is for, by the claim `token_type`.
+/// What a token is for. One certificate signs all kinds by default, so nothing else keeps them apart (RFC 8725 §3.12).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Anything else: an access token, or an API key of an issuer that doesn't say.
+    /// It has scopes, which keys don't.
     Access,
     ApiKey,
     InternalKey,
+    /// It doesn't say: an access token without scopes, or an API key.
+    Unstated,
+}
+
+impl Kind {
+    /// By the claim `token_type`. Keys of API Manager before 4.0 lack it, but all of them name the addresses and referrers
+    /// that they are bound to, if only as empty texts.
+    fn of(claims: &Claims) -> Self {
+        let has = |claim| claims.get(claim).is_some();
+        match claims.text("token_type") {
+            Some("InternalKey") => Self::InternalKey,
+            Some(kind) if kind.eq_ignore_ascii_case("apiKey") => Self::ApiKey,
+            _ if has("permittedIP") || has("permittedReferer") => Self::ApiKey,
+            _ if has("scope") => Self::Access,
+            _ => Self::Unstated,
+        }
+    }
 }
 
 /// An API that a token names.
@@ -63,24 +80,16 @@ impl Token {
         generation: u64,
     ) -> Result<Self, InvalidClaims> {
         let remote = |local| issuer.map_or(local, |issuer| issuer.remote(local));
-        let key_type = claims.text(remote("keytype")).unwrap_or_default();
-        let list = |claim| {
-            claims
-                .text(claim)
-                .map(|text| text.split(',').map(str::trim).collect::<Vec<_>>())
-        };
         Ok(Self {
             validity: claims.validity()?,
-            key_type: KeyType::parse(key_type),
+            key_type: key_type(claims.get(remote("keytype"))),
             scopes: scopes(claims.get(remote("scope")).or_else(|| claims.get("scope"))),
             subscribed: claims.get("subscribedAPIs").map(subscribed),
-            kind: match claims.text("token_type") {
-                Some("InternalKey") => Kind::InternalKey,
-                Some(kind) if kind.eq_ignore_ascii_case("apiKey") => Kind::ApiKey,
-                _ => Kind::Access,
-            },
-            networks: list("permittedIP").map(|list| list.into_iter().map(Network::parse).collect()),
-            referrers: list("permittedReferer").map(|list| list.into_iter().map(Pattern::parse).collect()),
+            kind: Kind::of(claims),
+            networks: list(claims.get("permittedIP"))
+                .map(|list| list.into_iter().map(Network::parse).collect()),
+            referrers: list(claims.get("permittedReferer"))
+                .map(|list| list.into_iter().map(Pattern::parse).collect()),
             checked: now,
             generation,
         })
@@ -93,18 +102,46 @@ impl Token {
             address.is_some_and(|address| networks.iter().any(|network| network.contains(address)))
         });
         let referrer = self.referrers.as_ref().is_none_or(|patterns| {
-            referrer.is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(text)))
+            referrer
+                .filter(|text| !text.is_empty())
+                .is_some_and(|text| patterns.iter().any(|pattern| pattern.matches(text)))
         });
         // All that is configured must hold: the original let a good address excuse a wrong referrer.
         network && referrer
     }
 }
 
-/// Text split at single spaces, or a list of texts; a token without any has the scope `default`.
-fn scopes(claim: Option<&Value>) -> Box<[Box<str>]> {
+/// Environment that a token is for; production when it doesn't say.
+fn key_type(claim: Option<&Value>) -> Option<KeyType> {
     match claim {
-        Some(Value::String(text)) => text.split(' ').map(Box::from).collect(),
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(Box::from).collect(),
+        None | Some(Value::Null) => Some(KeyType::Production),
+        Some(claim) => claim.as_str().and_then(KeyType::parse),
+    }
+}
+
+/// What a key is bound to, as a list in a text. An empty text binds it to nothing, and API Manager writes that into every key
+/// that isn't bound. Something else than a text can't be met: left out of account, it would unbind the key.
+fn list(claim: Option<&Value>) -> Option<Vec<&str>> {
+    match claim? {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(text.split(',').map(str::trim).collect()),
+        _ => Some(Vec::new()),
+    }
+}
+
+/// Text split at spaces, or a list of texts; a token without any has the scope `default`. An empty text is no scope, not even
+/// where a definition asks for one.
+fn scopes(claim: Option<&Value>) -> Box<[Box<str>]> {
+    let some = |scope: &&str| !scope.is_empty();
+    match claim {
+        Some(Value::String(text)) => text.split(' ').filter(some).map(Box::from).collect(),
+        Some(Value::Array(list)) => list
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(some)
+            .map(Box::from)
+            .collect(),
         _ => Box::new(["default".into()]),
     }
 }

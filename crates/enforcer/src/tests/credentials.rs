@@ -111,12 +111,49 @@ async fn api_keys_are_checked_claim_by_claim() {
             key(&json!({ "keytype": "SANDBOX" })),
             "admitted",
         ),
+        // Its scopes would not be looked at here.
+        (
+            "an access token",
+            key(&json!({ "scope": "profile" })),
+            "token_invalid",
+        ),
+        (
+            "a key with scopes",
+            key(&json!({ "scope": "profile", "token_type": "apiKey" })),
+            "admitted",
+        ),
     ];
     for (name, key, want) in cases {
         for round in ["first", "again"] {
             let attributes = get(&[("apikey", &key), ("referer", "www.abc.com/page")]);
             assert_eq!(world.label(&attributes), want, "{name}, {round}");
         }
+    }
+    // API Manager writes both restrictions into every key; empty ones restrict nothing. What isn't a text can't be met.
+    let restricted = [
+        (json!({ "permittedIP": "", "permittedReferer": "" }), "admitted"),
+        (
+            json!({ "permittedIP": null, "permittedReferer": null }),
+            "admitted",
+        ),
+        (json!({ "permittedIP": " " }), "forbidden"),
+        (json!({ "permittedIP": "," }), "forbidden"),
+        (json!({ "permittedIP": ["10.0.0.1"] }), "forbidden"),
+        (json!({ "permittedReferer": ["*"] }), "forbidden"),
+        (json!({ "permittedReferer": "www.abc.com," }), "forbidden"),
+    ];
+    for (changes, want) in restricted {
+        let mut claims = changed(&changes);
+        claims["subscribedAPIs"] = json!([{ "name": "Pets", "version": "1.0" }]);
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        let key = token(&KEYS.ours, &header(), &claims);
+        assert_eq!(
+            world.label(&get(&[("apikey", &key), ("referer", "")])),
+            want,
+            "{changes}"
+        );
     }
     let nowhere = key(&json!({ "permittedIP": "10.0.0.1" }));
     assert_eq!(

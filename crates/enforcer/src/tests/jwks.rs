@@ -193,6 +193,10 @@ async fn what_is_wrong_with_the_key_server_is_not_the_callers_fault() {
     settings.issuers[0].jwks_url = format!("http://{gone}/");
     let world = World::new(policy(), settings);
     assert_eq!(world.waited(&with_kid("a")).await, "keys_unavailable");
+    // Nor is it when another credential is the caller's fault.
+    let value = format!("Bearer {}", with_kid("a"));
+    let both = get(&[("internal-key", "a.b.c"), ("authorization", &value)]);
+    assert_eq!(world.label(&both), "keys_unavailable");
     assert!(matches!(
         Wait::Keys(watch::channel(0).1).in_vain(),
         crate::verdict::Verdict::Denied(_)

@@ -1,7 +1,9 @@
 //! What is asked for, and what goes upstream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use prost::Message;
 use prost::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +19,7 @@ use crate::attributes::Attributes;
 use crate::check::Wait;
 use crate::event::Counters;
 use crate::respond::respond;
-use crate::service::Service;
+use crate::service::{Room, Service};
 use crate::verdict::{Challenge, KeyType, Reason, Scheme, Verdict};
 
 #[tokio::test]
@@ -424,25 +426,70 @@ async fn checks_that_wait_are_bounded_and_hold_nothing_but_themselves() {
     let extensions = &mut ahead.attributes.as_mut().unwrap().context_extensions;
     extensions.insert("trireme.revision".to_owned(), "11.0".to_owned());
     let buffer = Bytes::from(ahead.encode_to_vec());
-    let checks = (0..3).map(|id| Check {
-        id,
-        request: buffer.clone(),
-    });
-    let mut waiting = Vec::new();
-    let batch = CheckBatch {
-        checks: checks.collect(),
+    let batch = || CheckBatch {
+        checks: (0..3)
+            .map(|id| Check {
+                id,
+                request: buffer.clone(),
+            })
+            .collect(),
     };
-    let answers = service.batch(batch, &mut waiting, 2);
-    assert_eq!(waiting.iter().map(|check| check.id).collect::<Vec<_>>(), [0, 1]);
-    assert!(buffer.is_unique(), "the batch's buffer is kept");
-    let refused = answers
-        .verdicts
-        .iter()
-        .map(|verdict| (verdict.id, verdict.grpc_status));
-    assert_eq!(
-        refused.collect::<Vec<_>>(),
-        [(2, i32::from(tonic::Code::ResourceExhausted))]
-    );
+    let rooms = [
+        ("checks", 2, usize::MAX),
+        ("bytes", usize::MAX, 3 * buffer.len() - 1),
+    ];
+    for (name, checks, bytes) in rooms {
+        let mut waiting = Vec::new();
+        let mut room = Room { checks, bytes };
+        let answers = service.batch(batch(), &mut waiting, &mut room);
+        assert_eq!(
+            waiting.iter().map(|check| check.id).collect::<Vec<_>>(),
+            [0, 1],
+            "{name}"
+        );
+        assert!(buffer.is_unique(), "the batch's buffer is kept");
+        let refused = answers
+            .verdicts
+            .iter()
+            .map(|verdict| (verdict.id, verdict.grpc_status));
+        assert_eq!(
+            refused.collect::<Vec<_>>(),
+            [(2, i32::from(tonic::Code::ResourceExhausted))],
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_never_pauses_does_not_keep_those_that_wait() {
+    let world = World::new(policy(), settings());
+    let service = Service {
+        current: Arc::default(),
+        counters: Counters::new(&Metrics::new()),
+        drain: CancellationToken::new(),
+    };
+    service.current.store(world.snapshot);
+    let batch = |id, revision: &str| {
+        let mut request = bench::request(&good_token());
+        let extensions = &mut request.attributes.as_mut().unwrap().context_extensions;
+        extensions.insert("trireme.revision".to_owned(), revision.to_owned());
+        CheckBatch {
+            checks: vec![Check {
+                id,
+                request: Bytes::from(request.encode_to_vec()),
+            }],
+        }
+    };
+    let (ahead, known) = (batch(1, "11.0"), batch(2, "10.5"));
+    let batches = stream::iter([Ok(ahead)]).chain(stream::repeat_with(move || Ok(known.clone())));
+    let mut answers = Box::pin(service.answers(batches));
+    assert_eq!(answers.next().await.unwrap().unwrap().verdicts[0].id, 2);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let ids = answers
+        .take(10)
+        .map(|answer| answer.unwrap().verdicts[0].id)
+        .collect::<Vec<_>>();
+    assert!(ids.await.contains(&1));
 }
 
 #[tokio::test]
@@ -500,4 +547,72 @@ async fn refusals_name_what_is_asked_for() {
     assert_eq!(challenge(policy()), Challenge::Bearer);
     let optional = policy_with(|policy| policy.mutual_tls = MutualTls::Optional);
     assert_eq!(challenge(optional), Challenge::MutualTls);
+}
+
+#[tokio::test]
+async fn keys_in_the_query_go_where_keys_in_headers_go() {
+    let keyed = |change: fn(&mut trireme_policy::ApiPolicy)| {
+        policy_with(|policy| {
+            policy.schemes.push(SecurityScheme {
+                definition: "key".to_owned(),
+                kind: SchemeKind::ApiKey,
+                name: "key".to_owned(),
+                location: Location::Query,
+            });
+            change(policy);
+        })
+    };
+    type Change = fn(&mut trireme_policy::ApiPolicy);
+    let cases: [(&str, Change, Option<&str>); 3] = [
+        // Guarded by nothing, yet the key would be good at other operations.
+        (
+            "prototype",
+            |policy| policy.lifecycle = Lifecycle::Prototyped,
+            Some("/v2/pets?a=1"),
+        ),
+        // Whatever an open operation gets is the upstream's business.
+        (
+            "open",
+            |policy| policy.resources[0].operations[0].disable_security = true,
+            None,
+        ),
+        (
+            "open prototype",
+            |policy| {
+                policy.lifecycle = Lifecycle::Prototyped;
+                policy.resources[0].operations[0].disable_security = true;
+            },
+            None,
+        ),
+    ];
+    for (name, change, want) in cases {
+        let world = World::new(keyed(change), settings());
+        let attributes = Attributes {
+            path: "/v2/pets?key=a.b.c&a=1",
+            ..get(&[])
+        };
+        let admitted = world.admitted(&attributes);
+        let path = admitted.set.iter().find(|(name, _)| *name == ":path");
+        assert_eq!(path.map(|(_, value)| &**value), want, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_makes_the_token_for_the_upstream() {
+    let mut generating = settings();
+    generating.generator.enabled = true;
+    generating.generator.header = "X-JWT-Assertion".to_owned();
+    let bearer = format!("Bearer {}", good_token());
+    let attributes = get(&[("authorization", &bearer), ("x-jwt-assertion", "forged")]);
+    let open = |policy: &mut trireme_policy::ApiPolicy| {
+        policy.resources[0].operations[0].disable_security = true;
+    };
+    let prototype = |policy: &mut trireme_policy::ApiPolicy| policy.lifecycle = Lifecycle::Prototyped;
+    for policy in [policy(), policy_with(open), policy_with(prototype)] {
+        let world = World::new(policy, generating.clone());
+        assert!(world.admitted(&attributes).remove.contains(&"x-jwt-assertion"));
+    }
+    // Where none is made, the header is the upstream's own.
+    let world = World::new(policy(), settings());
+    assert!(!world.admitted(&attributes).remove.contains(&"x-jwt-assertion"));
 }

@@ -49,6 +49,7 @@ async fn claims_are_checked_one_by_one() {
         ("no begin", json!({ "nbf": null }), "admitted"),
         ("issued in milliseconds", json!({ "iat": NOW * 1000 }), "admitted"),
         ("no time of issue", json!({ "iat": null }), "admitted"),
+        ("time of issue is text", json!({ "iat": "now" }), "token_invalid"),
         ("no id", json!({ "jti": null }), "admitted"),
         ("id is a number", json!({ "jti": 7 }), "token_invalid"),
         ("no subject", json!({ "sub": null }), "admitted"),
@@ -71,11 +72,23 @@ async fn claims_are_checked_one_by_one() {
             "token_invalid",
         ),
         ("an API key", json!({ "token_type": "apiKey" }), "token_invalid"),
+        // Keys of API Manager 3 don't say what they are, but all of them name whom they are for.
+        ("an older API key", json!({ "permittedIP": "" }), "token_invalid"),
+        (
+            "an older API key for a site",
+            json!({ "permittedReferer": "www.abc.com/*" }),
+            "token_invalid",
+        ),
         ("a kind of its own", json!({ "token_type": "Bearer" }), "admitted"),
         ("sandbox key", json!({ "keytype": "sandbox" }), "admitted"),
         (
             "unknown key type",
             json!({ "keytype": "STAGING" }),
+            "key_type_unknown",
+        ),
+        (
+            "key type is a list",
+            json!({ "keytype": ["SANDBOX"] }),
             "key_type_unknown",
         ),
     ];
@@ -222,6 +235,25 @@ async fn headers_and_signatures_are_checked() {
             "not_a_token",
         ),
         (
+            "two issuers",
+            {
+                let claims = claims()
+                    .to_string()
+                    .replacen('{', &format!("{{\"iss\":\"{OTHER}\","), 1);
+                let signed = format!("{head}.{}", encode(claims));
+                format!("{signed}.{}", encode(sign(&KEYS.ours, "RS256", &signed)))
+            },
+            "not_a_token",
+        ),
+        (
+            "header is a list",
+            {
+                let signed = format!("{}.{body}", encode(r#"["RS256",null,null]"#));
+                format!("{signed}.{}", encode(sign(&KEYS.ours, "RS256", &signed)))
+            },
+            "not_a_token",
+        ),
+        (
             "header is text",
             format!("{}.{body}.{signature}", encode("\"RS256\"")),
             "not_a_token",
@@ -310,13 +342,13 @@ async fn the_cache_is_bounded_by_what_tokens_weigh() {
     settings.cache.max_entries = 10;
     let world = World::new(policy(), settings);
     // Each is worth several entries: what it says takes more room than its text.
-    let networks = vec!["10.0.0.1"; 200].join(",");
+    let scopes = vec!["read"; 1000].join(" ");
     for n in 0..10 {
-        let claims = changed(&json!({ "jti": n.to_string(), "permittedIP": networks }));
+        let claims = changed(&json!({ "jti": n.to_string(), "scope": scopes }));
         assert_eq!(world.token(&token(&KEYS.ours, &header(), &claims)), "admitted");
     }
     assert!(world.snapshot.ready().unwrap().tokens.len() < 5);
-    let far = changed(&json!({ "jti": "far", "permittedIP": ",".repeat(11_000) }));
+    let far = changed(&json!({ "jti": "far", "scope": "a ".repeat(5_500) }));
     assert_eq!(world.token(&token(&KEYS.ours, &header(), &far)), "admitted");
 }
 
@@ -356,6 +388,9 @@ async fn one_of_the_scopes_is_enough() {
         (&["read"], json!({ "scope": "profile" }), "scope"),
         (&["read"], json!({ "scope": "readers" }), "scope"),
         (&["read"], json!({ "scope": "" }), "scope"),
+        (&["", "read"], json!({ "scope": "" }), "scope"),
+        (&["", "read"], json!({ "scope": "profile  email" }), "scope"),
+        (&["", "read"], json!({ "scope": [""] }), "scope"),
         (&["read"], json!({ "scope": 7 }), "scope"),
         (&["read"], json!({}), "scope"),
         (&["default"], json!({}), "admitted"),
@@ -456,4 +491,25 @@ async fn a_key_id_does_not_reach_the_certificate_of_an_alias() {
         world.token(&of(json!({ "alg": "RS256", "kid": "theirs" }))),
         "token_invalid"
     );
+}
+
+#[tokio::test]
+async fn the_certificate_of_one_issuer_does_not_stand_for_another() {
+    let of = |name: &str| {
+        let issued = if name == "ours" { &KEYS.ours } else { &KEYS.theirs };
+        token(issued, &header(), &claims())
+    };
+    // Two installations of the same product, each with its own certificate under the product's alias.
+    let mut shared = settings();
+    shared.issuers[0].certificate_alias = "wso2carbon".to_owned();
+    shared.issuers[1].certificate_alias = "wso2carbon".to_owned();
+    let world = World::new(policy(), shared);
+    assert_eq!(world.token(&of("ours")), "admitted");
+    assert_eq!(world.token(&of("theirs")), "token_invalid");
+    // A certificate that can't be read isn't replaced by another's.
+    let mut unreadable = settings();
+    unreadable.issuers[0].certificate_alias = "theirs".to_owned();
+    unreadable.issuers[0].certificate_path = text("missing.pem");
+    let world = World::new(policy(), unreadable);
+    assert_eq!(world.token(&of("theirs")), "token_invalid");
 }
