@@ -5,17 +5,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Origin;
-use crate::schema::{Section, walk};
+use crate::schema::{Section, Value, walk};
 
 /// Key path and whether it, and what is below it, has an effect. The longest path that fits a key decides.
 pub(crate) const CONFIG: &[(&str, bool)] = &[
     ("adapter", true),
     ("adapter.consul", false),
     ("adapter.metrics", false),
-    ("adapter.soapErrorInXMLEnabled", false),
     ("adapter.sourceControl", false),
     ("analytics", false),
     ("controlPlane", false),
+    ("controlPlane.environmentLabels", true),
+    ("controlPlane.username", true),
     ("enforcer", true),
     ("enforcer.authService", false),
     ("enforcer.authService.port", true),
@@ -25,9 +26,11 @@ pub(crate) const CONFIG: &[(&str, bool)] = &[
     ("enforcer.jwtGenerator.jwksRatelimitQuota", true),
     ("enforcer.jwtGenerator.jwksRatelimitTimeWindowInSeconds", true),
     ("enforcer.jwtGenerator.keypair", true),
+    ("enforcer.jwtIssuer.encoding", false),
     ("enforcer.management", false),
     ("enforcer.metrics", false),
-    ("enforcer.security.mutualSSL", false),
+    ("enforcer.restServer", false),
+    ("enforcer.security.tokenService.consumerKeyClaim", false),
     ("enforcer.throttling", false),
     ("globalAdapter", false),
     ("router", true),
@@ -37,19 +40,21 @@ pub(crate) const CONFIG: &[(&str, bool)] = &[
     ("router.payloadPassingToEnforcer.allowPartialMessage", false),
     ("router.payloadPassingToEnforcer.packAsBytes", false),
     ("router.perConnectionBufferLimitBytes", false),
+    ("router.upstream.dns.respectDNSTtl", false),
     ("tracing", false),
 ];
 
 /// The same for `log_config.toml`.
 pub(crate) const LOG: &[(&str, bool)] = &[
     ("", true),
-    ("rotation.IP", false),
-    ("rotation.Port", false),
+    ("logfile", false),
+    ("pkg", false),
+    ("rotation", false),
     ("wireLogs", false),
 ];
 
 /// The keys that were set and have no effect, rows without an index, in order. A key of a feature that is switched off
-/// is not among them: that it does nothing is what the file asks for.
+/// is not among them, nor one that is set to an empty text: that it does nothing is what the file asks for.
 pub(crate) fn without_effect(
     root: &mut dyn Section,
     table: &[(&str, bool)],
@@ -58,12 +63,16 @@ pub(crate) fn without_effect(
     let mut keys = BTreeSet::new();
     walk(root, &mut |item| {
         let key = without_indices(item.path);
-        if !item.off && set.contains_key(item.path) && !has_effect(table, &key) {
+        let empty = matches!(&item.value, Value::Leaf(leaf) if leaf.literal() == EMPTY);
+        if !item.off && !empty && set.contains_key(item.path) && !has_effect(table, &key) {
             keys.insert(key);
         }
     });
     keys.into_iter().collect()
 }
+
+/// An empty text as TOML.
+const EMPTY: &str = "\"\"";
 
 fn has_effect(table: &[(&str, bool)], key: &str) -> bool {
     let fits = |path: &str| match key.strip_prefix(path) {
@@ -124,7 +133,7 @@ mod tests {
             ("enforcer.authService.portal", false),
             ("enforcer.authService.threadPool.coreSize", false),
             ("enforcer.security.tokenService.name", true),
-            ("enforcer.security.mutualSSL.certificateHeader", false),
+            ("enforcer.security.tokenService.consumerKeyClaim", false),
             ("adapter.consul.URL", false),
             ("adapter.server.users.password", true),
         ] {

@@ -61,12 +61,13 @@ fn resolve_secrets(config: &mut Config, file: &Path, env: &Env, findings: &mut F
     }
 }
 
-/// Drops warnings of unset variables where nothing reads the value, and in `[tracing]`, which the enforcer resolves
-/// after us with its own variables.
+/// Drops warnings of unset variables where nothing reads the value, where an override variable has replaced it, and in
+/// `[tracing]`, which the enforcer resolves after us with its own variables.
 fn forget_references_of_idle_features(config: &mut Config, findings: &mut Findings) {
     let mut idle = BTreeSet::new();
     walk(config, &mut |item| {
-        if item.off || item.path.starts_with("tracing.") {
+        let replaced = matches!(findings.set.get(item.path), Some(Origin::Variable(_)));
+        if item.off || replaced || item.path.starts_with("tracing.") {
             idle.insert(item.path.to_owned());
         }
     });

@@ -50,7 +50,7 @@ pub(crate) enum Shape<'a> {
 
 /// A table of the file.
 pub(crate) trait Section {
-    /// Key of the boolean that turns the section on, where it has one.
+    /// Key of the boolean that turns the section on, where it has one; empty where a boolean of that name does not.
     fn switch(&self) -> &'static str;
     /// Visits every key in order.
     fn fields(&mut self, visit: &mut dyn FnMut(&'static Key, Shape<'_>));
@@ -246,9 +246,9 @@ pub(crate) fn paths<T: Section + Default>() -> Vec<String> {
     all
 }
 
-/// Declares a table: doc comments become the comments of the template, `[..]` holds the key, `was` an older name of it,
-/// `as` the way a value is written in the file, and what follows `=` is the default (left out: zero or empty, as the
-/// rows of an array of tables start).
+/// Declares a table: doc comments become the comments of the template, `switch` names the boolean that turns it on where
+/// that is not `enabled`, `[..]` holds the key, `was` an older name of it, `as` the way a value is written in the file,
+/// and what follows `=` is the default (left out: zero or empty, as the rows of an array of tables start).
 macro_rules! section {
     (
         $(#[doc = $title:literal])+

@@ -56,7 +56,8 @@ pub struct ProcessEnv {
     pub workers: Option<NonZeroUsize>,
     /// `HOSTNAME`, else `Unassigned`: tells instances apart in node metadata.
     pub instance: String,
-    /// Variables of the original that are set and have no meaning here (`JAVA_OPTS`, `TRAILING_ARGS`, …).
+    /// Variables of the original that have no meaning here (`JAVA_OPTS`, `TRAILING_ARGS`, …) and are set to something
+    /// else than what the original's compose file sets.
     pub ignored: Vec<&'static str>,
 }
 
@@ -81,7 +82,8 @@ pub struct RouterEnv {
     pub certificate: PathBuf,
     /// `ADAPTER_HOST` (`adapter`) and `ADAPTER_PORT` (18000): discovery.
     pub adapter: HostPort,
-    /// `ADAPTER_HOST_NAME`, else the host: the name that the adapter's certificate holds.
+    /// `ADAPTER_HOST_NAME` (`adapter`): the name that the adapter's certificate holds. Not the host: the original's
+    /// router does not look at names, and its manifests reach the peers by addresses and names that no certificate holds.
     pub adapter_server_name: String,
     /// `ADAPTER_CA_CERT_PATH`: whom discovery trusts.
     pub adapter_ca: PathBuf,
@@ -91,7 +93,7 @@ pub struct RouterEnv {
     pub enforcer_rest: HostPort,
     /// `ENFORCER_ANALYTICS_HOST` (the enforcer's) and `ENFORCER_ANALYTICS_RECEIVER_PORT` (18090): access logs.
     pub analytics: HostPort,
-    /// `ENFORCER_HOST_NAME`, else the host: the name that the enforcer's certificate holds.
+    /// `ENFORCER_HOST_NAME` (`enforcer`): the name that the enforcer's certificate holds.
     pub enforcer_server_name: String,
     /// `ENFORCER_CA_CERT_PATH`: whom checks trust.
     pub enforcer_ca: PathBuf,
@@ -168,7 +170,14 @@ impl RouterEnv {
             read.value("ROUTER_ADMIN_PORT", 9000),
         );
         let read_env = Self {
-            process: ProcessEnv::read(&mut read, &["TRAILING_ARGS"]),
+            process: ProcessEnv::read(
+                &mut read,
+                &[
+                    ("ENFORCER_ANALYTICS_HOST", &enforcer.host),
+                    ("ENFORCER_ANALYTICS_RECEIVER_PORT", "18090"),
+                    ("TRAILING_ARGS", ""),
+                ],
+            ),
             label: read.text("ROUTER_LABEL", "Default"),
             cluster: read.text("ROUTER_CLUSTER", "default_cluster"),
             admin_bind: read.bind("TRIREME_ROUTER_ADMIN_BIND").unwrap_or(admin_default),
@@ -176,7 +185,7 @@ impl RouterEnv {
             https_bind: read.bind("TRIREME_ROUTER_HTTPS_BIND"),
             private_key: read.path("ROUTER_PRIVATE_KEY_PATH", KEY),
             certificate: read.path("ROUTER_PUBLIC_CERT_PATH", CERTIFICATE),
-            adapter_server_name: read.text("ADAPTER_HOST_NAME", &adapter.host),
+            adapter_server_name: read.text("ADAPTER_HOST_NAME", "adapter"),
             adapter_ca: read.path("ADAPTER_CA_CERT_PATH", TRUSTED_CERTIFICATE),
             enforcer_rest: HostPort {
                 host: enforcer.host.clone(),
@@ -186,7 +195,7 @@ impl RouterEnv {
                 host: read.text("ENFORCER_ANALYTICS_HOST", &enforcer.host),
                 port: read.value("ENFORCER_ANALYTICS_RECEIVER_PORT", 18090),
             },
-            enforcer_server_name: read.text("ENFORCER_HOST_NAME", &enforcer.host),
+            enforcer_server_name: read.text("ENFORCER_HOST_NAME", "enforcer"),
             enforcer_ca: read.path("ENFORCER_CA_CERT_PATH", TRUSTED_CERTIFICATE),
             adapter,
             enforcer,
@@ -205,7 +214,17 @@ impl EnforcerEnv {
         let private_key = read.path("ENFORCER_PRIVATE_KEY_PATH", KEY);
         let certificate = read.path("ENFORCER_PUBLIC_CERT_PATH", CERTIFICATE);
         let read_env = Self {
-            process: ProcessEnv::read(&mut read, &["JAVA_OPTS", "XDS_MAX_RETRIES"]),
+            process: ProcessEnv::read(
+                &mut read,
+                &[
+                    ("ENFORCER_REGION", "UNKNOWN"),
+                    ("JAVA_OPTS", ""),
+                    ("OPA_CLIENT_PRIVATE_KEY_PATH", ""),
+                    ("OPA_CLIENT_PUBLIC_CERT_PATH", ""),
+                    ("XDS_MAX_MSG_SIZE", "4194304"),
+                    ("XDS_MAX_RETRIES", "3"),
+                ],
+            ),
             label: read.text("ENFORCER_LABEL", "Default"),
             region: read.text("ENFORCER_REGION", "UNKNOWN"),
             grpc_bind: read.bind("TRIREME_ENFORCER_GRPC_BIND"),
@@ -258,7 +277,8 @@ impl AdapterEnv {
 }
 
 impl ProcessEnv {
-    fn read(read: &mut Reader<'_>, meaningless: &[&'static str]) -> Self {
+    /// `meaningless`: name, and the value that says nothing.
+    fn read(read: &mut Reader<'_>, meaningless: &[(&'static str, &str)]) -> Self {
         let workers = if read.env.get("TRIREME_WORKERS").is_some() {
             "TRIREME_WORKERS"
         } else {
@@ -274,8 +294,8 @@ impl ProcessEnv {
             instance: read.text("HOSTNAME", "Unassigned"),
             ignored: meaningless
                 .iter()
-                .copied()
-                .filter(|name| read.env.get(name).is_some())
+                .filter(|(name, usual)| read.env.get(name).is_some_and(|text| text != *usual))
+                .map(|(name, _)| *name)
                 .collect(),
         }
     }

@@ -13,7 +13,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-use crate::writer::{LineWriter, OpenError, Rotation, WriterSettings};
+use crate::writer::{LineWriter, Rotation, WriterSettings};
 
 mod text;
 
@@ -99,9 +99,6 @@ impl From<Level> for LevelFilter {
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The log file could not be opened.
-    #[error(transparent)]
-    Open(#[from] OpenError),
     /// Somebody else set up `tracing` in this process.
     #[error("logging is set up already, not by us")]
     Taken,
@@ -149,8 +146,9 @@ impl fmt::Debug for LogHandle {
     }
 }
 
-/// Sends `tracing` events of the whole process to standard error, and to a file if asked. The second call and later ones
-/// change the levels only and give the same handle, so every test may make it.
+/// Sends `tracing` events of the whole process to standard error, and to a file if asked. A file that cannot be opened is
+/// logged and done without, as in the original. The second call and later ones change the levels only and give the same
+/// handle, so every test may make it.
 pub fn init(settings: &LogSettings) -> Result<LogHandle, LogError> {
     static HANDLE: Mutex<Option<LogHandle>> = Mutex::new(None);
     let mut handle = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,15 +156,16 @@ pub fn init(settings: &LogSettings) -> Result<LogHandle, LogError> {
         handle.set_levels(settings.level, &settings.targets);
         return Ok(handle.clone());
     }
-    let file = match &settings.file {
-        Some((path, rotation)) => Some(LineWriter::open(
-            path,
-            WriterSettings {
-                rotation: *rotation,
-                ..WriterSettings::default()
-            },
-        )?),
-        None => None,
+    let opened = settings.file.as_ref().map(|(path, rotation)| {
+        let settings = WriterSettings {
+            rotation: *rotation,
+            ..WriterSettings::default()
+        };
+        LineWriter::open(path, settings)
+    });
+    let (file, unopened) = match opened.transpose() {
+        Ok(file) => (file, None),
+        Err(error) => (None, Some(error)),
     };
     let (filter, reload) = reload::Layer::new(filter(settings.level, &settings.targets));
     let mut layers = vec![layer(settings.format, settings.ansi, io::stderr)];
@@ -177,6 +176,10 @@ pub fn init(settings: &LogSettings) -> Result<LogHandle, LogError> {
         .with(layers.with_filter(filter))
         .try_init()
         .map_err(|_| LogError::Taken)?;
+    if let Some(error) = unopened {
+        let error: &(dyn std::error::Error + 'static) = &error;
+        tracing::warn!(error, "no log file, logging to standard error only");
+    }
     Ok(handle.insert(LogHandle { filter: reload, file }).clone())
 }
 

@@ -21,6 +21,10 @@ pub struct Rotation {
     pub max_bytes: u64,
     /// How many put-aside files (`name.1` is the newest) are kept.
     pub backups: u32,
+    /// How long one is kept at most; they are looked at when one more is made.
+    pub max_age: Option<Duration>,
+    /// Put-aside files are compressed (`name.1.gz`).
+    pub compress: bool,
 }
 
 /// How lines are collected and written.

@@ -246,9 +246,11 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
         file: path.display().to_string(),
         source,
     };
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(fail)?;
-    }
+    let folder = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(fail)?;
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(
         ".{}-{}.tmp",
@@ -266,7 +268,9 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        // Without this the rename itself may be lost with the machine, and a CA whose key is gone is never replaced.
+        File::open(folder)?.sync_all()
     })();
     outcome.map_err(|error| {
         // The first error is the one worth telling; a temporary file that stays behind holds no one up.

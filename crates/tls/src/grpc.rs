@@ -11,7 +11,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_rustls::{client, server};
@@ -314,11 +314,12 @@ pub fn channel_with(endpoint: &Endpoint, target: Target, connector: Connector) -
     }))
 }
 
-/// Opens one connection with TCP_NODELAY, trying every address of the host; ten seconds bound the whole. The error
-/// names host and port.
+/// Opens one connection with TCP_NODELAY, trying every address of the host, each for its share of the ten seconds that
+/// bound the whole. The error names host and port.
 pub async fn connect(target: &Target, connector: &Connector) -> io::Result<client::TlsStream<TcpStream>> {
     let attempt = async {
-        let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+        let addresses = lookup_host((target.host.as_str(), target.port)).await?;
+        let stream = dial(&addresses.collect::<Vec<_>>(), HANDSHAKE_BOUND).await?;
         stream.set_nodelay(true)?;
         connector.connect(&target.server_name, stream).await
     };
@@ -331,4 +332,52 @@ pub async fn connect(target: &Target, connector: &Connector) -> io::Result<clien
             ))
         });
     outcome.map_err(|error| io::Error::new(error.kind(), format!("{}:{}: {error}", target.host, target.port)))
+}
+
+/// Connects to the first address that answers. One that swallows packets, such as that of a network without a route,
+/// must not use up the time of those that follow: `bound` is shared out among them.
+async fn dial(addresses: &[SocketAddr], bound: Duration) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + bound;
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for (index, address) in addresses.iter().enumerate() {
+        let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / left;
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = error,
+            Err(_) => failure = io::Error::new(io::ErrorKind::TimedOut, format!("{address} does not answer")),
+        }
+    }
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpSocket;
+
+    use super::*;
+
+    /// The queue of a listener that nobody serves fills up, whereupon the system drops what else comes, as a network
+    /// without a route would.
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let deaf = socket.listen(1).unwrap();
+        let deaf = (deaf.local_addr().unwrap(), deaf);
+        let mut waiting = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(deaf.0)).await {
+            waiting.push(stream.unwrap());
+            assert!(waiting.len() < 64, "the queue has no end");
+        }
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = good.local_addr().unwrap();
+        let bound = Duration::from_secs(1);
+        let stream = dial(&[deaf.0, address], bound).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), address);
+        let error = dial(&[deaf.0], Duration::from_millis(100)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = dial(&[], bound).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
 }

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
@@ -41,7 +44,8 @@ pub struct Settings {
     pub types: Vec<&'static str>,
     /// Last-good file; none = nothing is kept on disk.
     pub last_good: Option<PathBuf>,
-    /// Shortest and longest wait before a reconnect.
+    /// Shortest and longest wait before a reconnect. It grows with every attempt that fails, and with every stream in a
+    /// row that holds for less than the longest.
     pub backoff: RangeInclusive<Duration>,
     /// How long changes gather before the last-good file is written.
     pub write_delay: Duration,
@@ -239,15 +243,23 @@ impl<A: Apply> Driver<A> {
     async fn stay_connected(&mut self, channel: Channel) {
         let mut client =
             AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
-        let mut attempt = 0;
+        let (mut attempt, mut broken) = (0_u32, 0_u32);
+        let (shortest, longest) = (*self.settings.backoff.start(), *self.settings.backoff.end());
         loop {
+            let begun = Instant::now();
             let ended = self.exchange(&mut client).await;
             if ended.fruitful {
-                attempt = 0;
+                // Streams that keep breaking as soon as they have brought something would else be opened ten times a
+                // second, each time with the names of all that is held.
+                broken = if begun.elapsed() >= longest {
+                    0
+                } else {
+                    broken.saturating_add(1)
+                };
+                attempt = broken.saturating_sub(1);
             }
-            let (shortest, longest) = (*self.settings.backoff.start(), *self.settings.backoff.end());
             let wait = backoff(attempt, shortest, longest, fastrand::f64());
-            if attempt == 0 {
+            if ended.fruitful || attempt == 0 {
                 warn!(error = ended.error, "discovery stream lost, keeping what is held");
             } else {
                 debug!(error = ended.error, attempt, ?wait, "no discovery stream yet");

@@ -5,7 +5,10 @@
 use std::{
     collections::BTreeSet,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -467,5 +470,54 @@ async fn a_foreign_server() {
         })
         .await;
     assert!(!status.connected);
+    client.stop().await;
+}
+
+/// A server whose every stream breaks after its first message.
+struct Brittle {
+    opened: Arc<AtomicUsize>,
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Brittle {
+    type StreamAggregatedResourcesStream = tokio_stream::Empty<Result<DiscoveryResponse, tonic::Status>>;
+    type DeltaAggregatedResourcesStream = ReceiverStream<Result<DeltaDiscoveryResponse, tonic::Status>>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        _: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, tonic::Status> {
+        Err(tonic::Status::unimplemented(""))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        _: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, tonic::Status> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        let (say, said) = mpsc::channel(2);
+        let first = DeltaDiscoveryResponse {
+            type_url: urls::API.to_owned(),
+            nonce: "1".to_owned(),
+            ..Default::default()
+        };
+        say.try_send(Ok(first)).unwrap();
+        say.try_send(Err(tonic::Status::internal("broken"))).unwrap();
+        Ok(Response::new(ReceiverStream::new(said)))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_always_breaks_off_is_not_hammered() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let link = Link::default();
+    let brittle = Brittle {
+        opened: Arc::clone(&opened),
+    };
+    link.lead_to_service(AggregatedDiscoveryServiceServer::new(brittle));
+    let client = Client::start(&link, &[urls::API], None);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let streams = opened.load(Ordering::Relaxed);
+    assert!((5..40).contains(&streams), "{streams} streams in a minute");
     client.stop().await;
 }

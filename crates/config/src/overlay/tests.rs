@@ -328,14 +328,26 @@ fn variables_in_features_that_are_off_are_nobodys_business() {
         (&*loaded.config.global_adapter.local_label, &loaded.warnings[..]),
         ("$env{local_label}", &[][..])
     );
-    let loaded = good("globalAdapter.localLabel = \"$env{local_label}\"\nglobalAdapter.enabled = true");
-    assert_eq!(loaded.warnings.len(), 1);
+    let on = "globalAdapter.localLabel = \"$env{local_label}\"\nglobalAdapter.enabled = true";
+    assert_eq!(good(on).warnings.len(), 1);
+    let replaced = load_with(on, &[("CC_GLOBALADAPTER_LOCALLABEL", "here")]).unwrap();
+    assert_eq!(
+        (
+            &*replaced.config.global_adapter.local_label,
+            &replaced.warnings[..]
+        ),
+        ("here", &[][..])
+    );
 }
 
 #[test]
 fn deprecated_names() {
     let cases: &[(&str, Holds<'_>)] = &[
         ("adapter.consul.enable = true", &|c| c.adapter.consul.enabled),
+        // The original's field is spelled so, unlike that of the adapter.
+        ("router.keyStore.certPath = \"old\"", &|c| {
+            c.router.keystore.cert_path.as_os_str() == "old"
+        }),
         ("adapter.consul = { enable = false, enabled = true }", &|c| {
             c.adapter.consul.enabled
         }),

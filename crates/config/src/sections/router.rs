@@ -37,7 +37,7 @@ section! {
         per_connection_buffer_limit_bytes["perConnectionBufferLimitBytes"]: u32 = 1_048_576,
         /// Key pair of the TLS listener; the adapter reads the files and sends them to the router. Upstream services
         /// that ask for a certificate get it as well.
-        keystore["keystore"]: Keystore,
+        keystore["keystore" was "keyStore"]: Keystore,
         /// CORS for APIs that bring no policy of their own.
         cors["cors"]: Cors,
         /// The side of the upstream services.
@@ -250,6 +250,7 @@ section! {
 
 section! {
     /// AWS Lambda functions as upstream services.
+    #[switch("")]
     pub struct AwsLambda {
         /// Accepted as in the original, where it has no meaning: an API that names a function uses it.
         enabled["enabled"]: bool = false,

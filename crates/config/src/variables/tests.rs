@@ -106,7 +106,8 @@ fn values() {
     );
     assert_eq!(
         (&*router.adapter_server_name, &*router.enforcer_server_name),
-        ("adapter.example", "::1")
+        ("adapter.example", "enforcer"),
+        "a certificate holds the peer's name, wherever it is reached"
     );
     assert_eq!(
         router.http_bind.map(|bind| bind.to_string()).as_deref(),
@@ -117,7 +118,10 @@ fn values() {
         Some("[::1]:8443")
     );
     assert_eq!(router.process.workers, NonZeroUsize::new(3));
-    assert_eq!(router.process.ignored, ["TRAILING_ARGS"]);
+    assert_eq!(
+        router.process.ignored,
+        ["ENFORCER_ANALYTICS_HOST", "TRAILING_ARGS"]
+    );
     assert!(router.process.exit_on_stdin_eof);
 
     let env = Env::from_iter([
@@ -148,6 +152,42 @@ fn values() {
         (PathBuf::from("/opa.key"), enforcer.certificate)
     );
     assert_eq!(AdapterEnv::read(&env).unwrap().xds_bind.port(), 18002);
+}
+
+#[test]
+fn what_has_no_meaning_is_named_when_somebody_relies_on_it() {
+    let usual = [
+        ("ENFORCER_REGION", "UNKNOWN"),
+        ("XDS_MAX_MSG_SIZE", "4194304"),
+        ("XDS_MAX_RETRIES", "3"),
+        ("JAVA_OPTS", ""),
+        ("ENFORCER_HOST", "enforcer"),
+        ("ENFORCER_ANALYTICS_HOST", "enforcer"),
+        ("ENFORCER_ANALYTICS_RECEIVER_PORT", "18090"),
+    ];
+    let env = Env::from_iter(usual);
+    assert!(EnforcerEnv::read(&env).unwrap().process.ignored.is_empty());
+    assert!(RouterEnv::read(&env).unwrap().process.ignored.is_empty());
+    let env = Env::from_iter([
+        ("ENFORCER_REGION", "EU"),
+        ("XDS_MAX_MSG_SIZE", "8388608"),
+        ("XDS_MAX_RETRIES", "9"),
+        ("JAVA_OPTS", "-Xmx1g"),
+        ("ENFORCER_ANALYTICS_RECEIVER_PORT", "18091"),
+    ]);
+    assert_eq!(
+        EnforcerEnv::read(&env).unwrap().process.ignored,
+        [
+            "ENFORCER_REGION",
+            "JAVA_OPTS",
+            "XDS_MAX_MSG_SIZE",
+            "XDS_MAX_RETRIES"
+        ]
+    );
+    assert_eq!(
+        RouterEnv::read(&env).unwrap().process.ignored,
+        ["ENFORCER_ANALYTICS_RECEIVER_PORT"]
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::writer::OpenError;
 
 #[test]
 fn level_words() {

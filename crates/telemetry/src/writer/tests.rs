@@ -10,6 +10,13 @@ const SLOW: WriterSettings = WriterSettings {
     rotation: None,
 };
 
+const ROTATION: Rotation = Rotation {
+    max_bytes: 1,
+    backups: 1,
+    max_age: None,
+    compress: false,
+};
+
 #[test]
 fn lines_arrive_in_order_and_whole_from_many_threads() {
     let folder = tempdir().unwrap();
@@ -82,6 +89,7 @@ fn a_full_file_is_put_aside() {
     let rotation = Some(Rotation {
         max_bytes: 12,
         backups: 2,
+        ..ROTATION
     });
     let writer = LineWriter::open(&path, WriterSettings { rotation, ..SLOW }).unwrap();
     for number in 0..5 {
@@ -98,6 +106,57 @@ fn a_full_file_is_put_aside() {
         )
     );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+/// What a log file does that is mounted by itself, or lies in a folder where we may not rename.
+#[test]
+fn a_file_that_cannot_be_put_aside_goes_on_growing() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    fs::create_dir(folder.path().join("log.1")).unwrap();
+    let rotation = Some(ROTATION);
+    let writer = LineWriter::open(&path, WriterSettings { rotation, ..SLOW }).unwrap();
+    for line in ["a\n", "b\n", "c\n"] {
+        writer.write(line.as_bytes());
+        assert!(writer.flush());
+    }
+    assert_eq!((writer.written(), writer.dropped()), (3, 0));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "a\nb\nc\n");
+}
+
+#[test]
+fn files_put_aside_are_compressed_and_go_when_they_are_old() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    let old = |name: &str| {
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(3600))
+            .unwrap();
+    };
+    // From a time without compression, and too old.
+    old("log.1");
+    old("log.3.gz");
+    let rotation = Some(Rotation {
+        backups: 5,
+        max_age: Some(Duration::from_secs(60)),
+        compress: true,
+        ..ROTATION
+    });
+    let writer = LineWriter::open(&path, WriterSettings { rotation, ..SLOW }).unwrap();
+    for line in ["a\n", "b\n", "c\n"] {
+        writer.write(line.as_bytes());
+        assert!(writer.flush());
+    }
+    let mut names: Vec<_> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["log", "log.1.gz", "log.2.gz"]);
+    let mut text = String::new();
+    let file = fs::File::open(folder.path().join("log.2.gz")).unwrap();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(file), &mut text).unwrap();
+    assert_eq!(text, "a\n");
 }
 
 #[test]

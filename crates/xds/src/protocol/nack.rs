@@ -8,6 +8,7 @@ use trireme_proto::{
     google::{protobuf::Any, rpc::Status},
 };
 
+use super::{MAX_NAME_BYTES, WILDCARD};
 use crate::resource::{Rejection, head, limited};
 
 const RESOURCE_ERROR: &str = "type.googleapis.com/envoy.service.discovery.v3.ResourceError";
@@ -21,6 +22,8 @@ const ENVOY_NAMES: [&str; 2] = [
 const MESSAGE_BYTES: usize = 16 << 10;
 /// Reasons in the details, together. The names always go over: a response is below 1 MiB, so they are as well.
 const REASON_BYTES: usize = 4 << 20;
+/// Names that were not sent and are remembered all the same.
+const MOST_OTHERS: usize = 64;
 
 /// `error_detail` that names every refused resource.
 pub(crate) fn write(rejections: &[Rejection]) -> Status {
@@ -66,14 +69,27 @@ pub(crate) fn write(rejections: &[Rejection]) -> Status {
     }
 }
 
-/// The names, of those that were sent, that the peer refuses, with reasons. Our own peers name them in the details; Envoy's
-/// cluster and listener managers, which take the others, name theirs in the message. Empty when none is named that way:
-/// then the response may have been refused as a whole, whatever names its message happens to contain.
-pub(crate) fn read<'a>(
-    status: &Status,
-    sent: impl Iterator<Item = &'a str> + Clone,
-) -> HashMap<&'a str, String> {
-    let named: HashMap<String, String> = status
+/// What a peer refuses.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Refused<'a> {
+    /// Of what was sent, with reasons.
+    pub(crate) sent: HashMap<&'a str, String>,
+    /// Of what was not: a peer may find out only now that it cannot use something that it took earlier, and has no
+    /// other answer to say so in.
+    pub(crate) others: Vec<(String, String)>,
+}
+
+impl Refused<'_> {
+    /// Nothing is named: the response may have been refused as a whole, whatever names its message happens to contain.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent.is_empty() && self.others.is_empty()
+    }
+}
+
+/// The names that the peer refuses, with reasons. Our own peers name them in the details; Envoy's cluster and listener
+/// managers, which take the others, name theirs in the message.
+pub(crate) fn read<'a>(status: &Status, sent: impl Iterator<Item = &'a str> + Clone) -> Refused<'a> {
+    let mut named: HashMap<String, String> = status
         .details
         .iter()
         .filter(|any| any.type_url == RESOURCE_ERROR)
@@ -82,16 +98,32 @@ pub(crate) fn read<'a>(
         .collect();
     let refused: HashMap<_, _> = sent
         .clone()
-        .filter_map(|name| Some((name, limited(named.get(name)?).to_owned())))
+        .filter_map(|name| Some((name, limited(&named.remove(name)?).to_owned())))
         .collect();
+    named.remove(WILDCARD);
+    let mut others: Vec<_> = named
+        .into_iter()
+        .filter(|(name, _)| name.len() <= MAX_NAME_BYTES)
+        .map(|(name, reason)| (name, limited(&reason).to_owned()))
+        .collect();
+    others.sort();
+    others.truncate(MOST_OTHERS);
+    let refused = Refused {
+        sent: refused,
+        others,
+    };
     let message = head(&status.message, MESSAGE_BYTES);
     if !refused.is_empty() || !ENVOY_NAMES.iter().any(|prefix| message.starts_with(prefix)) {
         return refused;
     }
     let reason = limited(message);
-    sent.filter(|name| mentions(message, name))
-        .map(|name| (name, reason.to_owned()))
-        .collect()
+    Refused {
+        sent: sent
+            .filter(|name| mentions(message, name))
+            .map(|name| (name, reason.to_owned()))
+            .collect(),
+        others: Vec::new(),
+    }
 }
 
 /// Whether the name stands in the message as a word of its own.
@@ -114,7 +146,22 @@ mod tests {
         let status = write(&[Rejection::new("a", "field x is empty"), Rejection::new("c", "no")]);
         assert_eq!(status.message, "a: field x is empty; c: no");
         let want = HashMap::from([("a", "field x is empty".to_owned()), ("c", "no".to_owned())]);
-        assert_eq!(read(&status, ["a", "b", "c"].into_iter()), want);
+        let got = read(&status, ["a", "b", "c"].into_iter());
+        assert_eq!((got.sent, got.others), (want, Vec::new()));
+    }
+
+    #[test]
+    fn what_was_not_sent_is_told_apart() {
+        let status = write(&[
+            Rejection::new("a", "no"),
+            Rejection::new("elsewhere", "in use"),
+            Rejection::new("*", "nameless"),
+        ]);
+        let got = read(&status, ["a", "b"].into_iter());
+        assert_eq!(got.sent, HashMap::from([("a", "no".to_owned())]));
+        assert_eq!(got.others, [("elsewhere".to_owned(), "in use".to_owned())]);
+        let whole = write(&[Rejection::new("*", "nameless")]);
+        assert!(read(&whole, ["a"].into_iter()).is_empty());
     }
 
     #[test]
@@ -162,7 +209,7 @@ mod tests {
                 message: case.message.to_owned(),
                 details: Vec::new(),
             };
-            let got = read(&status, ["one", "two.more", "x"].into_iter());
+            let got = read(&status, ["one", "two.more", "x"].into_iter()).sent;
             let mut names: Vec<_> = got.keys().copied().collect();
             names.sort_unstable();
             assert_eq!(names, case.want, "{}", case.name);
@@ -179,7 +226,7 @@ mod tests {
             .collect();
         let status = write(&rejections);
         assert!(status.encoded_len() < 8 << 20, "{}", status.encoded_len());
-        let got = read(&status, names.iter().map(String::as_str));
+        let got = read(&status, names.iter().map(String::as_str)).sent;
         assert_eq!(got.len(), 20_000);
         assert!(got.values().all(|reason| reason.len() <= 1024));
     }

@@ -32,6 +32,8 @@ struct Held {
     fresh: bool,
     status: TypeStatus,
     rejected: BTreeMap<String, String>,
+    /// Names among `rejected` that the last response did not bring: they stand until the next one is answered.
+    passing: Vec<String>,
 }
 
 /// A response between its arrival and its answer.
@@ -65,6 +67,7 @@ impl Receiver {
             fresh: false,
             status: TypeStatus::default(),
             rejected: BTreeMap::new(),
+            passing: Vec::new(),
         };
         let mut seen = HashSet::new();
         Self {
@@ -216,6 +219,7 @@ impl Receiver {
             removals,
             malformed: mut rejected,
         } = incoming;
+        let malformed: Vec<String> = rejected.iter().map(|r| r.resource.clone()).collect();
         rejected.extend(refused);
         let mut request = DeltaDiscoveryRequest {
             response_nonce: nonce,
@@ -224,6 +228,9 @@ impl Receiver {
         let mut changed = false;
         if let Some(held) = self.types.get_mut(at) {
             held.rejected.remove(WILDCARD);
+            for name in std::mem::take(&mut held.passing) {
+                held.rejected.remove(&name);
+            }
             if std::mem::take(&mut held.fresh) {
                 // A new stream brings everything again that is not held, what was rejected included.
                 held.rejected.clear();
@@ -233,6 +240,18 @@ impl Receiver {
                 changed |= held.resources.remove(name).is_some();
                 held.rejected.remove(name);
             }
+            // `Apply` may name what came with another type; no later response of this one would clear it.
+            let brought: HashSet<&str> = upserts
+                .iter()
+                .map(|r| r.name.as_str())
+                .chain(removals.iter().map(String::as_str))
+                .chain(malformed.iter().map(String::as_str))
+                .collect();
+            held.passing = names
+                .iter()
+                .filter(|name| !brought.contains(**name) && !held.rejected.contains_key(**name))
+                .map(|name| (*name).to_owned())
+                .collect();
             for mut resource in upserts.into_iter().filter(|r| !names.contains(r.name.as_str())) {
                 if !self.keep_bodies {
                     resource.body = Bytes::new();

@@ -70,6 +70,8 @@ pub(crate) struct Topic {
     flight: Option<Flight>,
     answers: u64,
     rejected: BTreeMap<Arc<str>, String>,
+    /// What the last answer refused beside the response it answered.
+    others: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -119,6 +121,7 @@ impl Topic {
             flight: None,
             answers: 0,
             rejected: BTreeMap::new(),
+            others: Vec::new(),
         }
     }
 
@@ -132,9 +135,14 @@ impl Topic {
     }
 
     pub(crate) fn rejected(&self) -> impl Iterator<Item = Rejection> {
+        let others = self
+            .others
+            .iter()
+            .filter(|(name, _)| !self.rejected.contains_key(name.as_str()));
         self.rejected
             .iter()
             .map(|(name, reason)| Rejection::new(&**name, reason))
+            .chain(others.map(|(name, reason)| Rejection::new(name, reason)))
     }
 
     /// Version up to which the peer has answered everything that concerns it.
@@ -163,20 +171,23 @@ impl Topic {
             self.rejected.remove(name);
         }
         self.rejected.remove(WILDCARD);
+        self.others.clear();
         let Some(error) = error else {
             return Some(Answer::Ack);
         };
         let names = || upserts.iter().map(|(_, name)| name);
         let refused = nack::read(error, names().map(|name| &**name));
-        if upserts.is_empty() {
-            self.rejected
-                .insert(Arc::from(WILDCARD), limited(&error.message).to_owned());
-        } else if !refused.is_empty() {
+        if !refused.is_empty() {
+            // What is not named was taken, even when nothing that is named was in the response.
             for name in names() {
-                if let Some(reason) = refused.get(&**name) {
+                if let Some(reason) = refused.sent.get(&**name) {
                     self.rejected.insert(Arc::clone(name), reason.clone());
                 }
             }
+            self.others = refused.others;
+        } else if upserts.is_empty() {
+            self.rejected
+                .insert(Arc::from(WILDCARD), limited(&error.message).to_owned());
         } else {
             // Refused as a whole, so nothing of it was taken, nor were the removals.
             for (version, name) in removals {

@@ -142,6 +142,34 @@ fn a_refused_resource_keeps_its_last_good_version() {
     assert!(r.status()[T].rejected.is_empty());
 }
 
+/// A port that is taken spoils the listener of another type; it must not stand refused here for ever.
+#[test]
+fn what_is_refused_beside_a_response_stands_until_the_next_one() {
+    let mut r = Receiver::new(&[T], false);
+    r.open(&Node::default());
+    let rejected = |r: &Receiver| {
+        let all: Vec<_> = r.status()[T]
+            .rejected
+            .iter()
+            .map(|r| r.resource.clone())
+            .collect();
+        all
+    };
+    take(&mut r, response(vec![wire("bad", "1")], &[], "1"), &["bad"]);
+    let (_, reply) = take(
+        &mut r,
+        response(vec![wire("a", "1")], &[], "2"),
+        &["bad", "listener"],
+    );
+    assert!(reply.request.error_detail.is_some());
+    assert_eq!(
+        (r.status()[T].held, rejected(&r)),
+        (1, strings(&["bad", "listener"]))
+    );
+    take(&mut r, response(vec![wire("b", "1")], &[], "3"), &[]);
+    assert_eq!((r.status()[T].held, rejected(&r)), (2, strings(&["bad"])));
+}
+
 #[test]
 fn a_refused_resource_that_the_server_has_dropped_is_forgotten_with_the_next_stream() {
     let mut r = Receiver::new(&[T], true);

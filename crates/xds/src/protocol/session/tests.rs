@@ -301,6 +301,26 @@ fn a_rejected_version_is_not_sent_again_but_the_next_one_is() {
     );
 }
 
+/// A router whose port is taken says so in its answer to whatever comes next: the clusters in there are good.
+#[test]
+fn a_refusal_of_something_else_does_not_spoil_the_response() {
+    let mut b = Bench::new().seal(&[T]);
+    b.subscribe(T, &[]);
+    b.drain();
+    let version = b.apply(T, &["+1", "+2", "+3"]);
+    let chunk = b.chunk().unwrap();
+    b.nack(
+        T,
+        &chunk.nonce,
+        nack::write(&[Rejection::new("listener", "in use")]),
+    );
+    assert_eq!(b.drain(), [], "nothing is sent again");
+    assert_eq!((b.acked(T), b.rejected(T)), (version, names(&["listener"])));
+    b.apply(T, &["+1"]);
+    b.drain();
+    assert_eq!(b.rejected(T), names(&[]), "the next answer no longer says so");
+}
+
 #[test]
 fn a_response_refused_as_a_whole_is_halved_until_the_bad_one_stands_alone() {
     let mut b = Bench::new().seal(&[T]);
