@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
 use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
 use trireme_openapi::Limits;
 use trireme_proto::names::type_url;
@@ -21,6 +21,7 @@ use trireme_xds::server::{self, Cache, UnknownType};
 
 use crate::admin::{self, Admin, Facts};
 use crate::catalogue::{self, Catalogue};
+use crate::health::Probe;
 use crate::publish::{Base, Publisher};
 use crate::rest::{self, Auth, Rest, Tokens};
 use crate::settings;
@@ -31,8 +32,6 @@ use crate::{event, names, resources, translate};
 
 /// How long what is under way may take once the process is told to stop: a deploy waits for its peers for eight seconds.
 const DRAIN_BOUND: Duration = Duration::from_secs(10);
-/// The only component of the health service (spec/adapter.md 8.7).
-const REST_COMPONENT: &str = "adapter.internal.RestService";
 /// Tenant of a user name that names none.
 const DEFAULT_ORGANIZATION: &str = "carbon.super";
 /// Folder for the store below the process's home when no state folder is named.
@@ -193,8 +192,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         source = Some(followed);
     }
 
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_service_status("", ServingStatus::Serving).await;
+    let rest_served = rest_listener.is_some();
     let discovery = server::service(cache.clone(), |node, wanted| {
         names::group(node, wanted).ok_or(UnknownType)
     });
@@ -203,7 +201,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     let discovery = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(300)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))
-        .add_service(health_service)
+        .add_service(HealthServer::new(Probe { rest: rest_served }))
         .add_service(discovery)
         .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     tasks.spawn(async move {
@@ -246,9 +244,6 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         );
         let acceptor = material.acceptor(ClientAuth::None, &[b"h2", b"http/1.1"]);
         front.spawn(rest::serve(listener, acceptor, rest::router(api), drain.clone()));
-        health
-            .set_service_status(REST_COMPONENT, ServingStatus::Serving)
-            .await;
     }
 
     if let Some(source) = source {

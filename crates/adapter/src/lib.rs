@@ -19,13 +19,18 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use trireme_config::{AdapterEnv, Env, LogConfig};
-use trireme_telemetry::LogSettings;
+use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
+use trireme_openapi::{ApiProject, Diagnostic};
+use trireme_routing::snapshot::Revision;
+
+use crate::catalogue::DeployError;
 
 mod admin;
 pub mod app;
 pub mod catalogue;
 mod event;
+mod health;
+mod logging;
 pub mod names;
 pub mod publish;
 pub mod resources;
@@ -63,6 +68,31 @@ enum Action {
     Health,
 }
 
+/// What the adapter would find in a project that was read, with the default configuration and with every environment that the
+/// project names: for those who want to know without an adapter.
+#[must_use]
+pub fn findings(project: &ApiProject) -> Vec<Diagnostic> {
+    let environments = project.deployments.iter().map(|deployment| {
+        let vhost = names::DEFAULT_VHOST.to_owned();
+        (deployment.environment.clone(), vhost)
+    });
+    let targets = match catalogue::targets::of(project, &environments.collect()) {
+        Ok(targets) => targets.targets,
+        Err(DeployError::Invalid(findings)) => return findings,
+        Err(_) => return Vec::new(),
+    };
+    let settings = settings::translation(&Config::default(), &AccessLogs::default());
+    let deployed = translate::Deployed {
+        project,
+        organization: "",
+        vhost: targets
+            .first()
+            .map_or(names::DEFAULT_VHOST, |target| target.vhost.as_str()),
+        revision: Revision::default(),
+    };
+    translate::api(&deployed, &settings).map_or_else(|errors| errors, |api| api.warnings)
+}
+
 /// Runs the adapter with the arguments of the process until it's told to stop.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -98,11 +128,17 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    if args.check {
-        for warning in &loaded.warnings {
+    let log = trireme_config::load_log(None, &variables);
+    let strict = args.strict && !log.warnings.is_empty();
+    if args.check || strict {
+        for warning in loaded.warnings.iter().chain(&log.warnings) {
             eprintln!("trireme-adapter: {warning}");
         }
-        return ExitCode::SUCCESS;
+        return if strict {
+            ExitCode::from(USAGE)
+        } else {
+            ExitCode::SUCCESS
+        };
     }
     if let Some(Action::Health) = args.action {
         return match trireme_telemetry::probe::ready(env.admin_bind) {
@@ -110,17 +146,20 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(false) | Err(_) => ExitCode::FAILURE,
         };
     }
-    let log = trireme_config::load_log(None, &variables);
-    if let Err(error) = trireme_telemetry::init(&log_settings(&log.config)) {
-        eprintln!("trireme-adapter: {error}");
-        return ExitCode::FAILURE;
-    }
+    let logging = match trireme_telemetry::init(&logging::settings(&log.config, &env.process.home)) {
+        Ok(logging) => logging,
+        Err(error) => {
+            eprintln!("trireme-adapter: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     for warning in loaded.warnings.iter().chain(&log.warnings) {
         tracing::warn!(%warning, "configuration");
     }
-    if !loaded.without_effect.is_empty() {
+    let without_effect = [loaded.without_effect, log.without_effect].concat();
+    if !without_effect.is_empty() {
         tracing::warn!(
-            keys = loaded.without_effect.join(", "),
+            keys = without_effect.join(", "),
             "accepted, without effect in this version"
         );
     }
@@ -137,13 +176,15 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .thread_name("control")
         .enable_all()
         .build();
-    match runtime {
+    let code = match runtime {
         Ok(runtime) => runtime.block_on(serve(setup)),
         Err(error) => {
             tracing::error!(%error, "cannot start a runtime");
             ExitCode::FAILURE
         }
-    }
+    };
+    logging.flush();
+    code
 }
 
 async fn serve(setup: app::Setup) -> ExitCode {
@@ -188,26 +229,5 @@ fn stop_at_end_of_input(stop: CancellationToken) {
     };
     if let Err(error) = std::thread::Builder::new().name("stdin".to_owned()).spawn(read) {
         tracing::warn!(%error, "the end of standard input is not noticed");
-    }
-}
-
-/// Level, form and file of the log.
-fn log_settings(config: &LogConfig) -> LogSettings {
-    let level = match config.log_level {
-        trireme_config::LogLevel::Debug => trireme_telemetry::Level::Debug,
-        trireme_config::LogLevel::Info => trireme_telemetry::Level::Info,
-        trireme_config::LogLevel::Warn => trireme_telemetry::Level::Warn,
-        trireme_config::LogLevel::Error
-        | trireme_config::LogLevel::Fatal
-        | trireme_config::LogLevel::Panic => trireme_telemetry::Level::Error,
-    };
-    let format = match config.log_format {
-        trireme_config::LogFormat::Json => trireme_telemetry::LogFormat::Json,
-        trireme_config::LogFormat::Text => trireme_telemetry::LogFormat::Text,
-    };
-    LogSettings {
-        level,
-        format,
-        ..LogSettings::default()
     }
 }

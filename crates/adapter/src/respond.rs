@@ -56,6 +56,9 @@ pub(crate) enum RestError {
     /// Tokens can't be signed or verified: the key isn't there.
     #[error("error occurred while reading the token")]
     TokenKey,
+    /// The body, or the exchange as a whole, takes too long.
+    #[error("the request took too long")]
+    TooSlow,
     /// The upload is too big.
     #[error("the upload is greater than {0} bytes")]
     TooLarge(usize),
@@ -145,6 +148,7 @@ pub(crate) fn error(error: &RestError) -> Response<Body> {
         | RestError::TokenDenied
         | RestError::TokenKey
         | RestError::TooLarge(_)
+        | RestError::TooSlow
         | RestError::Undeploy(_)
         | RestError::UnsupportedMedia { .. }
         | RestError::Validation { .. } => {}
@@ -168,6 +172,7 @@ fn face(error: &RestError) -> Face {
         RestError::Path(_) => Face::new(StatusCode::NOT_FOUND, text),
         RestError::TokenKey => Face::new(StatusCode::INTERNAL_SERVER_ERROR, text),
         RestError::TooLarge(_) => Face::new(StatusCode::PAYLOAD_TOO_LARGE, text),
+        RestError::TooSlow => Face::new(StatusCode::REQUEST_TIMEOUT, text),
         RestError::Undeploy(error) => undeploy(error),
         RestError::UnsupportedMedia { .. } => Face::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text),
         RestError::Validation { code, .. } => Face {
@@ -284,6 +289,11 @@ mod tests {
                 error: RestError::TokenDenied,
                 status: 401,
                 body: json!({"code": 401, "message": "the user name or the password is wrong"}),
+            },
+            Case {
+                error: RestError::TooSlow,
+                status: 408,
+                body: json!({"code": 408, "message": "the request took too long"}),
             },
             Case {
                 error: RestError::TokenKey,

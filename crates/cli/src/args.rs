@@ -52,9 +52,10 @@ pub(crate) struct UpOptions {
     /// Print one line of JSON on standard output once everything is ready
     #[arg(long)]
     pub(crate) json: bool,
-    /// Address that the client ports and the adapter's REST port listen on
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(crate) listen: IpAddr,
+    /// Address that the client ports and the management API listen on: 0.0.0.0 or :: for every one [default: those of the
+    /// configuration, 127.0.0.1]
+    #[arg(long, value_name = "IP", value_parser = reachable)]
+    pub(crate) listen: Option<IpAddr>,
     /// Port for HTTP, 0 for any free one [default: router.listenerPort of the configuration]
     #[arg(long, value_name = "PORT")]
     pub(crate) http_port: Option<u16>,
@@ -64,6 +65,16 @@ pub(crate) struct UpOptions {
     /// Port of the management API, 0 for any free one [default: adapter.server.port of the configuration]
     #[arg(long, value_name = "PORT")]
     pub(crate) adapter_port: Option<u16>,
+}
+
+/// APIs and certificates go by the name `localhost`, which must lead to the ports.
+fn reachable(text: &str) -> Result<IpAddr, String> {
+    let address: IpAddr = text.parse().map_err(|_| "not an IP address".to_owned())?;
+    if address.is_loopback() || address.is_unspecified() {
+        Ok(address)
+    } else {
+        Err("neither a loopback address nor every address (0.0.0.0 or ::)".to_owned())
+    }
 }
 
 /// Where the adapter is and who asks.

@@ -1,6 +1,6 @@
 //! Talks to an adapter's management API and to a gateway's test token service, as `apictl mg` would.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -26,9 +26,80 @@ pub(crate) struct Adapter {
 /// How a deployment ended.
 #[derive(Debug)]
 pub(crate) enum Deployed {
-    Accepted,
+    Accepted(Receipt),
     /// Status, and what the adapter says about it.
     Refused(StatusCode, Refusal),
+}
+
+/// The JSON body of a success; an adapter of the original sends none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Receipt {
+    action: String,
+    info: String,
+    deployments: Vec<Placed>,
+    diagnostics: Vec<Finding>,
+}
+
+/// Where an API is now, and how far it has come.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Placed {
+    context: String,
+    vhost: String,
+    status: Progress,
+}
+
+/// How far a deployment has come.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Progress {
+    state: String,
+    missing: Vec<String>,
+    reason: String,
+    by: String,
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.state)?;
+        match self.state.as_str() {
+            "pending" if !self.missing.is_empty() => write!(f, ", waiting for {}", self.missing.join(", ")),
+            "rejected" => write!(f, ", {}", self.reason),
+            "shadowed" => write!(f, ", organization {} has the address", self.by),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Receipt {
+    /// Whether the API is served, or will be as soon as somebody comes back, everywhere it was to be.
+    pub(crate) fn is_served(&self) -> bool {
+        self.action != "none" && self.deployments.iter().all(|one| one.status.state != "rejected")
+    }
+}
+
+impl std::fmt::Display for Receipt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.action.as_str() {
+            "none" => write!(f, "nothing deployed of {}", self.info)?,
+            "" => f.write_str("deployed")?,
+            action => write!(f, "{action} {}", self.info)?,
+        }
+        for Placed {
+            context,
+            vhost,
+            status,
+        } in &self.deployments
+        {
+            if !matches!(status.state.as_str(), "active" | "") {
+                write!(f, "\n  {context} on {vhost}: {status}")?;
+            }
+        }
+        self.diagnostics
+            .iter()
+            .try_for_each(|finding| write!(f, "\n  {finding}"))
+    }
 }
 
 /// The JSON body of a refusal.
@@ -51,6 +122,39 @@ pub(crate) struct Finding {
     pub(crate) pointer: String,
     #[serde(default)]
     pub(crate) message: String,
+    #[serde(default)]
+    pub(crate) severity: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            file,
+            pointer,
+            message,
+            severity,
+        } = self;
+        for (part, end) in [(severity.as_str(), ": "), (file.as_str(), "")] {
+            if !part.is_empty() {
+                write!(f, "{part}{end}")?;
+            }
+        }
+        match (file.as_str(), pointer.as_str()) {
+            ("", _) => f.write_str(message),
+            (_, "") => write!(f, ": {message}"),
+            _ => write!(f, "#{pointer}: {message}"),
+        }
+    }
+}
+
+impl Refusal {
+    /// What a body says; as it is when it isn't the adapter's.
+    fn read(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_else(|_| Self {
+            message: String::from_utf8_lossy(body).into_owned(),
+            ..Self::default()
+        })
+    }
 }
 
 impl std::fmt::Display for Refusal {
@@ -59,28 +163,30 @@ impl std::fmt::Display for Refusal {
         if !self.description.is_empty() && self.description != self.message {
             write!(f, ": {}", self.description)?;
         }
-        for finding in &self.diagnostics {
-            write!(f, "\n  {}#{}: {}", finding.file, finding.pointer, finding.message)?;
-        }
-        Ok(())
+        self.diagnostics
+            .iter()
+            .try_for_each(|finding| write!(f, "\n  {finding}"))
     }
 }
 
 impl Adapter {
-    /// The adapter that the command line names: explicitly, or the one running from a data folder.
+    /// The adapter that the command line names: explicitly, or the one running from a data folder. Passwords of a data
+    /// folder are for its own adapter, unless the command line names both.
     pub(crate) fn of(target: &Target) -> anyhow::Result<Self> {
         let home = Home::locate(target.data.as_deref())?;
+        let foreign = target.adapter.is_some() && target.data.is_none();
         let url = match &target.adapter {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => {
                 let bound = home
-                    .bound(Role::Adapter)
-                    .context("no running gateway in the data folder; name an adapter with --adapter")?;
+                    .running(Role::Adapter)
+                    .context("name an adapter with --adapter, or a folder with --data")?;
                 format!("https://localhost:{}", bound.address("rest")?.port())
             }
         };
         let (username, password) = match (&target.username, &target.password) {
             (Some(username), Some(password)) => (username.clone(), password.clone()),
+            _ if foreign => bail!("name --username and --password for the adapter, or its --data"),
             (username, password) => {
                 let own = home.credentials().context("name --username and --password")?;
                 (
@@ -89,8 +195,7 @@ impl Adapter {
                 )
             }
         };
-        let ca = target.ca.clone().unwrap_or_else(|| home.authority_certificate());
-        let ca = ca.exists().then_some(ca);
+        let ca = target.ca.clone().or_else(|| trusted(&home, foreign));
         Ok(Self {
             http: http(ca.as_deref(), target.insecure)?,
             url,
@@ -122,15 +227,12 @@ impl Adapter {
         }
         let response = request.send().await.context("adapter")?;
         let status = response.status();
-        if status.is_success() {
-            return Ok(Deployed::Accepted);
-        }
         let body = bounded(response).await?;
-        let refusal = serde_json::from_slice(&body).unwrap_or_else(|_| Refusal {
-            message: String::from_utf8_lossy(&body).into_owned(),
-            ..Refusal::default()
-        });
-        Ok(Deployed::Refused(status, refusal))
+        Ok(if status.is_success() {
+            Deployed::Accepted(serde_json::from_slice(&body).unwrap_or_default())
+        } else {
+            Deployed::Refused(status, Refusal::read(&body))
+        })
     }
 
     /// The list of deployed APIs, as the adapter answers it.
@@ -158,7 +260,13 @@ impl Adapter {
         let request = self.request(reqwest::Method::DELETE, "/apis").query(&query);
         let response = request.send().await.context("adapter")?;
         if response.status() == StatusCode::NOT_FOUND {
-            bail!("{name} {version} is not deployed");
+            let place = match (vhost, environments) {
+                ("", "") => String::new(),
+                (vhost, "") => format!(" on {vhost}"),
+                ("", environments) => format!(" in {environments}"),
+                (vhost, environments) => format!(" on {vhost} in {environments}"),
+            };
+            bail!("{name} {version} is not deployed{place}");
         }
         expect_success(response).await.map(drop)
     }
@@ -169,6 +277,11 @@ impl Adapter {
             .request(method, url)
             .basic_auth(&self.username, Some(&self.password))
     }
+}
+
+/// The CA of a data folder, for its own gateway.
+pub(crate) fn trusted(home: &Home, foreign: bool) -> Option<PathBuf> {
+    Some(home.authority_certificate()).filter(|path| !foreign && path.exists())
 }
 
 /// A client that trusts `ca` alone when given, else the platform's CAs.
@@ -214,12 +327,12 @@ async fn expect_success(response: reqwest::Response) -> anyhow::Result<Vec<u8>> 
     let status = response.status();
     let body = bounded(response).await?;
     if !status.is_success() {
-        bail!("{status}: {}", String::from_utf8_lossy(&body));
+        bail!("{status}: {}", Refusal::read(&body));
     }
     Ok(body)
 }
 
-async fn bounded(mut response: reqwest::Response) -> anyhow::Result<Vec<u8>> {
+pub(crate) async fn bounded(mut response: reqwest::Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > MAX_ANSWER {
@@ -228,4 +341,70 @@ async fn bounded(mut response: reqwest::Response) -> anyhow::Result<Vec<u8>> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_receipt_tells_what_came_of_a_deploy() {
+        let cases = [
+            ("", true, "deployed"),
+            (
+                r#"{"action":"unchanged","info":"Pets 1","deployments":[{"status":{"state":"active"}}]}"#,
+                true,
+                "unchanged Pets 1",
+            ),
+            (
+                r#"{"action":"none","info":"Pets 1","diagnostics":[{"file":"a.yaml","pointer":"/b","message":"c",
+                    "severity":"warning"}]}"#,
+                false,
+                "nothing deployed of Pets 1\n  warning: a.yaml#/b: c",
+            ),
+            (
+                r#"{"action":"deployed","info":"Pets 1","deployments":[{"context":"/pets","vhost":"h","revision":3,
+                    "status":{"state":"pending","missing":["Default/one","Default/two"]}}]}"#,
+                true,
+                "deployed Pets 1\n  /pets on h: pending, waiting for Default/one, Default/two",
+            ),
+            (
+                r#"{"action":"deployed","info":"Pets 1","deployments":[{"context":"/pets","vhost":"h",
+                    "status":{"state":"rejected","reason":"router refused it"}}]}"#,
+                false,
+                "deployed Pets 1\n  /pets on h: rejected, router refused it",
+            ),
+        ];
+        for (body, served, text) in cases {
+            let receipt: Receipt = serde_json::from_str(body).unwrap_or_default();
+            assert_eq!(receipt.to_string(), text, "{body}");
+            assert_eq!(receipt.is_served(), served, "{body}");
+        }
+    }
+
+    #[test]
+    fn own_passwords_are_not_for_other_adapters() {
+        let target = Target::parse_from(["t", "--adapter", "https://elsewhere.example:9843"]);
+        let error = Adapter::of(&target).unwrap_err().to_string();
+        assert!(error.contains("name --username and --password"), "{error}");
+    }
+
+    #[test]
+    fn a_ca_that_is_not_there_is_not_ignored() {
+        let target = Target::parse_from([
+            "t",
+            "--adapter",
+            "https://a",
+            "-u",
+            "a",
+            "-p",
+            "b",
+            "--ca",
+            "/nowhere.pem",
+        ]);
+        let error = format!("{:#}", Adapter::of(&target).unwrap_err());
+        assert!(error.contains("/nowhere.pem"), "{error}");
+    }
 }

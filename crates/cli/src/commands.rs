@@ -10,7 +10,7 @@ use serde::Deserialize;
 use crate::args::{
     CertsOptions, DeployOptions, InitOptions, ListOptions, TokenOptions, UndeployOptions, ValidateOptions,
 };
-use crate::client::{Adapter, Deployed};
+use crate::client::{Adapter, Deployed, Progress};
 use crate::home::{Home, Role};
 use crate::{client, home, project};
 
@@ -35,7 +35,12 @@ pub(crate) async fn deploy(options: DeployOptions) -> anyhow::Result<ExitCode> {
             }
         };
         match adapter.deploy(archive, !options.no_override).await? {
-            Deployed::Accepted => say(format_args!("{}: deployed", path.display())),
+            Deployed::Accepted(receipt) => {
+                say(format_args!("{}: {receipt}", path.display()));
+                if !receipt.is_served() {
+                    code = ExitCode::from(REFUSED);
+                }
+            }
             Deployed::Refused(status, refusal) => {
                 say(format_args!("{}: refused, {status}: {refusal}", path.display()));
                 code = ExitCode::from(REFUSED);
@@ -60,6 +65,8 @@ struct Listed {
     environments: Vec<String>,
     #[serde(default)]
     vhost: String,
+    #[serde(default)]
+    status: Progress,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,14 +85,14 @@ pub(crate) async fn list(options: ListOptions) -> anyhow::Result<ExitCode> {
     let mut apis = answer.list.unwrap_or_default();
     apis.sort_by(|a, b| (&a.name, &a.version, &a.vhost).cmp(&(&b.name, &b.version, &b.vhost)));
     say(format_args!(
-        "{:<32} {:<12} {:<8} {:<32} {:<20} VHOST",
-        "NAME", "VERSION", "TYPE", "CONTEXT", "ENVIRONMENTS"
+        "{:<32} {:<12} {:<8} {:<32} {:<20} {:<24} STATUS",
+        "NAME", "VERSION", "TYPE", "CONTEXT", "ENVIRONMENTS", "VHOST"
     ));
     for api in apis {
         let environments = api.environments.join(",");
         say(format_args!(
-            "{:<32} {:<12} {:<8} {:<32} {environments:<20} {}",
-            api.name, api.version, api.kind, api.context, api.vhost
+            "{:<32} {:<12} {:<8} {:<32} {environments:<20} {:<24} {}",
+            api.name, api.version, api.kind, api.context, api.vhost, api.status
         ));
     }
     Ok(ExitCode::SUCCESS)
@@ -109,7 +116,14 @@ pub(crate) async fn undeploy(options: UndeployOptions) -> anyhow::Result<ExitCod
 pub(crate) fn validate(options: &ValidateOptions) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     for path in &options.paths {
-        let report = project::validate(path)?;
+        let report = match project::validate(path) {
+            Ok(report) => report,
+            Err(error) => {
+                say(format_args!("{}: {error:#}", path.display()));
+                code = ExitCode::from(REFUSED);
+                continue;
+            }
+        };
         for finding in &report.findings {
             say(format_args!("{}: {finding}", path.display()));
         }
@@ -146,17 +160,19 @@ pub(crate) fn init(options: &InitOptions) -> anyhow::Result<ExitCode> {
 
 pub(crate) async fn token(options: TokenOptions) -> anyhow::Result<ExitCode> {
     let home = Home::locate(options.data.as_deref())?;
+    let foreign = options.gateway.is_some() && options.data.is_none();
     let gateway = match &options.gateway {
         Some(url) => url.trim_end_matches('/').to_owned(),
         None => {
             let bound = home
-                .bound(Role::Router)
-                .context("no running gateway in the data folder")?;
+                .running(Role::Router)
+                .context("name a gateway with --gateway, or a folder with --data")?;
             format!("https://localhost:{}", bound.address("https")?.port())
         }
     };
     let (username, password) = match (options.username, options.password) {
         (Some(username), Some(password)) => (username, password),
+        _ if foreign => bail!("name --username and --password for the gateway, or its --data"),
         (username, password) => {
             let own = home.credentials().context("name --username and --password")?;
             (
@@ -165,8 +181,7 @@ pub(crate) async fn token(options: TokenOptions) -> anyhow::Result<ExitCode> {
             )
         }
     };
-    let ca = Some(home.authority_certificate()).filter(|path| path.exists());
-    let http = client::http(ca.as_deref(), options.insecure)?;
+    let http = client::http(client::trusted(&home, foreign).as_deref(), options.insecure)?;
     say(client::token(&http, &gateway, &username, &password, options.scope.as_deref()).await?);
     Ok(ExitCode::SUCCESS)
 }

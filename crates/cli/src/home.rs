@@ -159,6 +159,15 @@ impl Home {
         })
     }
 
+    /// What a process of the gateway that runs here wrote down. What one that was killed left behind doesn't count.
+    pub(crate) fn running(&self, role: Role) -> anyhow::Result<Bound> {
+        let taken = File::open(self.path("run/lock"))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)));
+        self.bound(role)
+            .filter(|_| taken)
+            .with_context(|| format!("no gateway runs in {}", self.root.display()))
+    }
+
     pub(crate) fn bound_file(&self, role: Role) -> PathBuf {
         self.path(&format!("run/{}.json", role.name()))
     }

@@ -72,21 +72,23 @@ pub(crate) fn scaffold(path: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
 /// Everything there is to say about what a path holds.
 pub(crate) fn validate(path: &Path) -> anyhow::Result<Report> {
     if path.is_dir() {
-        return Ok(report(&Folder(path.to_owned())));
+        return Ok(report(&Folder(path.to_owned()), Defaults::Require));
     }
     let content = read(path)?;
     if content.starts_with(ARCHIVE_MARK) {
-        return Ok(report(&Archive(&content)));
+        return Ok(report(&Archive(&content), Defaults::Require));
     }
-    Ok(report(&Definition {
+    // The project that is made around a definition says the rest.
+    let definition = Definition {
         name: &name_of(path),
         content: &content,
-    }))
+    };
+    Ok(report(&definition, Defaults::Derive))
 }
 
 /// A call of the API in an archive: a GET without path parameters if there is one.
 pub(crate) fn sample_call(archive: &[u8]) -> Option<Call> {
-    let project = understand(&Archive(archive)).ok()?.project;
+    let project = understand(&Archive(archive), Defaults::Require).ok()?.project;
     let calls = |method: &'static str| {
         project.resources.iter().filter(move |resource| {
             resource
@@ -149,12 +151,18 @@ fn filled(template: &str) -> String {
     path
 }
 
-fn report(source: &dyn ProjectSource) -> Report {
-    match understand(source) {
-        Ok(reading) => Report {
-            findings: reading.warnings,
-            summary: Some(summary(&reading.project)),
-        },
+fn report(source: &dyn ProjectSource, defaults: Defaults) -> Report {
+    match understand(source, defaults) {
+        Ok(reading) => {
+            let mut findings = reading.warnings;
+            // What reads well isn't served in every case.
+            findings.extend(trireme_adapter::findings(&reading.project));
+            let served = !findings.iter().any(Diagnostic::is_error);
+            Report {
+                findings,
+                summary: served.then(|| summary(&reading.project)),
+            }
+        }
         Err(findings) => Report {
             findings,
             summary: None,
@@ -177,11 +185,11 @@ fn summary(project: &ApiProject) -> String {
     )
 }
 
-fn understand(source: &dyn ProjectSource) -> Result<Reading, Vec<Diagnostic>> {
+fn understand(source: &dyn ProjectSource, defaults: Defaults) -> Result<Reading, Vec<Diagnostic>> {
     // Overrides from the environment are those of the adapter's process, not of this command.
     let settings = Settings {
         limits: Limits::default(),
-        defaults: Defaults::Derive,
+        defaults,
         variable: &|_| None,
         consul: false,
     };
@@ -248,6 +256,63 @@ mod tests {
             paths:\n  /pets: { get: { responses: {} } }\n";
         let archive = archive_definition("pets.yaml", definition).unwrap();
         assert_eq!(sample_call(&archive).unwrap().scopes, ["read:pets", "list"]);
+    }
+
+    #[test]
+    fn what_validates_is_what_an_adapter_takes() {
+        const DEFINITION: &str = "openapi: 3.0.3\ninfo: { title: Pets, version: 1.0.0 }\n\
+            servers: [ { url: 'http://127.0.0.1:1/v2' } ]\npaths: { /pets: { get: { responses: {} } } }\n";
+        const API: &str = "data: { name: Pets, version: 1.0.0, context: /pets, type: HTTP, endpointConfig: { \
+            production_endpoints: { url: 'http://a.local' } } }\n";
+        struct Case {
+            name: &'static str,
+            files: Vec<(&'static str, String)>,
+            want: Option<&'static str>,
+        }
+        let definition = || ("Definitions/swagger.yaml", DEFINITION.to_owned());
+        let cases = [
+            Case {
+                name: "good",
+                files: vec![("api.yaml", API.to_owned()), definition()],
+                want: None,
+            },
+            Case {
+                name: "no api.yaml",
+                files: vec![definition()],
+                want: Some("api.yaml"),
+            },
+            Case {
+                name: "a kind that is not served",
+                files: vec![
+                    ("api.yaml", API.replace("HTTP", "GRAPHQL")),
+                    ("Definitions/schema.graphql", "type Query { a: Int }".to_owned()),
+                ],
+                want: Some("GRAPHQL are not served"),
+            },
+            Case {
+                name: "virtual host that is none",
+                files: vec![
+                    ("api.yaml", API.to_owned()),
+                    definition(),
+                    (
+                        "deployment_environments.yaml",
+                        "data: [ { deploymentEnvironment: Other, deploymentVhost: 'a b' } ]".to_owned(),
+                    ),
+                ],
+                want: Some("a b is not a host name"),
+            },
+        ];
+        for case in cases {
+            let archive = trireme_openapi::archive("project", case.files).unwrap();
+            let report = report(&Archive(&archive), Defaults::Require);
+            assert_eq!(report.summary.is_none(), case.want.is_some(), "{}", case.name);
+            let findings: String = report.findings.iter().map(ToString::to_string).collect();
+            assert!(
+                findings.contains(case.want.unwrap_or_default()),
+                "{}: {findings}",
+                case.name
+            );
+        }
     }
 
     #[test]

@@ -47,9 +47,8 @@ pub(crate) const CONFIG: &[(&str, bool)] = &[
 /// The same for `log_config.toml`.
 pub(crate) const LOG: &[(&str, bool)] = &[
     ("", true),
-    ("logfile", false),
-    ("pkg", false),
-    ("rotation", false),
+    ("rotation.IP", false),
+    ("rotation.Port", false),
     ("wireLogs", false),
 ];
 

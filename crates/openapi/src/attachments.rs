@@ -26,6 +26,7 @@ fn default_target() -> Vec<Deployment> {
         environment: "Default".to_owned(),
         vhost: None,
         on_devportal: true,
+        place: 0,
     }]
 }
 
@@ -98,6 +99,7 @@ fn targets(file: &str, content: &[u8], limits: &Limits, findings: &mut Findings)
             environment: environment.to_owned(),
             vhost: vhost.map(str::to_owned),
             on_devportal: item.flag("displayOnDevportal", findings).unwrap_or(false),
+            place: index,
         };
         if seen.insert((environment, vhost, target.on_devportal)) {
             targets.push(target);

@@ -140,6 +140,8 @@ pub struct Deployment {
     pub vhost: Option<String>,
     /// `displayOnDevportal`.
     pub on_devportal: bool,
+    /// Its place in `data` of the file, for diagnostics.
+    pub place: usize,
 }
 
 /// One path of the API.

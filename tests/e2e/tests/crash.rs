@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::json;
 use trireme_harness::{Gateway, Load, Outcome, Role, Tally, Upstream, eventually};
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -58,8 +59,21 @@ async fn without_the_enforcer_everything_is_refused() -> anyhow::Result<()> {
     std::fs::write(&file, definition.replace("UPSTREAM", &upstream.url()))?;
     let gateway = Gateway::builder().api(&file).start().await?;
     let load = load(&gateway, true, Duration::from_millis(2));
-    gateway.kill(Role::Enforcer).await?;
-    let answered = recovered(&gateway).await;
+    let path = gateway.ready.sample.url.replacen(&gateway.ready.http, "", 1);
+    gateway.signal(Role::Enforcer, Signal::KILL)?;
+    let mut answered = 0;
+    let refusal = eventually("a refusal", async || {
+        let answer = gateway.get(&path, true).await.ok()?;
+        answered += u64::from(answer.status == 200);
+        (answer.status == 500).then_some(answer)
+    })
+    .await;
+    assert_eq!(
+        refusal.json(),
+        json!({ "code": "102500", "message": "Unclassified Validation Failure",
+            "description": "Error during validating the request" })
+    );
+    answered += recovered(&gateway).await;
     let tally = load.finish().await;
     println!("{tally:?}");
     assert_eq!(

@@ -1,8 +1,13 @@
 //! `trireme up`: one command, a working gateway.
 
+use std::process::Stdio;
 use std::time::Duration;
 
-use trireme_harness::{Gateway, Seen, Upstream};
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::Command;
+use trireme_harness::{Gateway, Seen, Upstream, program, required, run};
 
 const DEFINITION: &str = r#"
 openapi: 3.0.3
@@ -55,6 +60,81 @@ async fn the_sample_api_answers_with_the_token_and_not_without() -> anyhow::Resu
         );
     }
     let (status, _) = gateway.stop().await?;
+    assert!(status.success(), "{status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_printed_lines_work_as_they_are() -> anyhow::Result<()> {
+    const SCOPED: &str = "openapi: 3.0.3\ninfo: { title: It's scoped, version: 1.0.0 }\nservers: [ { url: UPSTREAM } ]\n\
+        components: { securitySchemes: { login: { type: oauth2, flows: { implicit: { authorizationUrl: 'https://a', \
+        scopes: { 'read:it': x, more: y } } } } } }\n\
+        paths: { /a: { get: { security: [ { login: [ 'read:it', more ] } ], responses: {} } } }\n";
+    if required("curl", "Debian's curl").is_none() {
+        return Ok(());
+    }
+    let upstream = Upstream::start(Duration::ZERO).await;
+    let folder = tempfile::Builder::new().prefix("it's here ").tempdir()?;
+    let definition = folder.path().join("scoped.yaml");
+    std::fs::write(&definition, SCOPED.replace("UPSTREAM", &upstream.url()))?;
+    let mut command = Command::new(program("trireme")?);
+    command.args([
+        "up",
+        "--http-port",
+        "0",
+        "--https-port",
+        "0",
+        "--adapter-port",
+        "0",
+    ]);
+    let data = folder.path().join("data");
+    command.arg("--data").arg(data).arg("--api").arg(&definition);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut process = command.spawn()?;
+    let mut lines = BufReader::new(process.stdout.take().context("standard output")?).lines();
+    let mut calls = Vec::new();
+    let read = async {
+        while let Some(line) = lines.next_line().await? {
+            let line = line.trim();
+            if line.starts_with("TOKEN=") || line.starts_with("curl ") {
+                calls.push(line.to_owned());
+            }
+            if line.starts_with("Ctrl-C") {
+                break;
+            }
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(60), read)
+        .await
+        .context("not ready in time")??;
+    assert_eq!(calls.len(), 3, "{calls:?}");
+
+    let output = run(
+        Command::new("sh").args(["-c", &calls.join("\n")]),
+        Duration::from_secs(60),
+    )
+    .await?;
+    let text = String::from_utf8(output.stdout)?;
+    let answers: Vec<_> = text.split("HTTP/1.1 ").skip(1).collect();
+    let [with, without] = answers.as_slice() else {
+        anyhow::bail!("{calls:?} gave {text}");
+    };
+    assert!(
+        with.starts_with("200 ") && with.contains("\"target\":\"/a\""),
+        "{with}"
+    );
+    assert!(
+        without.starts_with("401 ") && without.contains("\"code\":\"900901\""),
+        "{without}"
+    );
+
+    let pid = i32::try_from(process.id().context("pid")?)?;
+    kill_process(Pid::from_raw(pid).context("pid")?, Signal::INT)?;
+    let status = tokio::time::timeout(Duration::from_secs(30), process.wait()).await??;
     assert!(status.success(), "{status}");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What is deployed, in memory: found by any of its names, and who holds an address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::names;
 use crate::store::{Deployment, Identity, Record};
@@ -37,27 +37,34 @@ impl Index {
 
     /// The deployments that `deployment` would replace: the same API by id, or by name and version, on its virtual host.
     pub(super) fn replaced_by<'a>(&'a self, deployment: &'a Deployment) -> Vec<&'a Record> {
-        self.neighbours(deployment)
+        self.0
+            .values()
+            .filter(|other| is_beside(&other.deployment, deployment))
             .filter(|other| is_same_api(&other.deployment, deployment))
             .collect()
     }
 
-    /// A deployment of another API that stands in the way of `deployment`.
-    pub(super) fn conflict<'a>(&'a self, deployment: &'a Deployment) -> Option<Conflict<'a>> {
-        self.neighbours(deployment)
-            .filter(|other| !is_same_api(&other.deployment, deployment))
-            .find_map(|other| {
-                let one = &other.deployment;
-                if trimmed(&one.base_path) == trimmed(&deployment.base_path)
-                    || one.resource_name() == deployment.resource_name()
-                {
-                    Some(Conflict::BasePath(one))
-                } else if one.cluster_stem() == deployment.cluster_stem() {
-                    Some(Conflict::Name(one))
-                } else {
-                    None
-                }
-            })
+    /// Deployments of other APIs that stand in the way of `deployment`: on its virtual host by their address, anywhere by the
+    /// names of their clusters, which two APIs must not share.
+    pub(super) fn conflicts<'a>(
+        &'a self,
+        deployment: &'a Deployment,
+    ) -> impl Iterator<Item = Conflict<'a>> + use<'a> {
+        let (name, clusters) = (deployment.resource_name(), deployment.cluster_name());
+        self.0.values().filter_map(move |record| {
+            let other = &record.deployment;
+            let beside = is_beside(other, deployment);
+            if beside && is_same_api(other, deployment) {
+                None
+            } else if beside
+                && (trimmed(&other.base_path) == trimmed(&deployment.base_path)
+                    || other.resource_name() == name)
+            {
+                Some(Conflict::BasePath(other))
+            } else {
+                (other.cluster_name() == clusters).then_some(Conflict::Name(other))
+            }
+        })
     }
 
     /// The record that is served under `name`: the oldest of those that claim it, which only differ in organization.
@@ -68,12 +75,21 @@ impl Index {
             .min_by_key(|record| (record.created, &record.deployment.identity))
     }
 
-    fn neighbours<'a>(&'a self, deployment: &'a Deployment) -> impl Iterator<Item = &'a Record> {
-        let wanted = &deployment.identity;
-        self.0.values().filter(move |record| {
-            let identity = &record.deployment.identity;
-            identity.organization == wanted.organization && identity.vhost == wanted.vhost
-        })
+    /// [`Index::holder`] of every name.
+    pub(super) fn holders(&self) -> HashMap<String, &Record> {
+        let mut holders: HashMap<String, &Record> = HashMap::with_capacity(self.0.len());
+        for record in self.0.values() {
+            let age = |record: &Record| (record.created, record.deployment.identity.clone());
+            holders
+                .entry(record.deployment.resource_name())
+                .and_modify(|holder| {
+                    if age(record) < age(holder) {
+                        *holder = record;
+                    }
+                })
+                .or_insert(record);
+        }
+        holders
     }
 }
 
@@ -86,9 +102,23 @@ pub(super) enum Conflict<'a> {
     Name(&'a Deployment),
 }
 
+impl Conflict<'_> {
+    /// The deployment that is in the way.
+    pub(super) fn other(&self) -> &Deployment {
+        match self {
+            Self::BasePath(other) | Self::Name(other) => other,
+        }
+    }
+}
+
 /// A trailing slash makes no other address.
 fn trimmed(base_path: &str) -> &str {
     base_path.trim_end_matches('/')
+}
+
+/// On the same virtual host of the same organization.
+fn is_beside(one: &Deployment, two: &Deployment) -> bool {
+    one.identity.organization == two.identity.organization && one.identity.vhost == two.identity.vhost
 }
 
 fn is_same_api(one: &Deployment, two: &Deployment) -> bool {
@@ -101,7 +131,8 @@ impl Deployment {
         names::resource(&self.identity.vhost, &self.base_path, &self.version)
     }
 
-    fn cluster_stem(&self) -> String {
-        names::cluster_stem(&self.identity.vhost, &self.name, &self.version)
+    fn cluster_name(&self) -> String {
+        let stem = names::cluster_stem(&self.identity.vhost, &self.name, &self.version);
+        names::cluster(&self.identity.organization, names::Role::Production, &stem, None)
     }
 }

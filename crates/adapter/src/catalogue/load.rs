@@ -56,12 +56,12 @@ impl Catalogue {
         let started = Instant::now();
         let records = store.list().await?;
         let index = Index::new(records.clone());
+        let holders = index.holders();
         let settings = Arc::new(settings);
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let mut translations = stream::iter(records.into_iter().filter(|record| {
             let name = record.deployment.resource_name();
-            let holder = index.holder(&name);
-            let by = holder.map(|holder| &holder.deployment.identity);
+            let by = holders.get(&name).map(|holder| &holder.deployment.identity);
             let serves = by.is_none_or(|by| *by == record.deployment.identity);
             if let (false, Some(by)) = (serves, by) {
                 statuses.shadowed(&record.deployment.identity, &by.organization);

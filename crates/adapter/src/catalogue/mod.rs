@@ -107,6 +107,13 @@ pub struct Stored {
     publication: Option<Publication>,
 }
 
+impl Stored {
+    /// Whether there is anything to publish.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.publication.is_some()
+    }
+}
+
 /// One deployment, as it is listed.
 #[derive(Debug, Clone)]
 pub struct Listed {
@@ -364,7 +371,9 @@ impl Catalogue {
         Ok((deployed, Some(publication)))
     }
 
-    /// Whether `deployment` may be made; what it replaces under another identity is marked for removal.
+    /// Whether `deployment` may be made; what it replaces under another identity, and what leaves its place to it, is marked
+    /// for removal. An entry of the folder is one API: whatever else it has deployed leaves, as does what entries that are
+    /// gone have deployed.
     fn admit(
         &self,
         deployment: &Deployment,
@@ -390,18 +399,27 @@ impl Catalogue {
                 changes.remove.push(existing.identity.clone());
             }
         }
-        match index.conflict(deployment) {
-            None => Ok(()),
-            Some(Conflict::BasePath(other)) => Err(DeployError::BasePathTaken {
-                base_path: deployment.base_path.clone(),
-                vhost: deployment.identity.vhost.clone(),
-                by: (other.name.clone(), other.version.clone()),
-            }),
-            Some(Conflict::Name(other)) => Err(DeployError::NameTaken {
-                vhost: deployment.identity.vhost.clone(),
-                by: (other.name.clone(), other.version.clone()),
-            }),
+        let leaves = |other: &Deployment| {
+            matches!(&other.origin, Origin::Folder(entry)
+                if other.origin == wanted.origin || wanted.gone.contains(entry))
+        };
+        for conflict in index.conflicts(deployment) {
+            let other = conflict.other();
+            let by = (other.name.clone(), other.version.clone());
+            let vhost = other.identity.vhost.clone();
+            match conflict {
+                _ if leaves(other) => changes.remove.push(other.identity.clone()),
+                Conflict::BasePath(_) => {
+                    return Err(DeployError::BasePathTaken {
+                        base_path: deployment.base_path.clone(),
+                        vhost,
+                        by,
+                    });
+                }
+                Conflict::Name(_) => return Err(DeployError::NameTaken { vhost, by }),
+            }
         }
+        Ok(())
     }
 
     /// A folder entry says all there is to say: what it deployed before and doesn't name any more goes.
@@ -462,7 +480,10 @@ impl Catalogue {
         if removed.is_empty() {
             return Err(UndeployError::Unknown);
         }
-        let translated = self.translate_stored(&changes.put).await?;
+        let mut translated = Vec::with_capacity(changes.put.len());
+        for deployment in &changes.put {
+            translated.push(self.translate_stored(deployment).await?);
+        }
         let (_, publication) = self.apply(changes, translated).await?;
         Ok((removed, publication))
     }
@@ -523,7 +544,7 @@ impl Catalogue {
             }
             self.shadow(&index, &mut publish);
         }
-        self.promote(touched, &mut publish).await?;
+        self.promote(touched, &mut publish).await;
         let publication = self.shared.submitter.submit(publish).await?;
         Ok((records, publication))
     }
@@ -544,12 +565,9 @@ impl Catalogue {
         }
     }
 
-    /// Where an address has become free, whoever waited for it gets it.
-    async fn promote(
-        &self,
-        touched: BTreeSet<String>,
-        publish: &mut Vec<Change>,
-    ) -> Result<(), error::CommitError> {
+    /// Where an address has become free, whoever waited for it gets it. What was stored before is to be published whatever
+    /// becomes of that: one that can't be used any more is named and left out, as at start.
+    async fn promote(&self, touched: BTreeSet<String>, publish: &mut Vec<Change>) {
         let waiting: Vec<Deployment> = {
             let index = self.index();
             touched
@@ -567,7 +585,16 @@ impl Catalogue {
                 })
                 .collect()
         };
-        for (deployment, mut api) in waiting.iter().zip(self.translate_stored(&waiting).await?) {
+        for deployment in waiting {
+            let mut api = match self.translate_stored(&deployment).await {
+                Ok(api) => api,
+                Err(error) => {
+                    let reason = event::chain(&error);
+                    event::unusable(&deployment, &reason);
+                    self.shared.statuses.rejected(&deployment.identity, reason);
+                    continue;
+                }
+            };
             let counter = self
                 .index()
                 .find(&deployment.identity)
@@ -575,37 +602,26 @@ impl Catalogue {
             let Some(counter) = counter else { continue };
             api.stamp(self.revision(counter));
             publish.push(Change {
-                identity: deployment.identity.clone(),
+                identity: deployment.identity,
                 desired: Some(Desired {
                     resources: Arc::new(ApiResources::new(&api)),
-                    labels: deployment.environments.clone(),
+                    labels: deployment.environments,
                 }),
             });
         }
-        Ok(())
     }
 
-    /// Translates deployments anew from the archives in the store; the revision is still to be stamped.
-    async fn translate_stored(&self, deployments: &[Deployment]) -> Result<Vec<Api>, error::CommitError> {
-        let mut translated = Vec::with_capacity(deployments.len());
-        for deployment in deployments {
-            let archive = self
-                .shared
-                .store
-                .project(&deployment.digest)
-                .await?
-                .unwrap_or_default();
-            let shared = Arc::clone(&self.shared);
-            let deployment = deployment.clone();
-            let api = tokio::task::spawn_blocking(move || {
-                load::translate(&archive, &deployment, Revision::default(), &shared.settings)
-            })
-            .await
-            .map_err(error::CommitError::Panicked)?
-            .map_err(error::CommitError::Stored)?;
-            translated.push(api);
-        }
-        Ok(translated)
+    /// Translates a deployment anew from its archive in the store; the revision is still to be stamped.
+    async fn translate_stored(&self, deployment: &Deployment) -> Result<Api, error::CommitError> {
+        let archive = self.shared.store.project(&deployment.digest).await?;
+        let (shared, deployment) = (Arc::clone(&self.shared), deployment.clone());
+        tokio::task::spawn_blocking(move || {
+            let archive = archive.unwrap_or_default();
+            load::translate(&archive, &deployment, Revision::default(), &shared.settings)
+        })
+        .await
+        .map_err(error::CommitError::Panicked)?
+        .map_err(error::CommitError::Stored)
     }
 
     fn listed(&self, records: Vec<Record>) -> Vec<Listed> {

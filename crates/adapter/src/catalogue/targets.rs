@@ -11,6 +11,11 @@ const FILE: &str = "deployment_environments.yaml";
 /// Longest name of a virtual host, as in DNS.
 const MAX_VHOST: usize = 253;
 
+/// Most virtual hosts of one API.
+const MAX_VHOSTS: usize = 256;
+/// Most resources of one API on all of its virtual hosts: each is translated for each.
+const MAX_RESOURCES: usize = 200_000;
+
 /// One virtual host and the environments that serve it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -32,13 +37,13 @@ pub struct Targets {
 /// Targets of a project. An environment that isn't configured is left out with a warning; that may leave none.
 ///
 /// # Errors
-/// When a virtual host isn't a host name.
+/// When a virtual host isn't a host name, or there are too many of them.
 pub fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Targets, DeployError> {
     let mut by_vhost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut warnings = Vec::new();
     let mut errors = Vec::new();
-    for (deployment, place) in project.deployments.iter().zip(0_usize..) {
-        let environment = &deployment.environment;
+    for deployment in &project.deployments {
+        let (environment, place) = (&deployment.environment, deployment.place);
         let mapped = vhosts
             .get(environment)
             .map(String::as_str)
@@ -66,6 +71,18 @@ pub fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Tar
                 format!("{vhost} is not a host name"),
             ));
         }
+    }
+    let resources = by_vhost.len().saturating_mul(project.resources.len());
+    if by_vhost.len() > MAX_VHOSTS || resources > MAX_RESOURCES {
+        errors.push(Diagnostic::error(
+            FILE,
+            "/data",
+            format!(
+                "{} virtual hosts with {resources} resources are more than the {MAX_VHOSTS} with {MAX_RESOURCES} that an API \
+                 may have",
+                by_vhost.len()
+            ),
+        ));
     }
     if !errors.is_empty() {
         return Err(DeployError::Invalid(errors));
@@ -95,6 +112,30 @@ fn is_vhost(vhost: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Project, archive};
+
+    #[test]
+    fn virtual_hosts_are_bounded() {
+        let read = |vhosts: usize| {
+            let targets: String = (0..vhosts)
+                .map(|n| format!("  - {{ deploymentEnvironment: Default, deploymentVhost: h{n} }}\n"))
+                .collect();
+            let mut files = Project::default().files();
+            files.push((
+                "deployment_environments.yaml",
+                format!("data:\n{targets}").into_bytes(),
+            ));
+            let archive = archive(&files);
+            let settings = trireme_openapi::Settings::new(trireme_openapi::Defaults::Require);
+            let reading = trireme_openapi::read(&trireme_openapi::Archive(&archive), &settings).unwrap();
+            of(&reading.project, &BTreeMap::new())
+        };
+        assert_eq!(read(MAX_VHOSTS).unwrap().targets.len(), MAX_VHOSTS);
+        let Err(DeployError::Invalid(findings)) = read(MAX_VHOSTS + 1) else {
+            panic!("it is taken")
+        };
+        assert_eq!(findings[0].pointer, "/data");
+    }
 
     #[test]
     fn virtual_hosts_are_host_names() {

@@ -206,6 +206,50 @@ async fn an_entry_drops_the_virtual_hosts_it_no_longer_names() {
 }
 
 #[tokio::test]
+async fn an_entry_may_give_its_base_path_to_another_api() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::start(folder.path()).await;
+    let entry = |name: &str| Origin::Folder(name.to_owned());
+    let renamed = Project {
+        name: "Animals",
+        ..Project::default()
+    };
+    deploy_as(&bench, &Project::default(), entry("pets"))
+        .await
+        .unwrap();
+    let error = deploy_as(&bench, &renamed, entry("other")).await.unwrap_err();
+    assert!(matches!(error, DeployError::BasePathTaken { .. }), "{error}");
+
+    deploy_as(&bench, &renamed, entry("pets")).await.unwrap();
+    let name_and_owner = |bench: &Bench| -> Vec<(String, Origin)> {
+        let listed = bench.catalogue.list().into_iter();
+        listed
+            .map(|one| (one.deployment.name, one.deployment.origin))
+            .collect()
+    };
+    assert_eq!(
+        name_and_owner(&bench),
+        [("Animals".to_owned(), entry("pets"))],
+        "the same entry"
+    );
+
+    let taken_over = Deploy {
+        archive: Project::default().archive(),
+        replace: true,
+        origin: entry("new"),
+        gone: BTreeSet::from(["pets".to_owned()]),
+    };
+    bench.catalogue.deploy(taken_over).await.unwrap();
+    assert_eq!(
+        name_and_owner(&bench),
+        [("Pets".to_owned(), entry("new"))],
+        "an entry in the place of one that is gone"
+    );
+    assert_eq!(published(&bench).await.len(), 3 + 2);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_conflict_on_one_virtual_host_keeps_all_of_them_back() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::start(folder.path()).await;
@@ -239,6 +283,20 @@ async fn names_that_share_their_clusters_are_told_apart() {
     };
     let error = deploy(&bench, &similar).await.unwrap_err();
     assert!(matches!(error, DeployError::NameTaken { .. }), "{error}");
+
+    let one = Project {
+        name: "b_c",
+        environments: &[("Default", "a")],
+        ..Project::default()
+    };
+    let two = Project {
+        name: "c",
+        environments: &[("Default", "a_b")],
+        ..Project::default()
+    };
+    deploy(&bench, &one).await.unwrap();
+    let error = deploy(&bench, &two).await.unwrap_err().to_string();
+    assert!(error.ends_with("b_c 1.0.0 on virtual host a"), "{error}");
     bench.stop().await;
 }
 
@@ -264,6 +322,35 @@ async fn of_two_organizations_the_first_serves_an_address_until_it_goes() {
     let now = published(&bench).await;
     assert_eq!(now.len(), first.len());
     assert_ne!(now, first);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_is_given_up_even_if_who_waits_for_it_can_not_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::start(folder.path()).await;
+    let second = Project {
+        extra: "  organizationId: acme\n",
+        ..Project::default()
+    };
+    deploy(&bench, &Project::default()).await.unwrap();
+    deploy(&bench, &second).await.unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.path().join(crate::store::FILE));
+    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::query("UPDATE project SET bytes = x'00' WHERE digest IN (SELECT digest FROM deployment WHERE organization = 'acme')")
+        .execute(&mut other)
+        .await
+        .unwrap();
+
+    bench.catalogue.undeploy(pets(), Origin::Rest).await.unwrap();
+    assert_eq!(published(&bench).await.len(), 2, "system routes and a listener");
+    let listed = bench.catalogue.list();
+    assert_eq!(listed[0].deployment.identity.organization, "acme");
+    assert!(
+        matches!(listed[0].status, Some(Status::Rejected { .. })),
+        "{:?}",
+        listed[0].status
+    );
     bench.stop().await;
 }
 

@@ -4,13 +4,14 @@ use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{FromRequest as _, Request};
 use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, stream};
 use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::sync::SemaphorePermit;
 
 use super::auth::{Caller, TOKEN_FIELD};
 use super::query::{self, Query};
-use super::{MAX_JSON_BYTES, Rest, media_type, takes_json};
+use super::{MAX_JSON_BYTES, Rest, STRANGER_TIMEOUT, media_type, takes_json, within};
 use crate::catalogue::{Deploy, Listed, Selection};
 use crate::event;
 use crate::respond::{self, RestError};
@@ -29,10 +30,14 @@ pub(super) async fn deploy(
     }
     media?;
     takes_json(request.headers())?;
-    if caller == Caller::Known && rest.control_plane {
+    let request = match caller {
+        Caller::Known => request,
+        Caller::Silent => within(STRANGER_TIMEOUT, introduced(rest, request)).await?,
+    };
+    if rest.control_plane {
         return Err(RestError::ControlPlaneDeploy);
     }
-    let (archive, room) = upload(rest, caller, request).await?;
+    let (archive, room) = upload(rest, request).await?;
     let stored = rest
         .catalogue
         .store(Deploy {
@@ -70,13 +75,39 @@ pub(super) async fn deploy(
     Ok(respond::json(StatusCode::OK, &Value::Object(body)))
 }
 
-/// Reads the part `file`. A caller that has not shown credentials in the head may give a token in the first field; until
-/// then it takes no room. As many archives as there is room for are in memory at a time, each until its permit is dropped.
-async fn upload(
-    rest: &Rest,
-    mut caller: Caller,
-    request: Request,
-) -> Result<(Bytes, SemaphorePermit<'_>), RestError> {
+/// A caller that has not shown credentials in the head may give a token in the first field. No more than that is read until
+/// it has: the reader of forms keeps whatever it is sent until it finds the end of a head.
+async fn introduced(rest: &Rest, request: Request) -> Result<Request, RestError> {
+    let (head, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let mut start = BytesMut::new();
+    while start.len() < MAX_JSON_BYTES {
+        match body.next().await {
+            Some(Ok(chunk)) => start.extend_from_slice(&chunk),
+            Some(Err(error)) => return Err(RestError::File(error.to_string())),
+            None => break,
+        }
+    }
+    let start = start.freeze();
+    let form = Request::from_parts(head.clone(), Body::from(start.clone()));
+    let token = first_token(form).await.ok_or(RestError::NoCredentials)?;
+    rest.auth.judge_token(&token)?;
+    let body = stream::once(async { Ok(start) }).chain(body);
+    Ok(Request::from_parts(head, Body::from_stream(body)))
+}
+
+/// The token that a form begins with.
+async fn first_token(form: Request) -> Option<String> {
+    let mut parts = Multipart::from_request(form, &()).await.ok()?;
+    let part = parts.next_field().await.ok()??;
+    if part.name() != Some(TOKEN_FIELD) {
+        return None;
+    }
+    part.text().await.ok()
+}
+
+/// Reads the part `file`. As many archives as there is room for are in memory at a time, each until its permit is dropped.
+async fn upload(rest: &Rest, request: Request) -> Result<(Bytes, SemaphorePermit<'_>), RestError> {
     let failed = |error: &MultipartError| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => RestError::TooLarge(rest.max_archive_bytes),
         _ => RestError::File(error.body_text()),
@@ -85,28 +116,13 @@ async fn upload(
         .await
         .map_err(|rejection| RestError::File(rejection.body_text()))?;
     while let Some(part) = parts.next_field().await.map_err(|error| failed(&error))? {
-        match part.name() {
-            Some(TOKEN_FIELD) if caller == Caller::Silent => {
-                let token = bounded(part, MAX_JSON_BYTES).await?;
-                rest.auth.judge_token(&String::from_utf8_lossy(&token))?;
-                if rest.control_plane {
-                    return Err(RestError::ControlPlaneDeploy);
-                }
-                caller = Caller::Known;
-            }
-            _ if caller == Caller::Silent => return Err(RestError::NoCredentials),
-            Some("file") => {
-                let stopping = |_| RestError::File("the adapter is stopping".to_owned());
-                let room = rest.uploads.acquire().await.map_err(stopping)?;
-                return Ok((bounded(part, rest.max_archive_bytes).await?, room));
-            }
-            _ => drop(part),
+        if part.name() == Some("file") {
+            let stopping = |_| RestError::File("the adapter is stopping".to_owned());
+            let room = rest.uploads.acquire().await.map_err(stopping)?;
+            return Ok((bounded(part, rest.max_archive_bytes).await?, room));
         }
     }
-    Err(match caller {
-        Caller::Known => RestError::File("http: no such file".to_owned()),
-        Caller::Silent => RestError::NoCredentials,
-    })
+    Err(RestError::File("http: no such file".to_owned()))
 }
 
 /// The content of a part, at most `bound` bytes.

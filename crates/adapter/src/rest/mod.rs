@@ -13,11 +13,13 @@ mod tests;
 mod token;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
 use futures_util::StreamExt as _;
 use http::header::ACCEPT;
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -25,10 +27,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use trireme_tls::Acceptor;
 
 pub(crate) use self::auth::Auth;
@@ -43,8 +47,13 @@ use crate::respond::{self, RestError};
 const BASE_PATH: &str = "/api/mgw/adapter/0.1";
 /// Greatest head of a request.
 const MAX_HEAD_BYTES: usize = 1 << 20;
+/// A connection on which nothing is asked for for this long is closed, at the latest after twice as long: those who say nothing
+/// at all, which protocol they speak included, may not keep the others out.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for what somebody has to say before it is known who that is.
+const STRANGER_TIMEOUT: Duration = HEAD_TIMEOUT;
 /// Time for a whole exchange, a slow upload included.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Connections at a time.
@@ -101,17 +110,7 @@ pub(crate) async fn serve(
     let mut incoming = trireme_tls::grpc::incoming(listener, acceptor);
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let tasks = TaskTracker::new();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(60));
+    let builder = builder();
     loop {
         let room = Arc::clone(&connections).acquire_owned();
         let (permit, conn) = tokio::select! {
@@ -128,19 +127,9 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        let service = TowerToHyperService::new(router.clone());
-        let builder = builder.clone();
-        let shutdown = shutdown.clone();
+        let (router, builder, shutdown) = (router.clone(), builder.clone(), shutdown.clone());
         tasks.spawn(async move {
-            let connection = builder.serve_connection(TokioIo::new(conn), service);
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                ended = connection.as_mut() => drop(ended),
-                () = shutdown.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    drop(tokio::time::timeout(DRAIN, connection).await);
-                }
-            }
+            serve_connection(conn, router, &builder, &shutdown).await;
             drop(permit);
         });
     }
@@ -148,16 +137,87 @@ pub(crate) async fn serve(
     tasks.wait().await;
 }
 
-async fn handle(State(rest): State<Arc<Rest>>, request: Request) -> Response<Body> {
-    let answered = tokio::time::timeout(EXCHANGE_TIMEOUT, dispatch(&rest, request)).await;
-    match answered {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => respond::error(&error),
-        Err(_) => respond::json(
-            StatusCode::REQUEST_TIMEOUT,
-            &json!({"code": 408, "message": "the request took too long"}),
-        ),
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(60));
+    builder
+}
+
+/// Serves one connection until its peer ends it, nothing is asked for any more, or `shutdown`.
+async fn serve_connection(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    builder: &auto::Builder<TokioExecutor>,
+    shutdown: &CancellationToken,
+) {
+    let exchanges = Arc::new(Exchanges::default());
+    let watched = Arc::clone(&exchanges);
+    let router = router.layer(middleware::from_fn(move |request: Request, next: Next| {
+        let open = watched.open();
+        async move {
+            let answer = next.run(request).await;
+            drop(open);
+            answer
+        }
+    }));
+    let connection = builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return drop(ended),
+        () = exchanges.cease() => {}
+        () = shutdown.cancelled() => {}
     }
+    connection.as_mut().graceful_shutdown();
+    drop(tokio::time::timeout(DRAIN, connection).await);
+}
+
+/// What goes on on one connection.
+#[derive(Debug, Default)]
+struct Exchanges {
+    open: TaskTracker,
+    begun: AtomicUsize,
+}
+
+impl Exchanges {
+    /// One more, until the token is dropped.
+    fn open(&self) -> TaskTrackerToken {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.open.token()
+    }
+
+    /// Waits until nothing has gone on for [`IDLE_TIMEOUT`].
+    async fn cease(&self) {
+        loop {
+            let before = self.begun.load(Ordering::Relaxed);
+            tokio::time::sleep(IDLE_TIMEOUT).await;
+            if self.open.is_empty() && self.begun.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
+    }
+}
+
+async fn handle(State(rest): State<Arc<Rest>>, request: Request) -> Response<Body> {
+    let answered = within(EXCHANGE_TIMEOUT, dispatch(&rest, request)).await;
+    answered.unwrap_or_else(|error| respond::error(&error))
+}
+
+async fn within<T>(
+    bound: Duration,
+    work: impl Future<Output = Result<T, RestError>>,
+) -> Result<T, RestError> {
+    tokio::time::timeout(bound, work)
+        .await
+        .unwrap_or(Err(RestError::TooSlow))
 }
 
 async fn dispatch(rest: &Rest, request: Request) -> Result<Response<Body>, RestError> {
@@ -215,9 +275,11 @@ async fn token(rest: &Rest, request: Request) -> Result<Response<Body>, RestErro
     let (head, body) = request.into_parts();
     media_type(&head.headers, "application/json")?;
     takes_json(&head.headers)?;
-    let bytes = axum::body::to_bytes(body, MAX_JSON_BYTES)
-        .await
-        .map_err(|_| RestError::TooLarge(MAX_JSON_BYTES))?;
+    let bytes = within(STRANGER_TIMEOUT, async {
+        let read = axum::body::to_bytes(body, MAX_JSON_BYTES).await;
+        read.map_err(|_| RestError::TooLarge(MAX_JSON_BYTES))
+    })
+    .await?;
     if bytes.is_empty() {
         return Err(RestError::Validation {
             code: 602,

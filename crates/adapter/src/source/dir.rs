@@ -6,7 +6,7 @@
 //! neither replace nor remove it, and an entry does not replace what the management API has deployed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +17,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trireme_openapi::{Folder, Limits, ProjectSource as _};
 
-use crate::catalogue::{Catalogue, Deploy, DeployError};
+use crate::catalogue::{Catalogue, Deploy, DeployError, Stored};
 use crate::event;
 use crate::store::{self, Digest, Origin};
 
 /// Time without events after which a change counts as complete.
 const QUIET: Duration = Duration::from_millis(300);
+/// A folder that doesn't come to rest by then is looked at as it is.
+const LONGEST_UNREST: Duration = Duration::from_secs(3);
 /// Between looks without any event: mounts of some kinds give none.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Entries that are looked at.
@@ -74,7 +76,7 @@ impl Source {
         self.refused.clone()
     }
 
-    /// Looks once, and deploys and removes what has changed.
+    /// Looks once, and deploys and removes what has changed. Waits for routers and enforcers once, for a bounded time.
     pub async fn look(&mut self) {
         let folder = self.folder.clone();
         let found = match blocking(move || entries(&folder)).await {
@@ -90,23 +92,28 @@ impl Source {
         self.tried.retain(|entry, _| found.contains_key(entry));
         self.refused.lock().retain(|entry, _| found.contains_key(entry));
         // One after the other: only one archive is in memory at a time.
+        let mut last = None;
         for (entry, path) in found {
             let (name, limits) = (entry.clone(), self.limits.clone());
             match blocking(move || content(&name, &path, &limits)).await {
-                Ok(archive) => self.look_at(entry, archive, &gone).await,
+                Ok(archive) => last = self.look_at(entry, archive, &gone).await.or(last),
                 Err(error) => self.refuse(entry, &error, &event::chain(&error)),
             }
         }
         if let Err(error) = self.catalogue.forget_entries(&gone).await {
             event::folder_unreadable(&self.folder, &error);
         }
+        // They are published in this order: with the last, all are.
+        if let Some(last) = last {
+            self.catalogue.finish(last).await;
+        }
     }
 
-    /// Deploys an entry whose content is new.
-    async fn look_at(&mut self, entry: String, archive: Bytes, gone: &BTreeSet<String>) {
+    /// Stores an entry whose content is new, to be published after what was stored before.
+    async fn look_at(&mut self, entry: String, archive: Bytes, gone: &BTreeSet<String>) -> Option<Stored> {
         let digest = store::digest(&archive);
         if self.tried.get(&entry) == Some(&digest) {
-            return;
+            return None;
         }
         let wanted = Deploy {
             archive,
@@ -114,10 +121,11 @@ impl Source {
             origin: Origin::Folder(entry.clone()),
             gone: gone.clone(),
         };
-        match self.catalogue.deploy(wanted).await {
-            Ok(_) => {
+        match self.catalogue.store(wanted).await {
+            Ok(stored) => {
                 self.refused.lock().remove(&entry);
                 self.tried.insert(entry, digest);
+                Some(stored).filter(Stored::is_under_way)
             }
             Err(error) => {
                 // A bad project stays bad; anything else, such as a taken base path or a full disk, may pass.
@@ -130,6 +138,7 @@ impl Source {
                     other => event::chain(other),
                 };
                 self.refuse(entry, &error, &reason);
+                None
             }
         }
     }
@@ -169,9 +178,13 @@ impl Source {
     }
 }
 
-/// Waits until nothing has changed for a moment.
+/// Waits until nothing has changed for a moment, but not for ever: something else may write there all the time.
 async fn settle(changes: &mut mpsc::Receiver<()>) {
-    while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {}
+    let restless = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {} };
+    // Whether it has come to rest makes no difference.
+    tokio::time::timeout(LONGEST_UNREST, restless)
+        .await
+        .unwrap_or_default();
 }
 
 /// Work that reads files, on a thread that may block.
@@ -199,7 +212,7 @@ fn entries(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
         // Kubernetes keeps the mounted files behind names that start with a dot.
-        if name.starts_with('.') || !(is_archive || path.is_dir()) {
+        if name.starts_with('.') || !((is_archive && path.is_file()) || path.is_dir()) {
             continue;
         }
         if entries.len() == MAX_ENTRIES {
@@ -222,13 +235,16 @@ fn content(name: &str, path: &Path, limits: &Limits) -> io::Result<Bytes> {
 }
 
 fn read(path: &Path, limits: &Limits) -> io::Result<Bytes> {
-    if path.metadata()?.len() > limits.archive_bytes {
-        return Err(io::Error::other(format!(
-            "more than {} bytes",
-            limits.archive_bytes
-        )));
+    let bound = limits.archive_bytes;
+    let mut content = Vec::new();
+    // Not by its length: it may grow meanwhile.
+    std::fs::File::open(path)?
+        .take(bound.saturating_add(1))
+        .read_to_end(&mut content)?;
+    if u64::try_from(content.len()).unwrap_or(u64::MAX) > bound {
+        return Err(io::Error::other(format!("more than {bound} bytes")));
     }
-    std::fs::read(path).map(Bytes::from)
+    Ok(content.into())
 }
 
 fn pack(name: &str, path: &Path, limits: &Limits) -> io::Result<Bytes> {
@@ -246,7 +262,7 @@ fn pack(name: &str, path: &Path, limits: &Limits) -> io::Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, Project};
+    use crate::testing::{Bench, Peer, Project};
 
     #[test]
     fn entries_are_archives_and_folders_only() {
@@ -256,6 +272,9 @@ mod tests {
         std::fs::create_dir(folder.path().join("..data")).unwrap();
         std::fs::write(folder.path().join("packed.zip"), "PK").unwrap();
         std::fs::write(folder.path().join("README.md"), "text").unwrap();
+        // Neither can be read to an end.
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("endless.zip")).unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("dangling.zip")).unwrap();
         let found = entries(folder.path()).unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["packed.zip", "project"]);
         let missing = entries(&folder.path().join("nothing")).unwrap();
@@ -398,9 +417,51 @@ mod tests {
         assert!(refused["b.zip"].contains("is taken by Pets 1.0.0"), "{refused:?}");
         mounted.remove("a.zip");
         mounted.source.look().await;
-        mounted.source.look().await;
         assert_eq!(mounted.deployed(), [pair("/pets/1.0.0", "b.zip")]);
         mounted.bench.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_never_rests_is_looked_at_nevertheless() {
+        let (sender, mut changes) = mpsc::channel(1);
+        let restless = async move {
+            while sender.send(()).await.is_ok() {
+                tokio::time::sleep(QUIET / 3).await;
+            }
+        };
+        tokio::select! {
+            () = settle(&mut changes) => {}
+            () = restless => {}
+            () = tokio::time::sleep(LOOK_AGAIN) => panic!("nobody looks"),
+        }
+    }
+
+    #[tokio::test]
+    async fn entries_do_not_wait_for_silent_peers_one_by_one() {
+        let mut mounted = Mounted::start().await;
+        let mut silent = Peer::enforcer(&mounted.bench.cache, "Default").await;
+        silent.take(1).await;
+        let apis = [("A", "/a"), ("B", "/b"), ("C", "/c"), ("D", "/d")];
+        for (name, context) in apis {
+            let project = Project {
+                name,
+                context,
+                ..Project::default()
+            };
+            mounted.write(&format!("{name}.zip"), project.archive());
+        }
+        let catalogue = mounted.bench.catalogue.clone();
+        let all_stored = async {
+            while catalogue.list().len() != apis.len() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = mounted.source.look() => panic!("ended before all are stored"),
+            () = all_stored => {}
+            () = tokio::time::sleep(crate::publish::POLICY_BOUND) => panic!("waits for each"),
+        }
     }
 
     #[tokio::test]

@@ -16,13 +16,20 @@ pub mod template;
 
 pub use settings::{RetrySettings, Settings, System, TlsSettings, Upstream};
 
-use trireme_openapi::{ApiKind, ApiProject, Diagnostic, Implementation, Resource};
+use std::collections::BTreeSet;
+
+use trireme_openapi::{ApiKind, ApiProject, Diagnostic, Extensions, Implementation, Resource};
 use trireme_policy::ApiPolicy;
 use trireme_policy::api::Method;
 use trireme_proto::names::context as context_key;
 use trireme_routing::snapshot::{Check, Cluster, Fragment, Position, Revision, VirtualHost};
 
 use crate::names;
+
+/// The file that says what kind of API it is.
+const API: &str = "api.yaml";
+/// The definition, by its usual name.
+const DEFINITION: &str = "Definitions/swagger.yaml";
 
 /// One API on one virtual host.
 #[derive(Debug, Clone, Copy)]
@@ -144,13 +151,73 @@ fn served(resource: &Resource) -> bool {
 /// Half of an API is worse than none: what the gateway can't do yet is refused by name.
 fn refuse_unserved(project: &ApiProject, findings: &mut Findings) {
     match project.kind {
-        ApiKind::GraphQl => findings.refuse("APIs of type GRAPHQL are not served yet"),
-        ApiKind::Ws => findings.refuse("APIs of type WS are not served yet"),
+        ApiKind::GraphQl => findings.refuse(API, "/data/type", "APIs of type GRAPHQL are not served yet"),
+        ApiKind::Ws => findings.refuse(API, "/data/type", "APIs of type WS are not served yet"),
         ApiKind::Http | ApiKind::Soap => {}
     }
     match project.implementation {
-        Implementation::Lambda => findings.refuse("AWS functions are not served yet"),
-        Implementation::Mocked | Implementation::Upstream => {}
+        Implementation::Lambda => findings.refuse(
+            API,
+            "/data/endpointConfig/endpoint_type",
+            "AWS functions are not served yet",
+        ),
+        Implementation::Mocked => findings.refuse(
+            API,
+            "/data/endpointImplementationType",
+            "mocked APIs are not served yet",
+        ),
+        Implementation::Upstream => {}
+    }
+    refuse_unguarded(project, findings);
+    let mut clusters = BTreeSet::new();
+    for name in project.named_endpoints.keys() {
+        if !clusters.insert(names::cluster("", names::Role::Named(name), "", None)) {
+            findings.refuse(
+                DEFINITION,
+                "/x-wso2-endpoints",
+                &format!(
+                    "{name} differs from another name by blanks only, which names of clusters leave out"
+                ),
+            );
+        }
+    }
+}
+
+/// What may refuse a request can't be left out: without it the API would be open to more callers than its owner meant.
+fn refuse_unguarded(project: &ApiProject, findings: &mut Findings) {
+    const REQUEST: &str = "x-wso2-request-interceptor";
+    let intercepted = |extensions: &Extensions| extensions.contains_key(REQUEST);
+    if intercepted(&project.extensions) {
+        let message = "request interceptors are not called yet";
+        findings.refuse(DEFINITION, &format!("/{REQUEST}"), message);
+    }
+    for resource in &project.resources {
+        let operations = &resource.operations;
+        let path = resource.path.replace('~', "~0").replace('/', "~1");
+        if intercepted(&resource.extensions)
+            || operations
+                .iter()
+                .any(|operation| intercepted(&operation.extensions))
+        {
+            let message = "request interceptors are not called yet";
+            findings.refuse(DEFINITION, &format!("/paths/{path}"), message);
+        }
+        let attached = operations
+            .iter()
+            .flat_map(|operation| &operation.policies.request);
+        for policy in attached {
+            let name = format!("{}_{}", policy.name, policy.version);
+            let file = project.policies.get(&name);
+            let template = file.and_then(|file| file.template.as_deref()).unwrap_or_default();
+            let mut words = template.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+            if words.any(|word| matches!(word, "OPA" | "CALL_INTERCEPTOR_SERVICE")) {
+                let message = format!(
+                    "policy {name} at {} may refuse requests, and is not applied yet",
+                    resource.path
+                );
+                findings.refuse(API, "/data/operations", &message);
+            }
+        }
     }
 }
 
@@ -159,10 +226,7 @@ fn warn_ignored(project: &ApiProject, findings: &mut Findings) {
     if operations().any(|operation| !operation.policies.is_empty()) {
         findings.warn("operation policies have no effect yet");
     }
-    let interceptor = |extensions: &trireme_openapi::Extensions| {
-        extensions.contains_key("x-wso2-request-interceptor")
-            || extensions.contains_key("x-wso2-response-interceptor")
-    };
+    let interceptor = |extensions: &Extensions| extensions.contains_key("x-wso2-response-interceptor");
     if interceptor(&project.extensions)
         || project
             .resources
@@ -170,7 +234,7 @@ fn warn_ignored(project: &ApiProject, findings: &mut Findings) {
             .any(|resource| interceptor(&resource.extensions))
         || operations().any(|operation| interceptor(&operation.extensions))
     {
-        findings.warn("interceptors have no effect yet");
+        findings.warn("response interceptors have no effect yet");
     }
 }
 
@@ -213,9 +277,9 @@ struct Findings {
 }
 
 impl Findings {
-    fn refuse(&mut self, message: impl Into<String>) {
+    fn refuse(&mut self, file: &str, pointer: &str, message: &str) {
         self.refused = true;
-        self.found.push(Diagnostic::error("", "", message));
+        self.found.push(Diagnostic::error(file, pointer, message));
     }
 
     fn warn(&mut self, message: impl Into<String>) {

@@ -55,7 +55,7 @@ impl Console {
     }
 
     /// The facts: one line of JSON, or addresses and calls to copy.
-    pub(super) fn ready(&self, ready: &Ready<'_>) {
+    pub(super) fn ready(&self, ready: &Ready<'_>, home: &Home, credentials: &Credentials) {
         self.progress.finish_and_clear();
         if self.json {
             match serde_json::to_string(ready) {
@@ -70,12 +70,10 @@ impl Console {
             adapter,
             username,
             password,
-            token,
             sample,
             started_in_ms,
             ..
         } = ready;
-        let call = format!("-X {} '{}'", sample.method, sample.url);
         say(format_args!(
             "
 Ready after {started_in_ms} ms.
@@ -83,44 +81,56 @@ Ready after {started_in_ms} ms.
   APIs             {http}  and  {https}
   management API   {adapter}   user {username}, password {password}
 
-Call the API with a test token, then without one:
+Get a test token, call the API with it, then without it:
 
-  TOKEN='{token}'
+  {token}
   curl -i {call} -H \"Authorization: Bearer $TOKEN\"
   curl -i {call}
-"
-        ));
-    }
 
-    /// What else is there to know, for people.
-    pub(super) fn explain(&self, home: &Home, credentials: &Credentials) {
-        if self.json {
-            return;
-        }
-        let data = home.path("");
-        let data = data.display();
-        let ca = home.authority_certificate();
-        say(format_args!(
-            "Get a new test token:
-
-  curl --cacert '{ca}' -u {user}:{password} -X POST https://localhost:{port}/testkey
-
-Deploy your own OpenAPI file:  trireme deploy --data '{data}' FILE
+Deploy your own OpenAPI file:  trireme deploy --data {folder} FILE
 Data and configuration:        {data}
 Ctrl-C drains and stops.
 ",
-            ca = ca.display(),
-            user = credentials.username,
-            password = credentials.token_password,
-            port = home
-                .bound(Role::Router)
-                .and_then(|bound| bound.address("https").ok())
-                .map_or(9095, |address| address.port()),
+            token = token_line(ready, home, credentials),
+            call = format_args!("-X {} {}", sample.method, quoted(&sample.url)),
+            data = home.path("").display(),
+            folder = quoted(&home.path("").to_string_lossy()),
         ));
     }
 
     /// Leaves the terminal clean.
     pub(super) fn finish(&self) {
         self.progress.finish_and_clear();
+    }
+}
+
+/// Asks for a token with the scopes that the printed call needs, and keeps it in a variable.
+fn token_line(ready: &Ready<'_>, home: &Home, credentials: &Credentials) -> String {
+    let scope = match ready.scope {
+        "" => String::new(),
+        scope => format!(" --data-urlencode {}", quoted(&format!("scope={scope}"))),
+    };
+    format!(
+        "TOKEN=$(curl -s --cacert {ca} -u {user}:{password} -X POST{scope} {https}/testkey)",
+        ca = quoted(&home.authority_certificate().to_string_lossy()),
+        user = credentials.username,
+        password = credentials.token_password,
+        https = ready.https,
+    )
+}
+
+/// As one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_stay_one_word() {
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's $x"), r"'it'\''s $x'");
     }
 }

@@ -12,7 +12,7 @@ mod console;
 mod sample;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -41,6 +41,14 @@ const RESTART_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration:
 /// A child that lived this long died anew, not again.
 const SETTLED: Duration = Duration::from_secs(10);
 
+/// Where ports of the command line listen.
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Codes in the bodies of refusals that will pass: no such route yet, the enforcer doesn't answer, or waits for the policy.
+const ROUTE_UNKNOWN: &str = "404";
+const CHECK_FAILED: &str = "102500";
+const CHECK_BEHIND: &str = "503";
+
 /// The facts that `--json` prints, as one line.
 #[derive(Debug, Serialize)]
 struct Ready<'a> {
@@ -51,6 +59,9 @@ struct Ready<'a> {
     username: &'a str,
     password: &'a str,
     token: &'a str,
+    /// Scopes of the token, names separated by spaces.
+    #[serde(skip)]
+    scope: &'a str,
     sample: &'a Sample,
     pids: Pids,
     started_in_ms: u128,
@@ -112,7 +123,11 @@ pub(crate) async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
         () = stop.asked() => Ok(()),
     };
     console.step("draining");
-    gateway.drain().await;
+    tokio::select! {
+        () = gateway.drain() => {}
+        // Children die with their handles.
+        () = stop.asked() => console.event("trireme", "asked again, broken off"),
+    }
     drop(gateway);
     // Ends once the last child's output is closed.
     drop(printer.await);
@@ -155,7 +170,7 @@ impl Gateway {
         };
         let work = async {
             console.step("deploying");
-            let calls = self.deploy(&management, upstream_address).await?;
+            let calls = self.deploy(console, &management, upstream_address).await?;
             console.step("waiting for the router");
             let http = client::http(Some(&self.home.authority_certificate()), false)?;
             until_ready(&http, router.address("admin")?).await?;
@@ -168,8 +183,8 @@ impl Gateway {
                 .map(String::as_str)
                 .collect();
             let scope = Vec::from_iter(scopes).join(" ");
-            let scope = (!scope.is_empty()).then_some(scope.as_str());
-            let token = client::token(&http, &https, &user.username, &user.token_password, scope).await?;
+            let asked = (!scope.is_empty()).then_some(scope.as_str());
+            let token = client::token(&http, &https, &user.username, &user.token_password, asked).await?;
             let mut samples: Vec<Sample> = calls
                 .into_iter()
                 .map(|call| Sample {
@@ -188,7 +203,7 @@ impl Gateway {
             } else {
                 samples.swap_remove(0)
             };
-            console.ready(&Ready {
+            let ready = Ready {
                 ready: true,
                 http: &plain,
                 https: &https,
@@ -196,11 +211,12 @@ impl Gateway {
                 username: &user.username,
                 password: &user.adapter_password,
                 token: &token,
+                scope: &scope,
                 sample: &sample,
                 pids: self.pids(),
                 started_in_ms: started.elapsed().as_millis(),
-            });
-            console.explain(&self.home, user);
+            };
+            console.ready(&ready, &self.home, user);
             anyhow::Ok(())
         };
         tokio::pin!(serve_sample);
@@ -215,7 +231,12 @@ impl Gateway {
     }
 
     /// Deploys what was asked for; returns a call of each API.
-    async fn deploy(&self, adapter: &Adapter, upstream: SocketAddr) -> anyhow::Result<Vec<project::Call>> {
+    async fn deploy(
+        &self,
+        console: &Console,
+        adapter: &Adapter,
+        upstream: SocketAddr,
+    ) -> anyhow::Result<Vec<project::Call>> {
         let mut archives = Vec::new();
         if self.options.api.is_empty() {
             let definition = sample::definition(upstream);
@@ -231,7 +252,11 @@ impl Gateway {
         for (name, archive) in archives {
             let call = project::sample_call(&archive);
             match adapter.deploy(archive, true).await? {
-                Deployed::Accepted => calls.extend(call),
+                Deployed::Accepted(receipt) if receipt.is_served() => {
+                    console.event("trireme", &format!("{name}: {receipt}"));
+                    calls.extend(call);
+                }
+                Deployed::Accepted(receipt) => bail!("{name}: {receipt}"),
                 Deployed::Refused(status, refusal) => bail!("{name}: refused, {status}: {refusal}"),
             }
         }
@@ -357,6 +382,16 @@ impl Gateway {
                 self.credentials.token_password.clone(),
             ),
         ];
+        if let (Role::Adapter, Some(listen)) = (role, self.options.listen) {
+            // It tells the router where to listen as well; a port from the command line goes with the address below.
+            for key in [
+                "ADAPTER_SERVER_HOST",
+                "ROUTER_LISTENERHOST",
+                "ROUTER_SECUREDLISTENERHOST",
+            ] {
+                environment.push((format!("CC_{key}"), listen.to_string()));
+            }
+        }
         if role == Role::Adapter {
             // Several threads read projects, and glibc has each of them keep what it once held.
             environment.push(("MALLOC_ARENA_MAX".to_owned(), "1".to_owned()));
@@ -365,7 +400,7 @@ impl Gateway {
             environment.push((format!("TRIREME_{name}_BIND"), address.to_string()));
         };
         let internal = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listen = |port: u16| SocketAddr::new(self.options.listen, port);
+        let listen = |port: u16| SocketAddr::new(self.options.listen.unwrap_or(LOCAL), port);
         match role {
             Role::Adapter => {
                 bind("ADAPTER_XDS", internal);
@@ -459,19 +494,30 @@ async fn until_ready(http: &reqwest::Client, admin: SocketAddr) -> anyhow::Resul
     .await
 }
 
-/// Waits until the router knows the API, by calls without a token: those never reach the upstream.
+/// Waits until router and enforcer know the API. By `OPTIONS`, which changes nothing where it reaches an upstream: only APIs
+/// without security that define it let it through, and then any answer will do.
 async fn until_routed(http: &reqwest::Client, sample: &Sample) -> anyhow::Result<()> {
-    let method: reqwest::Method = sample.method.parse()?;
     until("the API is not served", async || {
-        match http.request(method.clone(), &sample.url).send().await {
-            Ok(response) => {
-                let status = response.status();
-                status != reqwest::StatusCode::NOT_FOUND && !status.is_server_error()
-            }
+        let request = http.request(reqwest::Method::OPTIONS, &sample.url);
+        match request.send().await {
+            Ok(response) => is_routed(response).await,
             Err(_) => false,
         }
     })
     .await
+}
+
+/// Whether an answer comes from the upstream, or from a gateway that knows the API.
+async fn is_routed(response: reqwest::Response) -> bool {
+    let code = match response.status().as_u16() {
+        404 => ROUTE_UNKNOWN,
+        500 => CHECK_FAILED,
+        503 => CHECK_BEHIND,
+        _ => return true,
+    };
+    let body = client::bounded(response).await.unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    body.get("code").and_then(|found| found.as_str()) != Some(code)
 }
 
 async fn until(what: &'static str, mut holds: impl AsyncFnMut() -> bool) -> anyhow::Result<()> {
@@ -504,6 +550,63 @@ impl Stop {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn the_address_to_listen_on_counts_without_ports_as_well() {
+        let listening = |words: &[&str]| -> Vec<(String, String)> {
+            let gateway = Gateway {
+                home: Home::locate(Some(std::path::Path::new("/nowhere"))).unwrap(),
+                credentials: Credentials {
+                    username: String::new(),
+                    adapter_password: String::new(),
+                    token_password: String::new(),
+                },
+                options: UpOptions::parse_from(std::iter::once(&"up").chain(words)),
+                executable: PathBuf::new(),
+                lines: mpsc::channel(1).0,
+                children: Vec::new(),
+            };
+            [Role::Adapter, Role::Router]
+                .iter()
+                .flat_map(|role| gateway.common_environment(*role))
+                .filter(|(name, _)| name.contains("LISTENER") || name.ends_with("SERVER_HOST"))
+                .collect()
+        };
+        let everywhere = [
+            ("CC_ADAPTER_SERVER_HOST", "0.0.0.0"),
+            ("CC_ROUTER_LISTENERHOST", "0.0.0.0"),
+            ("CC_ROUTER_SECUREDLISTENERHOST", "0.0.0.0"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(listening(&["--listen", "0.0.0.0"]), everywhere);
+        assert!(listening(&[]).is_empty());
+        assert!(UpOptions::try_parse_from(["up", "--listen", "10.0.0.1"]).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_api_is_served_whatever_its_upstream_says() {
+        let cases = [
+            (204, "", true),
+            (401, r#"{"code":"900901"}"#, true),
+            (404, r#"{"code":"404"}"#, false),
+            (404, "<html>no such pet</html>", true),
+            (500, r#"{"code":"102500"}"#, false),
+            (503, r#"{"code":"503"}"#, false),
+            (503, r#"{"code":"102503"}"#, true),
+        ];
+        for (status, body, want) in cases {
+            let mut response = hyper::Response::new(body);
+            *response.status_mut() = reqwest::StatusCode::from_u16(status).unwrap();
+            assert_eq!(is_routed(response.into()).await, want, "{status} {body}");
         }
     }
 }

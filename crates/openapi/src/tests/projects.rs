@@ -90,6 +90,7 @@ fn a_complete_project() {
         environment: "Default".into(),
         vhost: None,
         on_devportal: true,
+        place: 0,
     };
     assert_eq!(api.deployments, [default]);
     let anonymous = accepted(pets(ENDPOINT, &openapi(PATHS)));
@@ -262,29 +263,33 @@ fn json_metadata_and_nearest_file() {
 
 #[test]
 fn targets() {
-    let target = |environment: &str, vhost: Option<&str>| Deployment {
+    let target = |place: usize, environment: &str, vhost: Option<&str>| Deployment {
         environment: environment.into(),
         vhost: vhost.map(str::to_owned),
         on_devportal: false,
+        place,
     };
     let cases: [(&str, Vec<Deployment>, usize); 6] = [
         (
             "data:\n - {deploymentEnvironment: Default}\n - {deploymentEnvironment: Default, deploymentVhost: a.example}\n",
-            vec![target("Default", None), target("Default", Some("a.example"))],
+            vec![
+                target(0, "Default", None),
+                target(1, "Default", Some("a.example")),
+            ],
             0,
         ),
         ("data: []\n", vec![], 1),
         ("environments: [Default]\n", vec![], 1),
         (
             "data:\n - {deploymentVhost: x}\n - {deploymentEnvironment: US, deploymentVhost: ''}\n",
-            vec![target("US", None)],
+            vec![target(1, "US", None)],
             1,
         ),
         (
             "data: [",
             vec![Deployment {
                 on_devportal: true,
-                ..target("Default", None)
+                ..target(0, "Default", None)
             }],
             1,
         ),
@@ -292,7 +297,7 @@ fn targets() {
             "data: {a: 1}\n",
             vec![Deployment {
                 on_devportal: true,
-                ..target("Default", None)
+                ..target(0, "Default", None)
             }],
             1,
         ),

@@ -1,5 +1,13 @@
 //! Who gets in, and with what.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::super::{DRAIN, IDLE_TIMEOUT, STRANGER_TIMEOUT, builder, serve_connection};
 use super::*;
 
 #[tokio::test]
@@ -259,5 +267,83 @@ async fn without_a_key_there_are_no_tokens_but_passwords_work() {
     let answer = api.send(request.body(Body::empty()).unwrap()).await;
     assert_eq!((answer.status, &answer.body), (500, &want));
     assert_eq!(api.call("GET", APIS).await.status, 200);
+    api.bench.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_take_no_room() {
+    const CHUNK: usize = 16 << 10;
+    let api = Api::start().await;
+    let begin = Bytes::from(format!("--{BOUNDARY}\r\nx: "));
+    let token = Bytes::from(format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"access_token\"\r\n\r\n"
+    ));
+    for (name, start) in [
+        ("no boundary", Bytes::new()),
+        ("head of a part", begin),
+        ("token", token),
+    ] {
+        let taken = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&taken);
+        // 32 MiB, of which only so much is read as it takes to see that nobody is known.
+        let body = futures_util::stream::once(async { Ok::<_, std::io::Error>(start) }).chain(
+            futures_util::stream::iter(0..2048).map(move |_| {
+                count.fetch_add(CHUNK, Ordering::Relaxed);
+                Ok(Bytes::from_static(&[b'a'; CHUNK]))
+            }),
+        );
+        let answer = api.send(upload("").body(Body::from_stream(body)).unwrap()).await;
+        assert_eq!(answer.status, 401, "{name}: {}", answer.body);
+        let taken = taken.load(Ordering::Relaxed);
+        assert!(taken <= 8 * CHUNK, "{name}: {taken} bytes");
+    }
+    api.bench.stop().await;
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_are_closed() {
+    let api = Api::start().await;
+    tokio::time::pause();
+    let list = format!(
+        "GET {APIS} HTTP/1.1\r\nhost: a\r\nauthorization: {}\r\n\r\n",
+        basic("admin", "s3cret")
+    );
+    let http2 = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0";
+    for (name, words) in [
+        ("nothing", ""),
+        ("half a preface", "PRI"),
+        ("half a head", "GET / HTTP/1.1\r\n"),
+        ("a call, then nothing", &list),
+        ("HTTP/2, then nothing", http2),
+    ] {
+        let (mut near, far) = tokio::io::duplex(64 << 10);
+        let (router, stop) = (api.router.clone(), CancellationToken::new());
+        let serving = tokio::spawn(async move {
+            serve_connection(far, router, &builder(), &stop).await;
+        });
+        near.write_all(words.as_bytes()).await.unwrap();
+        tokio::time::timeout(2 * IDLE_TIMEOUT + DRAIN + Duration::from_secs(1), serving)
+            .await
+            .unwrap_or_else(|_| panic!("{name} is kept open"))
+            .unwrap();
+        drop(near);
+    }
+    tokio::time::resume();
+    api.bench.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_have_little_time() {
+    let api = Api::start().await;
+    tokio::time::pause();
+    let never = || Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+    let token = Request::post(TOKEN).header("content-type", "application/json");
+    for (name, request) in [("token", token), ("upload", upload(""))] {
+        let answer = tokio::time::timeout(2 * STRANGER_TIMEOUT, api.send(request.body(never()).unwrap()))
+            .await
+            .unwrap_or_else(|_| panic!("{name} is waited for"));
+        assert_eq!(answer.status, 408, "{name}: {}", answer.body);
+    }
+    tokio::time::resume();
     api.bench.stop().await;
 }
