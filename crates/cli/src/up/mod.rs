@@ -139,8 +139,9 @@ impl Gateway {
     /// Starts everything, reports, and supervises for ever.
     async fn serve(&mut self, console: &Console, started: Instant) -> anyhow::Result<()> {
         let upstream = sample::Upstream::bind().await.context("sample upstream")?;
-        let upstream_address = upstream.address()?;
         let needs_sample = self.options.api.is_empty();
+        // First: what can't be read is told at once.
+        let archives = self.archives(upstream.address()?)?;
 
         console.step("starting the adapter");
         let adapter = self.start(Role::Adapter, Vec::new()).await?;
@@ -170,12 +171,18 @@ impl Gateway {
         };
         let work = async {
             console.step("deploying");
-            let calls = self.deploy(console, &management, upstream_address).await?;
+            let calls = deploy(console, &management, archives).await?;
             console.step("waiting for the router");
             let http = client::http(Some(&self.home.authority_certificate()), false)?;
             until_ready(&http, router.address("admin")?).await?;
-            let https = format!("https://localhost:{}", router.address("https")?.port());
-            let plain = format!("http://localhost:{}", router.address("http")?.port());
+            let port = |name: &str| {
+                let address = router.address(name).ok().with_context(|| {
+                    format!("the router has no {name} port: when another program has it, choose one with --{name}-port")
+                })?;
+                anyhow::Ok(address.port())
+            };
+            let https = format!("https://localhost:{}", port("https")?);
+            let plain = format!("http://localhost:{}", port("http")?);
             let user = &self.credentials;
             let scopes: BTreeSet<&str> = calls
                 .iter()
@@ -230,37 +237,15 @@ impl Gateway {
         }
     }
 
-    /// Deploys what was asked for; returns a call of each API.
-    async fn deploy(
-        &self,
-        console: &Console,
-        adapter: &Adapter,
-        upstream: SocketAddr,
-    ) -> anyhow::Result<Vec<project::Call>> {
-        let mut archives = Vec::new();
+    /// What is to be deployed, by name: what was asked for, or the sample API.
+    fn archives(&self, upstream: SocketAddr) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         if self.options.api.is_empty() {
             let definition = sample::definition(upstream);
-            archives.push((
-                "the sample API".to_owned(),
-                project::archive_definition("sample.yaml", definition.as_bytes())?,
-            ));
+            let archive = project::archive_definition("sample.yaml", definition.as_bytes())?;
+            return Ok(vec![("the sample API".to_owned(), archive)]);
         }
-        for path in &self.options.api {
-            archives.push((path.display().to_string(), project::archive(path)?));
-        }
-        let mut calls = Vec::new();
-        for (name, archive) in archives {
-            let call = project::sample_call(&archive);
-            match adapter.deploy(archive, true).await? {
-                Deployed::Accepted(receipt) if receipt.is_served() => {
-                    console.event("trireme", &format!("{name}: {receipt}"));
-                    calls.extend(call);
-                }
-                Deployed::Accepted(receipt) => bail!("{name}: {receipt}"),
-                Deployed::Refused(status, refusal) => bail!("{name}: refused, {status}: {refusal}"),
-            }
-        }
-        Ok(calls)
+        let archive = |path: &PathBuf| Ok((path.display().to_string(), project::archive(path)?));
+        self.options.api.iter().map(archive).collect()
     }
 
     /// Starts a child and waits until it has bound its sockets.
@@ -480,6 +465,27 @@ impl Gateway {
         .map(|(name, value)| (name.to_owned(), value))
         .into()
     }
+}
+
+/// Deploys all; returns a call of each API.
+async fn deploy(
+    console: &Console,
+    adapter: &Adapter,
+    archives: Vec<(String, Vec<u8>)>,
+) -> anyhow::Result<Vec<project::Call>> {
+    let mut calls = Vec::new();
+    for (name, archive) in archives {
+        let call = project::sample_call(&archive);
+        match adapter.deploy(archive, true).await? {
+            Deployed::Accepted(receipt) if receipt.is_served() => {
+                console.event("trireme", &format!("{name}: {receipt}"));
+                calls.extend(call);
+            }
+            Deployed::Accepted(receipt) => bail!("{name}: {receipt}"),
+            Deployed::Refused(status, refusal) => bail!("{name}: refused, {status}: {refusal}"),
+        }
+    }
+    Ok(calls)
 }
 
 /// Waits until the router takes traffic.
