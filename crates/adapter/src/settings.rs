@@ -214,6 +214,7 @@ fn listeners(config: &Config, log: &AccessLogs) -> Vec<Listener> {
             idle_timeout: timeouts.idle_timeout,
             use_remote_address: router.use_remote_address,
             server_name: SERVER_NAME.to_owned(),
+            soap_errors: config.adapter.soap_error_in_xml_enabled,
         },
         check: CheckSettings {
             cluster: CHECK_CLUSTER.to_owned(),

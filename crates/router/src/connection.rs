@@ -19,6 +19,7 @@ use tracing::debug;
 use trireme_tls::Acceptor;
 
 use crate::edge;
+use crate::error::DownstreamError;
 use crate::exchange;
 use crate::filters::check::Source;
 use crate::io::Io;
@@ -50,6 +51,10 @@ pub(crate) struct Conn {
     /// The worker that owns it.
     pub(crate) worker: Rc<Worker>,
     active: Cell<u32>,
+    /// Exchanges so far.
+    begun: Cell<u64>,
+    /// The first exchange of HTTP/1 to be refused for what its bytes are.
+    refused: Cell<Option<(u64, DownstreamError)>>,
     /// Greatest time without movement that an exchange under way may take; zero when none said so.
     patience: Cell<Duration>,
     moved: Cell<Instant>,
@@ -103,7 +108,7 @@ pub(crate) async fn serve(
     let Some(acceptor) = acceptor else {
         let conn = Registered::new(&worker, Peer::new(address, local, false, ""), listener);
         if let Some(http2) = detect(&stream, &conn.conn, header_time).await {
-            run(Io::new(stream, Rc::clone(&conn.conn)), &conn.conn, http2).await;
+            run(Io::new(stream, Rc::clone(&conn.conn), http2), &conn.conn, http2).await;
         }
         return;
     };
@@ -120,7 +125,7 @@ pub(crate) async fn serve(
         .map(|certificate| url_encoded(&trireme_tls::certificate_pem(certificate)));
     let peer = Peer::new(address, local, true, certificate.as_deref().unwrap_or_default());
     let conn = Registered::new(&worker, peer, listener);
-    run(Io::new(tls, Rc::clone(&conn.conn)), &conn.conn, http2).await;
+    run(Io::new(tls, Rc::clone(&conn.conn), http2), &conn.conn, http2).await;
 }
 
 async fn run<S>(io: Io<S>, conn: &Rc<Conn>, http2: bool)
@@ -241,8 +246,22 @@ impl Conn {
     /// An exchange begins.
     pub(crate) fn begin(self: &Rc<Self>) -> Active {
         self.active.set(self.active.get() + 1);
+        self.begun.set(self.begun.get() + 1);
         self.head_since.set(None);
         Active(Rc::clone(self))
+    }
+
+    /// An exchange, counted from 1, and all after it are not to be served.
+    pub(crate) fn refuse(&self, exchange: u64, error: DownstreamError) {
+        self.refused.set(Some((exchange, error)));
+    }
+
+    /// Whether the exchange that began last may be served, as far as [`crate::heads`] can tell.
+    pub(crate) fn admit(&self) -> Result<(), DownstreamError> {
+        match self.refused.get() {
+            Some((first, error)) if self.begun.get() >= first => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Bytes came in or went out.
@@ -361,6 +380,8 @@ impl Registered {
             listener,
             worker: Rc::clone(worker),
             active: Cell::new(0),
+            begun: Cell::new(0),
+            refused: Cell::new(None),
             patience: Cell::new(Duration::ZERO),
             moved: Cell::new(Instant::now()),
             head_since: Cell::new(None),

@@ -77,7 +77,10 @@ pub(crate) fn enter(
     }
     let authority = authority(uri, headers)?;
     if *method == Method::CONNECT {
-        return Err(DownstreamError::UpgradeRefused);
+        return Err(DownstreamError::NoRoute);
+    }
+    if *method == Method::OPTIONS && uri.path() == "*" {
+        return Err(DownstreamError::NoPath);
     }
     framing(headers)?;
     let upgrade = version != Version::HTTP_2 && asks_upgrade(headers);
@@ -97,8 +100,8 @@ pub(crate) fn enter(
     Ok(Entry { authority, upgrade })
 }
 
-/// A body has one length, and no coding that we would have to undo (RFC 9112 section 6.1). Where a length stands beside
-/// `chunked`, hyper drops the length and closes the connection after the answer.
+/// A body has one length, and no coding that we would have to undo (RFC 9112 section 6.1). A length beside `chunked` is not
+/// seen here: hyper drops it, so [`crate::heads`] finds it in the bytes.
 fn framing(headers: &HeaderMap) -> Result<(), DownstreamError> {
     let several = |name: HeaderName| headers.get_all(name).iter().nth(1).is_some();
     if let Some(coding) = headers.get(TRANSFER_ENCODING)
@@ -144,8 +147,13 @@ fn authority(uri: &Uri, headers: &mut HeaderMap) -> Result<HeaderValue, Downstre
 }
 
 /// Removes what only the gateway may say: `x-envoy-*` and the header that names a cluster.
-pub(crate) fn strip_internal(headers: &mut HeaderMap) {
+fn strip_internal(headers: &mut HeaderMap) {
     headers.remove(CLUSTER_HEADER);
+    strip_steering(headers);
+}
+
+/// Removes `x-envoy-*`.
+pub(crate) fn strip_steering(headers: &mut HeaderMap) {
     while let Some(name) = headers
         .keys()
         .find(|name| name.as_str().starts_with(INTERNAL))
@@ -219,8 +227,12 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap, sent: &[HeaderName]) {
 /// Prepares the headers of an admitted request for the upstream.
 pub(crate) fn leave(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    // Answered here, when the body is first read.
-    headers.remove(EXPECT);
+    // Answered here, when the body is first read; hyper knows no other expectation.
+    if let Some(expected) = headers.get(EXPECT)
+        && expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        headers.remove(EXPECT);
+    }
     headers.remove(CLUSTER_HEADER);
 }
 

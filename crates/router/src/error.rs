@@ -30,6 +30,12 @@ pub(crate) enum DownstreamError {
     /// The body ended early or was malformed.
     #[error("request body broken off")]
     BodyBroken,
+    /// The target has a fragment.
+    #[error("fragment in the request target")]
+    Fragment,
+    /// The bytes frame the body in two ways, or in none.
+    #[error("framing with two readings")]
+    Framing,
     /// Too many header fields.
     #[error("too many header fields")]
     HeadersTooLarge,
@@ -42,6 +48,9 @@ pub(crate) enum DownstreamError {
     /// Neither Host nor `:authority`.
     #[error("no host named")]
     NoHost,
+    /// The target is the server as a whole.
+    #[error("no path")]
+    NoPath,
     /// No route matches.
     #[error("no route")]
     NoRoute,
@@ -54,7 +63,7 @@ pub(crate) enum DownstreamError {
     /// The body has a coding other than chunked.
     #[error("transfer coding not supported")]
     TransferCoding,
-    /// An upgrade that the route does not allow, or CONNECT.
+    /// An upgrade that the route does not allow.
     #[error("upgrade refused")]
     UpgradeRefused,
     /// HTTP/1.0 and older.
@@ -188,15 +197,16 @@ impl ProxyError {
 impl DownstreamError {
     const fn flag(self) -> Flag {
         match self {
-            Self::AmbiguousTarget(_) | Self::InvalidHeader(_) => Flag::InvalidHeader,
+            Self::AmbiguousTarget(_) | Self::Fragment | Self::InvalidHeader(_) => Flag::InvalidHeader,
             Self::BodyTooLarge | Self::UpgradeRefused => Flag::None,
             Self::BodyBroken
+            | Self::Framing
             | Self::HeadersTooLarge
             | Self::NoHost
             | Self::TransferCoding
             | Self::Version => Flag::DownstreamProtocol,
             Self::Limited => Flag::RateLimited,
-            Self::NoRoute => Flag::NoRoute,
+            Self::NoPath | Self::NoRoute => Flag::NoRoute,
             Self::RequestTimeout | Self::StreamIdle => Flag::StreamIdle,
         }
     }

@@ -53,7 +53,7 @@ struct Line {
     time: SystemTime,
     method: Method,
     version: Version,
-    authority: String,
+    authority: HeaderValue,
     original_path: PathAndQuery,
     path: Option<PathAndQuery>,
     route: String,
@@ -159,7 +159,7 @@ impl Completed {
                 time: head.time,
                 method: head.method.clone(),
                 version: head.version,
-                authority: String::new(),
+                authority: HeaderValue::from_static(""),
                 original_path: head
                     .path
                     .cloned()
@@ -188,9 +188,9 @@ impl Completed {
     }
 
     /// Keeps what the log wants of the request as it goes upstream.
-    pub(crate) fn request(&mut self, authority: &str, headers: &HeaderMap) {
+    pub(crate) fn request(&mut self, authority: &HeaderValue, headers: &HeaderMap) {
         if let Some(line) = &mut self.line {
-            line.authority = authority.to_owned();
+            line.authority = authority.clone();
             line.request = line
                 .log
                 .request
@@ -204,6 +204,13 @@ impl Completed {
     pub(crate) fn route(&mut self, name: &str) {
         if let Some(line) = &mut self.line {
             name.clone_into(&mut line.route);
+        }
+    }
+
+    /// The host it has upstream.
+    pub(crate) fn renamed(&mut self, authority: &HeaderValue) {
+        if let Some(line) = &mut self.line {
+            line.authority = authority.clone();
         }
     }
 

@@ -18,7 +18,7 @@ use crate::error::{DownstreamError, ProxyError};
 use crate::event::{Completed, Head};
 use crate::filters::{self, Call, Outcome, check};
 use crate::live::Live;
-use crate::respond;
+use crate::respond::{self, Speech};
 use crate::snapshot::{Listener, Snapshot};
 use crate::upstream;
 
@@ -29,7 +29,7 @@ pub(crate) async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<
     let snapshot = conn.worker.snapshot();
     let Some(listener) = snapshot.listener(&conn.listener) else {
         // Removed while the request was on its way.
-        return Ok(respond::local(&DownstreamError::NoRoute.into(), false));
+        return Ok(respond::local(&DownstreamError::NoRoute.into(), Speech::Json));
     };
     let uri = request.uri();
     let head = Head {
@@ -46,10 +46,10 @@ pub(crate) async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<
         &head,
         active,
     );
-    let caller = Caller::of(&request);
-    let time = head.time;
-    let answered = answer(&conn, &snapshot, listener, request, time, caller.grpc, &mut event).await;
-    let mut response = answered.unwrap_or_else(|error| refuse(&error, caller.grpc, &mut event));
+    let caller = Caller::of(&request, listener);
+    let (time, speech) = (head.time, caller.speech);
+    let answered = answer(&conn, &snapshot, listener, request, time, speech, &mut event).await;
+    let mut response = answered.unwrap_or_else(|error| refuse(&error, speech, &mut event));
     dress(&conn, listener, &caller, &mut response);
     event.response(response.status().as_u16(), response.headers());
     response.body_mut().attach(event);
@@ -63,9 +63,10 @@ async fn answer(
     listener: &Listener,
     request: Request<Incoming>,
     time: SystemTime,
-    grpc: bool,
+    speech: Speech,
     event: &mut Completed,
 ) -> Result<Response<Body>, ProxyError> {
+    conn.admit()?;
     let (mut parts, body) = request.into_parts();
     let remote = listener.http.use_remote_address;
     let entry = edge::enter(
@@ -83,7 +84,7 @@ async fn answer(
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let (authority, whole) = (entry.authority.clone(), path.clone());
     let host = authority.to_str().map_err(|_| DownstreamError::NoHost)?;
-    event.request(host, &parts.headers);
+    event.request(&authority, &parts.headers);
     let target = Target::parse(whole.as_str(), host).map_err(edge::refused)?;
     let matched = find(snapshot, &target, &parts.method, &parts)?;
     event.route(&matched.route().name);
@@ -112,10 +113,10 @@ async fn answer(
         Ok(Outcome::Send(admitted, payload, edits)) => {
             match upstream::send(&conn.worker.pools, *admitted, payload, event).await {
                 Ok(response) => finish(response, edits),
-                Err(error) => refuse(&error, grpc, event),
+                Err(error) => refuse(&error, speech, event),
             }
         }
-        Err(error) => refuse(&error, grpc, event),
+        Err(error) => refuse(&error, speech, event),
     };
     // Refusals are marked for their origin like any other answer, else a page could not read why.
     filters::decorate(&matched, origin.as_ref(), response.headers_mut());
@@ -123,10 +124,10 @@ async fn answer(
 }
 
 /// An answer of our own.
-fn refuse(error: &ProxyError, grpc: bool, event: &mut Completed) -> Response<Body> {
+fn refuse(error: &ProxyError, speech: Speech, event: &mut Completed) -> Response<Body> {
     event.live.raise(error.flag());
     event.local = true;
-    respond::local(error, grpc)
+    respond::local(error, speech)
 }
 
 /// The route of a request. A path with two readings that nobody serves is refused for what it is.
@@ -168,14 +169,14 @@ fn finish(mut response: Response<Body>, edits: Vec<check::Edit>) -> Response<Bod
 /// What of a request is needed after it was consumed.
 struct Caller {
     head: bool,
-    grpc: bool,
+    speech: Speech,
 }
 
 impl Caller {
-    fn of(request: &Request<Incoming>) -> Self {
+    fn of(request: &Request<Incoming>, listener: &Listener) -> Self {
         Self {
             head: request.method() == Method::HEAD,
-            grpc: respond::is_grpc(request.headers()),
+            speech: Speech::of(request.headers(), listener.http.soap_errors),
         }
     }
 }
@@ -188,7 +189,8 @@ fn dress(conn: &Conn, listener: &Listener, caller: &Caller, response: &mut Respo
             response.status(),
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
-        if !bodiless {
+        // Like Envoy: HTTP/2 ends a stream, so an empty answer needs no length.
+        if !bodiless && (length > 0 || !conn.is_http2()) {
             response
                 .headers_mut()
                 .insert(CONTENT_LENGTH, HeaderValue::from(length));

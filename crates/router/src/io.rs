@@ -1,5 +1,5 @@
-//! The caller's byte stream with two additions: its connection is told when bytes move, and closing waits a moment for the
-//! caller to read what was sent.
+//! The caller's byte stream with three additions: its connection is told when bytes move and which request has two
+//! readings, and closing waits a moment for the caller to read what was sent.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,12 +10,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::connection::Conn;
+use crate::heads::Heads;
 
 /// A caller's byte stream.
 #[derive(Debug)]
 pub(crate) struct Io<S> {
     inner: S,
     conn: Rc<Conn>,
+    /// Of HTTP/1.
+    heads: Option<Heads>,
     linger: Option<Linger>,
 }
 
@@ -32,10 +35,11 @@ const LINGER_BYTES: usize = 4 << 20;
 
 impl<S> Io<S> {
     /// The stream of a connection.
-    pub(crate) const fn new(inner: S, conn: Rc<Conn>) -> Self {
+    pub(crate) fn new(inner: S, conn: Rc<Conn>, http2: bool) -> Self {
         Self {
             inner,
             conn,
+            heads: (!http2).then(Heads::default),
             linger: None,
         }
     }
@@ -48,9 +52,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
-            self.conn.moved(true);
+        let Self {
+            inner, conn, heads, ..
+        } = &mut *self;
+        ready!(Pin::new(inner).poll_read(cx, buffer))?;
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        if let Some((request, error)) = heads.as_mut().and_then(|heads| heads.follow(read)) {
+            conn.refuse(request, error);
+        }
+        if !read.is_empty() {
+            conn.moved(true);
         }
         Poll::Ready(Ok(()))
     }

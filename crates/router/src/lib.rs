@@ -32,6 +32,7 @@ mod error;
 mod event;
 mod exchange;
 mod filters;
+mod heads;
 mod io;
 mod listener;
 mod live;

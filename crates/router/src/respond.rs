@@ -3,26 +3,45 @@
 //! | Error | Status | Code | Body |
 //! | --- | --- | --- | --- |
 //! | ambiguous target (D15) | 400 | 102517 | JSON, the description names the reading that is refused |
-//! | body broken off, no host, malformed | 400 | – | plain text |
+//! | body broken off, no host, two framings | 400 | – | plain text |
 //! | header with two readings | 400 | 102512 | JSON |
 //! | too many header fields, head too large | 431 | – | empty, the connection is closed |
 //! | transfer coding other than chunked | 501 | – | plain text, the connection is closed |
-//! | HTTP/1.0 | 426 | – | empty, the connection is closed |
+//! | HTTP/1.0 | 426 | – | plain text, the connection is closed |
+//! | `OPTIONS *` | 404 | – | empty |
 //! | upgrade not allowed | 403 | – | empty |
 //! | body too large for the enforcer | 413 | – | plain text |
 //! | local limit | 429 | – | plain text |
 //! | request not complete in time | 408 | – | plain text |
 //! | everything else | spec/adapter.md 5.14 | | JSON |
 //!
+//! A gRPC caller gets the same text as `grpc-message`, a SOAP caller in place of JSON a fault where that is switched on.
+//!
 //! A head above 16 KiB or 100 fields on HTTP/1 never becomes a request: hyper answers 431 with an empty body itself.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use trireme_routing::Soap;
 
 use crate::body::Body;
 use crate::error::{DownstreamError, InternalError, ProxyError, UpstreamError};
 use crate::filters::check::{Denial, Edit, Field, Mode};
+
+/// What a caller expects an error to look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speech {
+    /// Head only, the text in `grpc-message`.
+    Grpc,
+    /// JSON or plain text.
+    Json,
+    /// A fault in place of JSON.
+    Soap(Soap),
+}
+
+/// What Envoy encodes in `grpc-message`, beside all that is not ASCII.
+const GRPC_ENCODED: AsciiSet = CONTROLS.add(b'%');
 
 /// An answer of the gateway's own, before it is put in the caller's protocol.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,15 +77,11 @@ macro_rules! reset {
     };
 }
 
-/// Answers `error`. A gRPC caller gets its answer in the head-only form that gRPC clients read.
-pub(crate) fn local(error: &ProxyError, grpc: bool) -> Response<Body> {
+/// Answers `error`.
+pub(crate) fn local(error: &ProxyError, speech: Speech) -> Response<Body> {
     let reply = reply(error);
     let close = reply.close;
-    let mut response = if grpc {
-        reply.into_grpc()
-    } else {
-        reply.into_http()
-    };
+    let mut response = reply.render(speech);
     if close {
         response
             .headers_mut()
@@ -91,12 +106,7 @@ pub(crate) fn direct(status: u16, text: &str) -> Response<Body> {
 /// The enforcer's denial as it stands; a gRPC caller gets its text as the message.
 pub(crate) fn denied(denial: Denial, grpc: bool) -> Response<Body> {
     let mut response = if grpc {
-        let message = percent_encoding::percent_encode(&denial.body, percent_encoding::CONTROLS).to_string();
-        let mut response = grpc_reply(denial.status);
-        if let Ok(message) = HeaderValue::from_str(&message) {
-            response.headers_mut().insert("grpc-message", message);
-        }
-        response
+        grpc_reply(denial.status, &denial.body)
     } else {
         let mut response = Response::new(Body::full(denial.body));
         *response.status_mut() = denial.status;
@@ -149,23 +159,18 @@ fn reply(error: &ProxyError) -> Reply {
 
 fn downstream(error: DownstreamError) -> Reply {
     match error {
-        DownstreamError::AmbiguousTarget(reason) => Reply {
-            status: StatusCode::BAD_REQUEST,
-            text: Text::Json {
-                code: "102517",
-                message: "Ambiguous request target",
-                description: Description::Ambiguous(reason),
-            },
-            close: false,
-        },
-        DownstreamError::BodyBroken => plain(400, "Bad Request").closing(),
+        DownstreamError::AmbiguousTarget(reason) => ambiguous(reason),
+        DownstreamError::BodyBroken | DownstreamError::Framing => plain(400, "Bad Request").closing(),
         DownstreamError::BodyTooLarge => plain(413, "Payload Too Large"),
+        // What follows it on the connection is not looked at any more.
+        DownstreamError::Fragment => ambiguous("fragment").closing(),
         DownstreamError::HeadersTooLarge => plain(431, "").closing(),
         DownstreamError::InvalidHeader(_) => {
             json(400, "102512", "Strictly checked header validation failure", "").closing()
         }
         DownstreamError::Limited => plain(429, "local_rate_limited"),
         DownstreamError::NoHost => plain(400, "").closing(),
+        DownstreamError::NoPath => plain(404, ""),
         DownstreamError::NoRoute => json(
             404,
             "404",
@@ -176,7 +181,7 @@ fn downstream(error: DownstreamError) -> Reply {
         DownstreamError::StreamIdle => json(500, "102513", "Stream idle timeout", "stream timeout").closing(),
         DownstreamError::TransferCoding => plain(501, "Not Implemented").closing(),
         DownstreamError::UpgradeRefused => plain(403, ""),
-        DownstreamError::Version => plain(426, "").closing(),
+        DownstreamError::Version => plain(426, "Upgrade Required").closing(),
     }
 }
 
@@ -229,6 +234,18 @@ fn upstream(error: UpstreamError) -> Reply {
     }
 }
 
+fn ambiguous(reason: &'static str) -> Reply {
+    Reply {
+        status: StatusCode::BAD_REQUEST,
+        text: Text::Json {
+            code: "102517",
+            message: "Ambiguous request target",
+            description: Description::Ambiguous(reason),
+        },
+        close: false,
+    }
+}
+
 fn json(status: u16, code: &'static str, message: &'static str, description: &'static str) -> Reply {
     Reply {
         status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
@@ -254,21 +271,11 @@ impl Reply {
         Self { close: true, ..self }
     }
 
-    fn into_http(self) -> Response<Body> {
-        let (content_type, text) = match self.text {
-            // Every value is one of the constants above: nothing in them needs escaping.
-            Text::Json {
-                code,
-                message,
-                description,
-            } => (
-                "application/json",
-                Bytes::from(format!(
-                    r#"{{"code":"{code}","message":"{message}","description":"{description}"}}"#
-                )),
-            ),
-            Text::Plain(text) => ("text/plain", Bytes::from_static(text.as_bytes())),
-        };
+    fn render(self, speech: Speech) -> Response<Body> {
+        let (content_type, text) = self.text.render(speech);
+        if speech == Speech::Grpc {
+            return grpc_reply(self.status, &text);
+        }
         let empty = text.is_empty();
         let mut response = Response::new(Body::full(text));
         *response.status_mut() = self.status;
@@ -279,22 +286,55 @@ impl Reply {
         }
         response
     }
+}
 
-    fn into_grpc(self) -> Response<Body> {
-        let message = match &self.text {
-            Text::Json { message, .. } => message,
-            Text::Plain(text) => text,
+impl Text {
+    /// Every value is one of the constants above: nothing in them needs escaping.
+    fn render(&self, speech: Speech) -> (&'static str, Bytes) {
+        let (code, message, description) = match self {
+            Self::Plain(text) => return ("text/plain", Bytes::from_static(text.as_bytes())),
+            Self::Json {
+                code,
+                message,
+                description,
+            } => (code, message, description),
         };
-        let mut response = grpc_reply(self.status);
-        response
-            .headers_mut()
-            .insert("grpc-message", HeaderValue::from_static(message));
-        response
+        match speech {
+            // In Envoy's order: here the text as a whole can be compared.
+            Speech::Grpc => (
+                "application/grpc",
+                format!(r#"{{"code":"{code}","description":"{description}","message":"{message}"}}"#).into(),
+            ),
+            Speech::Json => (
+                "application/json",
+                format!(r#"{{"code":"{code}","message":"{message}","description":"{description}"}}"#).into(),
+            ),
+            Speech::Soap(soap) => (
+                soap.content_type(),
+                soap.fault(code, message, &description.to_string()).into(),
+            ),
+        }
+    }
+}
+
+impl Speech {
+    /// Of a request; `soap` allows faults.
+    pub(crate) fn of(headers: &HeaderMap, soap: bool) -> Self {
+        let Some(content_type) = headers.get(CONTENT_TYPE) else {
+            return Self::Json;
+        };
+        if is_grpc(headers) {
+            return Self::Grpc;
+        }
+        let header = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
+        soap.then(|| Soap::of(content_type.as_bytes(), header))
+            .flatten()
+            .map_or(Self::Json, Self::Soap)
     }
 }
 
 /// A gRPC answer without messages; the status as the gRPC documentation maps HTTP's.
-fn grpc_reply(status: StatusCode) -> Response<Body> {
+fn grpc_reply(status: StatusCode, message: &[u8]) -> Response<Body> {
     let code = match status.as_u16() {
         400 => "13",
         401 => "16",
@@ -307,6 +347,12 @@ fn grpc_reply(status: StatusCode) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     headers.insert("grpc-status", HeaderValue::from_static(code));
+    let message = percent_encode(message, &GRPC_ENCODED).to_string();
+    if let Ok(message) = HeaderValue::from_str(&message)
+        && !message.is_empty()
+    {
+        headers.insert("grpc-message", message);
+    }
     response
 }
 

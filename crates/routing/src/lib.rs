@@ -16,10 +16,12 @@ pub mod decode;
 pub mod encode;
 mod invalid;
 pub mod snapshot;
+mod soap;
 pub mod table;
 pub mod target;
 mod wire;
 
 pub use invalid::Invalid;
+pub use soap::Soap;
 pub use table::{Held, Matched, Rejected, RouteTable, Update};
 pub use target::{Ambiguity, Host, Refused, Target};

@@ -87,6 +87,8 @@ pub struct HttpSettings {
     pub use_remote_address: bool,
     /// `server` response header.
     pub server_name: String,
+    /// The gateway's own errors are SOAP faults for SOAP calls.
+    pub soap_errors: bool,
 }
 
 /// ext_authz settings of a listener.

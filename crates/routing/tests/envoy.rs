@@ -34,6 +34,7 @@ fn listener(name: &str, port: u16, tls: Option<ListenerTls>, format: AccessLogFo
             idle_timeout: 3600 * SECOND,
             use_remote_address: false,
             server_name: "envoy".to_owned(),
+            soap_errors: name == "HTTPSListener",
         },
         check: CheckSettings {
             cluster: "ext-authz".to_owned(),

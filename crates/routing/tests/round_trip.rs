@@ -49,16 +49,17 @@ fn listener() -> impl Strategy<Value = Listener> {
         },
     );
     let times = (span_or_zero(), span_or_zero(), span_or_zero(), span_or_zero());
-    let http = (times, any::<bool>(), text()).prop_map(|((a, b, c, d), use_remote_address, server_name)| {
-        HttpSettings {
+    let http = (times, any::<bool>(), text(), any::<bool>()).prop_map(
+        |((a, b, c, d), use_remote_address, server_name, soap_errors)| HttpSettings {
             request_timeout: a,
             request_headers_timeout: b,
             stream_idle_timeout: c,
             idle_timeout: d,
             use_remote_address,
             server_name,
-        }
-    });
+            soap_errors,
+        },
+    );
     let check =
         (text(), span(), 1..u32::MAX).prop_map(|(cluster, timeout, max_request_bytes)| CheckSettings {
             cluster,

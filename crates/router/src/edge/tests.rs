@@ -139,7 +139,16 @@ fn old_protocols_and_too_many_fields_are_refused() {
         &peer("::1"),
         false,
     );
-    assert_eq!(got.unwrap_err(), DownstreamError::UpgradeRefused);
+    assert_eq!(got.unwrap_err(), DownstreamError::NoRoute);
+    let got = enter(
+        &Method::OPTIONS,
+        &Uri::from_static("*"),
+        Version::HTTP_11,
+        &mut map(&[("host", "a")]),
+        &peer("::1"),
+        false,
+    );
+    assert_eq!(got.unwrap_err(), DownstreamError::NoPath);
 }
 
 #[test]

@@ -48,6 +48,24 @@ async fn every_error_has_its_answer() {
             false,
         ),
         (
+            down(DownstreamError::Fragment),
+            Flag::InvalidHeader,
+            400,
+            body(
+                "102517",
+                "Ambiguous request target",
+                "The request target is refused: fragment.",
+            ),
+            true,
+        ),
+        (
+            down(DownstreamError::Framing),
+            Flag::DownstreamProtocol,
+            400,
+            plain("Bad Request"),
+            true,
+        ),
+        (
             down(DownstreamError::HeadersTooLarge),
             Flag::DownstreamProtocol,
             431,
@@ -74,6 +92,13 @@ async fn every_error_has_its_answer() {
             400,
             plain(""),
             true,
+        ),
+        (
+            down(DownstreamError::NoPath),
+            Flag::NoRoute,
+            404,
+            plain(""),
+            false,
         ),
         (
             down(DownstreamError::NoRoute),
@@ -114,7 +139,7 @@ async fn every_error_has_its_answer() {
             down(DownstreamError::Version),
             Flag::DownstreamProtocol,
             426,
-            plain(""),
+            plain("Upgrade Required"),
             true,
         ),
         (
@@ -237,7 +262,7 @@ async fn every_error_has_its_answer() {
     for (error, flag, status, want, close) in cases {
         let name = format!("{error:?}");
         assert_eq!(error.flag(), flag, "{name}");
-        let response = local(&error, false);
+        let response = local(&error, Speech::Json);
         assert_eq!(response.status(), status, "{name}");
         let content_type = response
             .headers()
@@ -257,27 +282,78 @@ async fn every_error_has_its_answer() {
 #[tokio::test]
 async fn grpc_callers_get_head_only_answers() {
     let cases = [
-        (DownstreamError::NoRoute.into(), "12", "Not Found"),
+        (
+            DownstreamError::NoRoute.into(),
+            "12",
+            r#"{"code":"404","description":"The requested resource is not available.","message":"Not Found"}"#,
+        ),
         (DownstreamError::Limited.into(), "14", "local_rate_limited"),
         (
             UpstreamError::TimedOut.into(),
             "14",
-            "Upstream connection timeout",
-        ),
-        (
-            ProxyError::Internal(InternalError::Check(CheckError::Unreachable)),
-            "2",
-            "Unclassified Validation Failure",
+            r#"{"code":"102504","description":"upstream request timeout","message":"Upstream connection timeout"}"#,
         ),
     ];
     for (error, status, message) in cases {
-        let response = local(&error, true);
+        let response = local(&error, Speech::Grpc);
         assert_eq!(response.status(), 200, "{error:?}");
         assert_eq!(response.headers()["grpc-status"], status, "{error:?}");
         assert_eq!(response.headers()["grpc-message"], message, "{error:?}");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/grpc", "{error:?}");
         assert_eq!(text(response).await, "", "{error:?}");
     }
+}
+
+#[tokio::test]
+async fn soap_callers_get_faults_where_that_is_switched_on() {
+    let cases = [
+        ("application/soap+xml", false, Some("application/soap+xml")),
+        (
+            "Application/SOAP+XML; charset=utf-8",
+            false,
+            Some("application/soap+xml"),
+        ),
+        ("text/xml", true, Some("text/xml")),
+        ("text/xml;charset=utf-8", true, Some("text/xml")),
+        ("text/xml", false, None),
+        ("application/xml", true, None),
+        ("application/soap+xmls", true, None),
+    ];
+    for (content_type, action, want) in cases {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if action {
+            headers.insert("soapaction", HeaderValue::from_static(""));
+        }
+        assert_eq!(Speech::of(&headers, false), Speech::Json, "{content_type}");
+        let speech = Speech::of(&headers, true);
+        let response = local(&UpstreamError::NoEndpoint.into(), speech);
+        let kind = want.unwrap_or("application/json");
+        assert_eq!(response.headers()[CONTENT_TYPE], kind, "{content_type}");
+        assert_eq!(response.status(), 503, "{content_type}");
+        let text = text(response).await;
+        assert_eq!(text.starts_with("<?xml"), want.is_some(), "{text}");
+        // What has no code is plain text for everybody.
+        let response = local(&DownstreamError::BodyTooLarge.into(), speech);
+        assert_eq!(response.headers()[CONTENT_TYPE], "text/plain", "{content_type}");
+    }
+    let fault = local(&DownstreamError::NoRoute.into(), Speech::Soap(Soap::V1_1));
+    let want = concat!(
+        r#"<?xml version="1.0" encoding="UTF-8"?>"#,
+        r#"<soapenv:Envelope xmlns:soapenv="http://schemas.xmlsoap.org/soap/envelope/"><soapenv:Body><soapenv:Fault>"#,
+        "<faultcode>soapenv:Server</faultcode><faultstring>Not Found</faultstring>",
+        "<detail>404:The requested resource is not available.</detail>",
+        "</soapenv:Fault></soapenv:Body></soapenv:Envelope>"
+    );
+    assert_eq!(text(fault).await, want);
+    let fault = local(&DownstreamError::NoRoute.into(), Speech::Soap(Soap::V1_2));
+    let want = want
+        .replace(
+            "http://schemas.xmlsoap.org/soap/envelope/",
+            "http://www.w3.org/2003/05/soap-envelope/",
+        )
+        .replace("soapenv:Server", "soapenv:Receiver");
+    assert_eq!(text(fault).await, want);
 }
 
 #[test]

@@ -228,7 +228,7 @@ impl Cluster {
         self.hosts.load()
     }
 
-    /// Waits until every name has been looked up once, with or without success.
+    /// Waits until every name has been looked up, with or without success.
     pub(crate) async fn resolved(&self) {
         if *self.resolved.borrow() {
             return;
@@ -268,9 +268,9 @@ impl Cluster {
         }
     }
 
-    /// Marks the first look-up of all names as done.
-    pub(crate) fn mark_resolved(&self) {
-        self.resolved.send_replace(true);
+    /// Marks the look-up of all names as done, or as to be waited for again.
+    pub(crate) fn mark_resolved(&self, done: bool) {
+        self.resolved.send_replace(done);
     }
 
     /// Notes that the cluster is in use, so that its names are looked up again.

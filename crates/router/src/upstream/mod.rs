@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Parts, Scheme};
 use http::{HeaderMap, Request, Response, Uri, Version};
 use hyper::body::Incoming;
@@ -154,9 +154,14 @@ impl Call<'_> {
         let request = request(admitted, &host, lease.is_http2(), body, keep)?;
         let reused = lease.reused;
         self.event.attempts += 1;
+        if admitted.auto_host {
+            self.event.renamed(&host.host_header);
+        }
         match lease.send(request).await {
             // We never ask for another protocol, and hyper keeps every other interim answer to itself.
-            Ok(response) if response.status().is_informational() => Err(UpstreamError::Protocol.into()),
+            Ok(response) if response.status().is_informational() || !has_one_length(response.headers()) => {
+                Err(UpstreamError::Protocol.into())
+            }
             Ok(response) => Ok(Try::Answer(response, lease)),
             Err(error) => self.failed(error, admitted, reused && idempotent),
         }
@@ -266,8 +271,20 @@ fn finish(
     Response::from_parts(parts, Body::upstream(body))
 }
 
-/// Removes the fields that belong to one connection (RFC 9110 section 7.6.1), and the gateway's own.
+/// Whether the headers of an answer frame its body in one way. hyper undoes `chunked` and leaves a length beside it, which
+/// would go on to the caller with a body that it is not the length of; other codings it does not undo.
+fn has_one_length(headers: &HeaderMap) -> bool {
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => lengths <= 1,
+        (Some(coding), None) => lengths == 0 && coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Removes the fields that belong to one connection (RFC 9110 section 7.6.1), and `x-envoy-*` (spec/adapter.md 5.16).
 pub(crate) fn strip(headers: &mut HeaderMap) {
     crate::edge::strip_hop_by_hop(headers);
-    crate::edge::strip_internal(headers);
+    crate::edge::strip_steering(headers);
 }

@@ -97,16 +97,18 @@ impl Pools {
         }))
     }
 
-    /// Drops the pools of clusters that are gone and connections that were idle for too long.
+    /// Drops the pools of clusters that are gone, connections that were idle for too long, and addresses that nobody is
+    /// connected to: names resolve to ever new ones.
     pub(crate) fn sweep(&self, now: Instant, exists: impl Fn(u64) -> bool) {
         self.clusters.borrow_mut().retain(|id, pool| {
             let stays = exists(*id);
-            for host in pool.hosts.borrow().values() {
+            pool.hosts.borrow_mut().retain(|_, host| {
                 host.sweep(now);
                 if !stays {
                     host.retire();
                 }
-            }
+                host.open.get() > 0 || Rc::strong_count(host) > 1
+            });
             stays
         });
     }
@@ -164,10 +166,13 @@ impl HostPool {
                 cluster.permit(Resource::Connection)
             };
             let Some(permit) = permit else {
-                let freed = self.freed.notified();
-                timeout_at(deadline, freed)
+                let late = match multiplexed && self.connecting.get() {
+                    true => UpstreamError::Connect,
+                    false => UpstreamError::Overflow,
+                };
+                timeout_at(deadline, self.freed.notified())
                     .await
-                    .map_err(|_| UpstreamError::Overflow)?;
+                    .map_err(|_| late)?;
                 if let Some(lease) = self.reuse(streams) {
                     return Ok(lease);
                 }
@@ -336,5 +341,46 @@ impl Drop for Connecting {
     fn drop(&mut self) {
         self.0.connecting.set(false);
         self.0.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_routing::snapshot::{self, ClusterLimits, Endpoint};
+
+    use super::*;
+    use crate::upstream::cluster::Builder;
+
+    #[tokio::test]
+    async fn addresses_that_nobody_is_connected_to_are_forgotten() {
+        let config = snapshot::Cluster {
+            name: "c".to_owned(),
+            endpoints: vec![Endpoint {
+                host: "127.0.0.1".to_owned(),
+                port: 80,
+                priority: 0,
+                tls: None,
+            }],
+            connect_timeout: Duration::ZERO,
+            dns_refresh: Duration::ZERO,
+            respect_dns_ttl: false,
+            protocol: UpstreamProtocol::Http1,
+            health: None,
+            limits: ClusterLimits::default(),
+        };
+        let cluster = Cluster::new(config, 0, Arc::default(), &mut Builder::default()).unwrap();
+        let hosts = cluster.hosts();
+        let pools = Pools::default();
+        let count = || {
+            pools.sweep(Instant::now(), |_| true);
+            pools.of(&cluster).hosts.borrow().len()
+        };
+        let used = pools.of(&cluster).host(&hosts[0]);
+        assert_eq!(count(), 1, "somebody holds it");
+        let open = Open::new(&used);
+        drop(used);
+        assert_eq!(count(), 1, "a connection is open");
+        drop(open);
+        assert_eq!(count(), 0);
     }
 }

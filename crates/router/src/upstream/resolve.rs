@@ -1,12 +1,14 @@
-//! Names to addresses, in the background on the control runtime: a request never waits for a look-up but the first.
+//! Names to addresses, in the background on the control runtime: a request never waits for a look-up but the first, and the
+//! first after a long time without any.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
 use super::cluster::Cluster;
@@ -29,6 +31,8 @@ struct Answer {
 
 /// Look-ups under way at once; each occupies a thread.
 const CONCURRENT: usize = 8;
+/// Cluster without a request for so long, beyond its interval: its addresses may belong to somebody else by now.
+const STALE: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_millis(500);
 const LONGEST_LOOKUP: Duration = Duration::from_secs(5);
 
@@ -63,15 +67,21 @@ impl Resolver {
                     }
                 }
                 let Some(cluster) = weak.upgrade() else { return };
-                cluster.mark_resolved();
+                cluster.mark_resolved(true);
                 drop(cluster);
                 sleep(interval).await;
                 // A cluster that nobody uses costs no look-ups.
-                let used = match weak.upgrade() {
-                    Some(cluster) => cluster.wanted(),
+                let mut used = match weak.upgrade() {
+                    Some(cluster) => pin!(cluster.wanted()),
                     None => return,
                 };
-                used.await;
+                if timeout(STALE, used.as_mut()).await.is_err() {
+                    match weak.upgrade() {
+                        Some(cluster) => cluster.mark_resolved(false),
+                        None => return,
+                    }
+                    used.await;
+                }
             }
         });
     }
@@ -86,7 +96,7 @@ impl Inner {
         if let Some(answer) = self.recent(name, fresh) {
             return Ok(answer);
         }
-        let found = tokio::time::timeout(LONGEST_LOOKUP, tokio::net::lookup_host((name, 0)))
+        let found = timeout(LONGEST_LOOKUP, tokio::net::lookup_host((name, 0)))
             .await
             .map_err(|_| "no answer in time".to_owned())?
             .map_err(|error| error.to_string())?;
@@ -126,4 +136,47 @@ fn prefer_v4(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
         addresses.retain(IpAddr::is_ipv4);
     }
     addresses
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_routing::snapshot::{self, ClusterLimits, Endpoint, UpstreamProtocol};
+
+    use super::*;
+    use crate::upstream::cluster::Builder;
+
+    #[tokio::test(start_paused = true)]
+    async fn old_addresses_are_looked_up_before_they_are_used() {
+        let config = snapshot::Cluster {
+            name: "c".to_owned(),
+            endpoints: vec![Endpoint {
+                host: "localhost".to_owned(),
+                port: 80,
+                priority: 0,
+                tls: None,
+            }],
+            connect_timeout: Duration::ZERO,
+            dns_refresh: Duration::from_secs(5),
+            respect_dns_ttl: false,
+            protocol: UpstreamProtocol::Http1,
+            health: None,
+            limits: ClusterLimits::default(),
+        };
+        let cluster = Cluster::new(config, 0, Arc::default(), &mut Builder::default()).unwrap();
+        Resolver::new().watch(&cluster);
+        cluster.resolved().await;
+        assert!(!cluster.hosts().is_empty());
+        let fresh = async || timeout(Duration::ZERO, cluster.resolved()).await.is_ok();
+        for _ in 0..20 {
+            cluster.touch();
+            sleep(Duration::from_secs(10)).await;
+            assert!(fresh().await, "a cluster in use does not wait");
+        }
+        sleep(STALE * 2).await;
+        cluster.update("localhost", &[]);
+        assert!(!fresh().await);
+        cluster.touch();
+        cluster.resolved().await;
+        assert!(!cluster.hosts().is_empty());
+    }
 }

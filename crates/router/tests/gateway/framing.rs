@@ -73,17 +73,53 @@ async fn a_body_has_one_length() {
         assert_eq!(reply.status, want, "{name}: {reply:?}");
     }
     assert_eq!(upstream.arrived().len(), 1);
-    // The coding wins over a length, which goes no further, and the connection ends (RFC 9112 section 6.3).
+    // hyper would drop the length.
     let (coding, length) = ("transfer-encoding: chunked\r\n", "content-length: 2\r\n");
-    for (number, lines) in [format!("{coding}{length}"), format!("{length}{coding}")]
-        .iter()
-        .enumerate()
-    {
+    for lines in [format!("{coding}{length}"), format!("{length}{coding}")] {
         let text = format!("POST /api/x HTTP/1.1\r\nhost: gw.test\r\n{lines}\r\n4\r\nbody\r\n0\r\n\r\n");
         let reply = raw(gateway.http(), text.as_bytes()).await;
-        assert_eq!((reply.status, reply.body.as_str()), (200, "body"));
-        let headers = &upstream.arrived()[1 + number].headers;
-        assert!(!headers.contains_key("content-length"), "{headers:?}");
+        assert_eq!((reply.status, reply.body.as_str()), (400, "Bad Request"));
+        assert_eq!(reply.header("connection"), Some("close"));
+    }
+    assert_eq!(upstream.arrived().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readings_are_told_apart_behind_bodies_of_one_connection() {
+    let upstream = Upstream::answering(|arrived| Response::new(full(arrived.body.clone()))).await;
+    let gateway = Setup::to(upstream.address).start().await;
+    let head = |line: &str, fields: &str| format!("{line} HTTP/1.1\r\nhost: gw.test\r\n{fields}\r\n");
+    // Each body looks like a request that would be refused.
+    let bait = "GET /a#b HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 1\r\n\r\n";
+    let counted = head("POST /api/1", &format!("content-length: {}\r\n", bait.len()));
+    let chunked = head("POST /api/2", "transfer-encoding: chunked\r\n");
+    let fragment = head("GET /api/3#x", "") + &head("GET /api/4", "");
+    let text = format!(
+        "{counted}{bait}{chunked}{:x}\r\n{bait}\r\n0\r\n\r\n{fragment}",
+        bait.len()
+    );
+    for pieces in [1, 7, text.len()] {
+        let before = upstream.arrived().len();
+        let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut answer = Vec::new();
+        for piece in text.as_bytes().chunks(text.len().div_ceil(pieces)) {
+            stream.write_all(piece).await.unwrap();
+        }
+        timeout(BOUND, stream.read_to_end(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let statuses: Vec<_> = answer
+            .match_indices("HTTP/1.1 ")
+            .filter_map(|(at, _)| answer.get(at + 9..at + 12))
+            .filter(|status| status.starts_with(|first: char| first.is_ascii_digit()))
+            .collect();
+        assert_eq!(statuses, ["200", "200", "400"], "{answer}");
+        assert!(answer.contains("refused: fragment."), "{answer}");
+        let bodies: Vec<_> = upstream.arrived().split_off(before);
+        assert!(bodies.len() == 2 && bodies.iter().all(|arrived| arrived.body == bait));
     }
 }
 
@@ -149,6 +185,49 @@ async fn trailers_cannot_say_what_the_check_was_about() {
         names(upstream.arrived()[0].trailers.as_ref().unwrap()),
         ["x-checksum"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_has_one_length() {
+    let cases = [
+        ("as it should be", "transfer-encoding: Chunked\r\n", 200),
+        (
+            "length first",
+            "content-length: 2\r\ntransfer-encoding: chunked\r\n",
+            500,
+        ),
+        (
+            "coding first",
+            "transfer-encoding: chunked\r\ncontent-length: 4\r\n",
+            500,
+        ),
+        (
+            "same length twice",
+            "content-length: 14\r\ncontent-length: 14\r\n",
+            500,
+        ),
+        ("two lengths", "content-length: 4\r\ncontent-length: 5\r\n", 500),
+        ("another coding", "transfer-encoding: gzip, chunked\r\n", 500),
+        (
+            "two codings",
+            "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+            500,
+        ),
+    ];
+    let upstream = Upstream::scripted(move |call, mut stream| async move {
+        let mut head = [0; 4096];
+        assert!(stream.read(&mut head).await.unwrap() > 0);
+        let fields = cases.get(call - 1).map_or("", |case| case.1);
+        let text = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n{fields}\r\n4\r\nbody\r\n0\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+    })
+    .await;
+    let gateway = Setup::to(upstream.address).start().await;
+    for (name, _, want) in cases {
+        let reply = get(gateway.http(), "/api/x").await;
+        assert_eq!(reply.status, want, "{name}: {reply:?}");
+        assert!(want == 200 || reply.body.contains("102515"), "{name}: {reply:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,7 @@ async fn malformed_heads_are_refused() {
         (
             "CONNECT",
             "CONNECT gw.test:80 HTTP/1.1\r\nhost: gw.test:80\r\nconnection: close\r\n\r\n",
-            403,
+            404,
         ),
     ];
     for (name, text, want) in cases {

@@ -34,6 +34,22 @@ async fn what_no_route_serves_is_not_found() {
     assert!(gateway.enforcer.seen().iter().all(|seen| seen.path == "/api/x"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn soap_calls_get_faults_where_the_listener_says_so() {
+    let upstream = Upstream::echo().await;
+    let call = ["content-type: text/xml; charset=utf-8\r\nsoapaction: a\r\n", ""];
+    for (soap_errors, want) in [(false, ["{", "{"]), (true, ["<?xml", "{"])] {
+        let mut setup = Setup::to(upstream.address);
+        setup.http.soap_errors = soap_errors;
+        let gateway = setup.start().await;
+        for (headers, want) in call.iter().zip(want) {
+            let reply = request(gateway.http(), "POST /other", headers, "<a/>").await;
+            assert_eq!(reply.status, 404);
+            assert!(reply.body.starts_with(want), "{reply:?}");
+        }
+    }
+}
+
 /// Design D15: what has two readings is refused with its reason, before anybody acts on one of them.
 #[tokio::test(flavor = "multi_thread")]
 async fn targets_with_two_readings_are_refused() {

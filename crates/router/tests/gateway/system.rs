@@ -121,7 +121,7 @@ async fn every_request_leaves_one_line_and_moves_the_counters() {
     assert_eq!(
         lines,
         [
-            "POST /original /x?q=1 HTTP/1.1 200 - 4 11 test gw.test up /api 11",
+            "POST /original /x?q=1 HTTP/1.1 200 - 4 11 test 127.0.0.1 up /api 11",
             "GET - /api/denied HTTP/1.1 401 UAEX 0 2 - gw.test - /api 2",
             "GET - /nowhere HTTP/1.1 404 NR 0 93 - gw.test - - 93",
         ]

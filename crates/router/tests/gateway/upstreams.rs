@@ -486,3 +486,36 @@ async fn tls_upstreams_are_verified_as_configured() {
         assert!(answer.body.contains(text), "{name}: {answer:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_for_a_connection_that_is_never_made_is_told_so() {
+    // Takes connections and says nothing, so no TLS handshake ends.
+    let upstream = Upstream::scripted(|_, mut stream| async move {
+        let mut waste = [0; 4096];
+        while stream.read(&mut waste).await.is_ok_and(|read| read > 0) {}
+    })
+    .await;
+    let mut setup = Setup::to(upstream.address);
+    setup.workers = 1;
+    let cluster = &mut setup.clusters[0];
+    cluster.connect_timeout = Duration::from_millis(200);
+    cluster.protocol = UpstreamProtocol::Http2 {
+        header_table_size: None,
+        max_streams: None,
+    };
+    cluster.endpoints[0].tls = Some(UpstreamTls {
+        sni: Some("enforcer".to_owned()),
+        trust: Trust::None,
+        verify_host: None,
+        client_certificate: None,
+        min_version: TlsVersion::V1_2,
+        max_version: TlsVersion::V1_3,
+        ciphers: Vec::new(),
+    });
+    let gateway = setup.start().await;
+    let calls = (0..6).map(|_| get(gateway.http(), "/api/x"));
+    for answer in futures_util::future::join_all(calls).await {
+        assert_eq!(answer.status, 503);
+        assert!(answer.body.contains("102503"), "{answer:?}");
+    }
+}

@@ -102,13 +102,13 @@ fn connection_manager(
         Some(RouteSpecifier::Rds(rds)) => discovered(rds, &path.field("rds"))?,
         _ => return Err(path.field("rds").invalid("missing")),
     }
-    if let Some(replies) = manager.local_reply_config.take()
-        && !replies::is_the_table(&replies)
-    {
-        return Err(path
-            .field("local_reply_config")
-            .invalid("the answers of the router are fixed"));
-    }
+    let soap_errors = match manager.local_reply_config.take() {
+        None => false,
+        Some(config) => replies::soap(&config).ok_or_else(|| {
+            path.field("local_reply_config")
+                .invalid("the answers of the router are fixed")
+        })?,
+    };
     let names = [filter::CORS, filter::LOCAL_RATELIMIT, filter::EXT_AUTHZ, ROUTER];
     let check = http_filters(
         take(&mut manager.http_filters),
@@ -142,6 +142,7 @@ fn connection_manager(
         server_name: Some(take(&mut manager.server_name))
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| "envoy".to_owned()),
+        soap_errors,
     };
     nothing_else(&common, &common_path)?;
     let logs_path = path.field("access_log");

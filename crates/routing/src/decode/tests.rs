@@ -81,6 +81,7 @@ fn a_listener() -> Listener {
             idle_timeout: SECOND,
             use_remote_address: false,
             server_name: "envoy".to_owned(),
+            soap_errors: false,
         },
         check: CheckSettings {
             cluster: "ext-authz".to_owned(),

@@ -117,7 +117,7 @@ fn connection_manager(listener: &Listener) -> Vec<u8> {
     let mut manager = Writer::of(&manager);
     manager.field(
         tag::HTTP_CONNECTION_MANAGER_LOCAL_REPLY_CONFIG,
-        &replies::message(),
+        &replies::message(http.soap_errors),
     );
     manager.finish()
 }

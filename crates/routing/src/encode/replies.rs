@@ -3,6 +3,10 @@
 use prost::Message;
 use trireme_proto::envoy::config::accesslog::v3 as accesslog;
 use trireme_proto::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
+use trireme_proto::envoy::config::core::v3::SubstitutionFormatString;
+use trireme_proto::envoy::config::core::v3::substitution_format_string::Format;
+use trireme_proto::envoy::config::route::v3 as route;
+use trireme_proto::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::{
     LocalReplyConfig, ResponseMapper,
 };
@@ -11,7 +15,8 @@ use trireme_proto::envoy::r#type::matcher::v3::metadata_matcher::{PathSegment, p
 use trireme_proto::envoy::r#type::matcher::v3::value_matcher::{MatchPattern, NullMatch};
 use trireme_proto::names;
 
-use super::{boolean, number};
+use super::{boolean, inline, number};
+use crate::soap::Soap;
 use crate::wire::{Writer, json_format, tag};
 
 /// One row of the table: response flag, status, code, message, and the description where it is not Envoy's own text.
@@ -97,32 +102,86 @@ const REPLIES: &[Reply] = &[
     ),
 ];
 
-/// A `LocalReplyConfig`.
-pub(crate) fn message() -> Vec<u8> {
+/// A `LocalReplyConfig`; with `soap`, faults for SOAP calls before the rest.
+pub(crate) fn message(soap: bool) -> Vec<u8> {
     let mut config = Writer::default();
-    for Reply(flag, status, code, message, description) in REPLIES {
-        let mut filter = flagged(flag);
-        if *flag == "UAEX" {
-            // The enforcer's own denials pass unchanged.
-            filter = both(filter, unmarked());
+    let dialects: &[Soap] = if soap { &Soap::ALL } else { &[] };
+    for dialect in dialects {
+        for reply in REPLIES {
+            config.field(tag::LOCAL_REPLY_CONFIG_MAPPERS, &fault(reply, *dialect));
         }
-        let mapper = ResponseMapper {
-            filter: Some(filter),
-            status_code: number(*status),
-            ..Default::default()
-        };
-        let mut mapper = Writer::of(&mapper);
-        let body = [
-            ("code", *code),
-            ("description", description.unwrap_or("%LOCAL_REPLY_BODY%")),
-            ("message", *message),
-        ];
-        let mut format = Writer::default();
-        format.field(tag::FORMAT_JSON, &json_format(body));
-        mapper.field(tag::RESPONSE_MAPPER_BODY_FORMAT_OVERRIDE, &format.finish());
-        config.field(tag::LOCAL_REPLY_CONFIG_MAPPERS, &mapper.finish());
+    }
+    for reply in REPLIES {
+        config.field(tag::LOCAL_REPLY_CONFIG_MAPPERS, &object(reply));
     }
     config.finish()
+}
+
+/// A row as a JSON object.
+fn object(reply: &Reply) -> Vec<u8> {
+    let Reply(_, _, code, message, _) = *reply;
+    let body = [
+        ("code", code),
+        ("description", reply.description()),
+        ("message", message),
+    ];
+    let mut format = Writer::default();
+    format.field(tag::FORMAT_JSON, &json_format(body));
+    let mut mapper = Writer::of(&reply.mapper(Vec::new()));
+    mapper.field(tag::RESPONSE_MAPPER_BODY_FORMAT_OVERRIDE, &format.finish());
+    mapper.finish()
+}
+
+/// A row as a SOAP fault.
+fn fault(reply: &Reply, soap: Soap) -> Vec<u8> {
+    let Reply(_, _, code, message, _) = *reply;
+    let text = soap.fault(code, message, reply.description());
+    let format = SubstitutionFormatString {
+        content_type: soap.content_type().to_owned(),
+        format: inline(&text).map(Format::TextFormatSource),
+        ..Default::default()
+    };
+    // The media type alone decides: upstream's exact match missed calls that name a charset.
+    let media = format!(r"(?i){}[ \t]*(;.*)?", soap.content_type().replace('+', r"\+"));
+    let media = matcher::StringMatcher {
+        match_pattern: Some(matcher::string_matcher::MatchPattern::SafeRegex(
+            matcher::RegexMatcher {
+                regex: media,
+                ..Default::default()
+            },
+        )),
+        ..Default::default()
+    };
+    let mut conditions = vec![header("content-type", HeaderMatchSpecifier::StringMatch(media))];
+    if let Some(name) = soap.header() {
+        conditions.push(header(name, HeaderMatchSpecifier::PresentMatch(true)));
+    }
+    ResponseMapper {
+        body_format_override: Some(format),
+        ..reply.mapper(conditions)
+    }
+    .encode_to_vec()
+}
+
+impl Reply {
+    fn description(&self) -> &'static str {
+        self.4.unwrap_or("%LOCAL_REPLY_BODY%")
+    }
+
+    /// What picks the row out, and its status.
+    fn mapper(&self, mut conditions: Vec<accesslog::AccessLogFilter>) -> ResponseMapper {
+        let Self(flag, status, ..) = self;
+        conditions.push(flagged(flag));
+        if *flag == "UAEX" {
+            // The enforcer's own denials pass unchanged.
+            conditions.push(unmarked());
+        }
+        ResponseMapper {
+            filter: all(conditions),
+            status_code: number(*status),
+            ..Default::default()
+        }
+    }
 }
 
 fn filter(specifier: FilterSpecifier) -> accesslog::AccessLogFilter {
@@ -139,10 +198,25 @@ fn flagged(flag: &str) -> accesslog::AccessLogFilter {
     ))
 }
 
-fn both(a: accesslog::AccessLogFilter, b: accesslog::AccessLogFilter) -> accesslog::AccessLogFilter {
-    filter(FilterSpecifier::AndFilter(accesslog::AndFilter {
-        filters: vec![a, b],
+fn header(name: &str, specifier: HeaderMatchSpecifier) -> accesslog::AccessLogFilter {
+    let header = route::HeaderMatcher {
+        name: name.to_owned(),
+        header_match_specifier: Some(specifier),
+        ..Default::default()
+    };
+    filter(FilterSpecifier::HeaderFilter(accesslog::HeaderFilter {
+        header: Some(header),
     }))
+}
+
+/// All of several conditions; Envoy takes no conjunction of one.
+fn all(mut filters: Vec<accesslog::AccessLogFilter>) -> Option<accesslog::AccessLogFilter> {
+    if filters.len() < 2 {
+        return filters.pop();
+    }
+    Some(filter(FilterSpecifier::AndFilter(accesslog::AndFilter {
+        filters,
+    })))
 }
 
 /// The dynamic metadata lacks the mark that the enforcer sets on each of its answers.
@@ -166,11 +240,54 @@ fn unmarked() -> accesslog::AccessLogFilter {
     filter(FilterSpecifier::MetadataFilter(metadata))
 }
 
-/// Whether a decoded configuration holds the table: its rows in any order, nothing else.
-pub(crate) fn is_the_table(config: &LocalReplyConfig) -> bool {
-    LocalReplyConfig::decode(message().as_slice()).is_ok_and(|own| {
-        own.body_format == config.body_format
-            && own.mappers.len() == config.mappers.len()
-            && own.mappers.iter().all(|mapper| config.mappers.contains(mapper))
+/// Whether a decoded configuration asks for SOAP faults; none when it is not the table. Rows may stand in any order, those
+/// for SOAP calls before the rest.
+pub(crate) fn soap(config: &LocalReplyConfig) -> Option<bool> {
+    [false, true].into_iter().find(|soap| {
+        LocalReplyConfig::decode(message(*soap).as_slice()).is_ok_and(|own| {
+            let faults = own.mappers.len().saturating_sub(REPLIES.len());
+            let (mine, given) = (
+                own.mappers.split_at_checked(faults),
+                config.mappers.split_at_checked(faults),
+            );
+            own.body_format == config.body_format
+                && mine
+                    .zip(given)
+                    .is_some_and(|(mine, given)| same_rows(mine.0, given.0) && same_rows(mine.1, given.1))
+        })
     })
+}
+
+fn same_rows(own: &[ResponseMapper], given: &[ResponseMapper]) -> bool {
+    own.len() == given.len() && own.iter().all(|mapper| given.contains(mapper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_known_with_and_without_faults() {
+        let rows = REPLIES.len();
+        type Change = fn(&mut Vec<ResponseMapper>);
+        let cases: [(&str, bool, Change, Option<bool>); 7] = [
+            ("JSON", false, |_| {}, Some(false)),
+            ("JSON, another order", false, |rows| rows.reverse(), Some(false)),
+            ("SOAP", true, |_| {}, Some(true)),
+            ("SOAP, another order", true, |rows| rows.swap(0, 20), Some(true)),
+            ("JSON before SOAP", true, |rows| rows.reverse(), None),
+            ("a row less", true, |rows| drop(rows.remove(3)), None),
+            ("no row", false, Vec::clear, None),
+        ];
+        for (name, faults, change, want) in cases {
+            let mut config = LocalReplyConfig::decode(message(faults).as_slice()).expect("encoded");
+            assert_eq!(
+                config.mappers.len(),
+                if faults { 3 * rows } else { rows },
+                "{name}"
+            );
+            change(&mut config.mappers);
+            assert_eq!(soap(&config), want, "{name}");
+        }
+    }
 }

@@ -79,6 +79,7 @@ impl Setup {
                 idle_timeout: Duration::from_secs(3600),
                 use_remote_address: false,
                 server_name: "envoy".to_owned(),
+                soap_errors: false,
             },
             edge: Edge {
                 drain_time: Duration::from_secs(5),

@@ -1,0 +1,69 @@
+//! What is deployed.
+
+/// Most of what the cases call.
+pub(crate) const DEFINITION: &str = r#"
+openapi: 3.0.3
+info: { title: Shop, version: '1.0' }
+x-wso2-basePath: /shop/1.0
+x-wso2-cors:
+  corsConfigurationEnabled: true
+  accessControlAllowOrigins: [ 'https://shop.example' ]
+  accessControlAllowHeaders: [ authorization ]
+  accessControlAllowMethods: [ GET, POST ]
+  accessControlExposeHeaders: [ x-total ]
+  accessControlAllowCredentials: true
+servers: [ { url: 'UPSTREAM/base' } ]
+components:
+  securitySchemes:
+    default: { type: oauth2, flows: { implicit: { authorizationUrl: 'https://localhost', scopes: { admin: all } } } }
+security: [ { default: [] } ]
+paths:
+  /items:
+    post: { responses: {} }
+  /items/{id}:
+    get: { responses: {} }
+  /pair/{a}-{b}:
+    get: { responses: {} }
+  /head:
+    head: { responses: {} }
+  /scoped:
+    get: { security: [ { default: [ admin ] } ], responses: {} }
+  /open:
+    get: { x-wso2-disable-security: true, responses: {} }
+  /own:
+    x-wso2-production-endpoints: { urls: [ 'UPSTREAM/other' ], type: load_balance }
+    get: { responses: {} }
+  /down:
+    x-wso2-production-endpoints: { urls: [ 'http://127.0.0.1:1/' ], type: load_balance }
+    get: { responses: {} }
+  /raw/{id}:
+    x-wso2-production-endpoints: { urls: [ 'http://SCRIPTED/' ], type: load_balance }
+    get: { responses: {} }
+  /slow:
+    x-wso2-production-endpoints:
+      urls: [ 'SLOW/' ]
+      type: load_balance
+      advanceEndpointConfig: { timeoutInMillis: 200 }
+    get: { responses: {} }
+"#;
+
+/// An API of a default version; the definition names one without it.
+pub(crate) const PLAIN: [(&str, &str); 2] = [
+    (
+        "api.yaml",
+        "type: api\nversion: v4.2.0\ndata:\n  name: Plain\n  version: '2.0'\n  context: /plain\n  type: HTTP\n  lifeCycleStatus: PUBLISHED\n  securityScheme: [ oauth2 ]\n  endpointConfig:\n    endpoint_type: http\n    production_endpoints: { url: 'UPSTREAM/base' }\n  isDefaultVersion: true\n",
+    ),
+    (
+        "Definitions/swagger.yaml",
+        "openapi: 3.0.3\ninfo: { title: Plain, version: '2.0' }\npaths: { '/items/{id}': { get: { responses: {} } } }\n",
+    ),
+];
+
+/// An API that has a sandbox and nothing else.
+pub(crate) const SAND: &str = r#"
+openapi: 3.0.3
+info: { title: Sand, version: '1.0' }
+x-wso2-basePath: /sand/1.0
+x-wso2-sandbox-endpoints: { urls: [ 'UPSTREAM/sand' ], type: load_balance }
+paths: { '/items/{id}': { get: { responses: {} } } }
+"#;
