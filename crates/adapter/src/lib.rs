@@ -13,15 +13,14 @@
 //! Read `catalogue/mod.rs` first, then `publish/mod.rs`.
 
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
 use trireme_openapi::{ApiProject, Diagnostic};
 use trireme_routing::snapshot::Revision;
+use trireme_telemetry::signals;
 
 use crate::catalogue::DeployError;
 
@@ -189,45 +188,22 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn serve(setup: app::Setup) -> ExitCode {
     let stop = CancellationToken::new();
-    if setup.env.process.exit_on_stdin_eof {
-        stop_at_end_of_input(stop.clone());
+    if let Err(error) = signals::watch(&stop, setup.env.process.exit_on_stdin_eof) {
+        tracing::error!(%error, "signals are not to be had");
+        return ExitCode::FAILURE;
     }
-    let until = async {
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(mut terminate), Ok(mut interrupt)) => tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                () = stop.cancelled() => {}
-            },
-            _ => stop.cancelled().await,
-        }
-    };
-    let mut until = std::pin::pin!(until);
     let built = tokio::select! {
         built = Box::pin(app::build(setup)) => built,
-        () = until.as_mut() => return ExitCode::SUCCESS,
+        () = stop.cancelled() => return ExitCode::SUCCESS,
     };
     match built {
         Ok(running) => {
-            running.run(until).await;
+            running.run(stop.cancelled()).await;
             ExitCode::SUCCESS
         }
         Err(error) => {
             tracing::error!(error = %event::chain(&error), "cannot start");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// The parent holds the other end of standard input: when it ends, nobody is left to stop us. A thread of its own,
-/// because the read can't be cancelled and a runtime would wait for it.
-fn stop_at_end_of_input(stop: CancellationToken) {
-    let read = move || {
-        let mut sink = [0; 256];
-        while !matches!(std::io::stdin().read(&mut sink), Ok(0) | Err(_)) {}
-        stop.cancel();
-    };
-    if let Err(error) = std::thread::Builder::new().name("stdin".to_owned()).spawn(read) {
-        tracing::warn!(%error, "the end of standard input is not noticed");
     }
 }

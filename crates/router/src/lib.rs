@@ -26,7 +26,6 @@ pub mod app;
 mod body;
 mod connection;
 mod discovery;
-mod drain;
 mod edge;
 mod error;
 mod event;
@@ -144,7 +143,7 @@ fn run(settings: settings::Settings) -> anyhow::Result<()> {
     runtime.block_on(async {
         let stdin = settings.exit_on_stdin_eof;
         let router = app::build(settings).await?;
-        drain::watch(&router.drain_token(), stdin)?;
+        trireme_telemetry::signals::watch(&router.drain_token(), stdin)?;
         router.run().await;
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! Logging, metrics and the access log.
+//! Logging, metrics and the access log, and what a process and the system it runs on tell each other.
 //!
 //! ```text
 //! tracing events ─▶ log.rs      ─▶ stderr, and a file with rotation
@@ -16,6 +16,7 @@ mod metrics;
 pub mod names;
 pub mod probe;
 mod process;
+pub mod signals;
 pub mod trace;
 mod writer;
 

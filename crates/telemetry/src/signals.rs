@@ -1,4 +1,4 @@
-//! What ends the process: signals, and the end of standard input when the parent is to be outlived by nobody.
+//! What ends a process: signals, and the end of standard input when the parent is to be outlived by nobody.
 
 use std::io::Read;
 
@@ -6,8 +6,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// Cancels the token at SIGTERM, SIGINT, or, when asked, at the end of standard input.
-pub(crate) fn watch(token: &CancellationToken, stdin: bool) -> std::io::Result<()> {
+/// Cancels the token at SIGTERM, SIGINT, or, when asked, at the end of standard input. To be called on a runtime.
+///
+/// # Errors
+/// When the system gives no signals or no thread.
+pub fn watch(token: &CancellationToken, stdin: bool) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let signalled = token.clone();
