@@ -13,6 +13,7 @@
 //! Read `catalogue/mod.rs` first, then `publish/mod.rs`.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
 use trireme_openapi::{ApiProject, Diagnostic};
 use trireme_routing::snapshot::Revision;
-use trireme_telemetry::signals;
+use trireme_telemetry::{LogHandle, signals};
 
 use crate::catalogue::DeployError;
 
@@ -176,7 +177,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .enable_all()
         .build();
     let code = match runtime {
-        Ok(runtime) => runtime.block_on(serve(setup)),
+        Ok(runtime) => runtime.block_on(serve(setup, &logging, &log.file)),
         Err(error) => {
             tracing::error!(%error, "cannot start a runtime");
             ExitCode::FAILURE
@@ -186,8 +187,8 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     code
 }
 
-async fn serve(setup: app::Setup) -> ExitCode {
-    let stop = CancellationToken::new();
+async fn serve(setup: app::Setup, logging: &LogHandle, log_file: &Path) -> ExitCode {
+    let (stop, variables) = (CancellationToken::new(), setup.variables.clone());
     if let Err(error) = signals::watch(&stop, setup.env.process.exit_on_stdin_eof) {
         tracing::error!(%error, "signals are not to be had");
         return ExitCode::FAILURE;
@@ -198,7 +199,9 @@ async fn serve(setup: app::Setup) -> ExitCode {
     };
     match built {
         Ok(running) => {
-            running.run(stop.cancelled()).await;
+            // Ends with `stop`.
+            let followed = logging::follow(logging, log_file, &variables, &stop);
+            running.run(followed).await;
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -1,10 +1,12 @@
-//! `log_config.toml` as what the logger takes (spec/adapter.md 1.13).
+//! `log_config.toml` as what the logger takes (spec/adapter.md 1.13), at start and when the file changes.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use trireme_config::{LogConfig, LogFormat, LogLevel};
-use trireme_telemetry::{Level, LogSettings, Rotation};
+use tokio_util::sync::CancellationToken;
+use trireme_config::{Env, LogConfig, LogFormat, LogLevel, Warning};
+use trireme_telemetry::{Level, LogHandle, LogSettings, Rotation};
 
 /// Packages of the original that have a level of their own, and where their work is done here.
 const PACKAGES: [(&str, &str); 7] = [
@@ -21,6 +23,8 @@ const PREFIX: &str = "github.com/wso2/product-microgateway/adapter/";
 const NO_SIZE: u32 = 100;
 /// The original keeps all files when their number is 0; we keep these many.
 const ALL_BACKUPS: u32 = 1_000;
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Level, form, file and rotation of the log; a relative file lies in `home`.
@@ -41,6 +45,36 @@ pub(crate) fn settings(config: &LogConfig, home: &Path) -> LogSettings {
         file: (!file.as_os_str().is_empty()).then(|| (home.join(file), Some(rotation(&config.rotation)))),
         ..LogSettings::default()
     }
+}
+
+/// Puts the levels of the file in force whenever it has changed, until `stop` (spec/deployment.md 8.4). One that can't be
+/// used changes nothing. Looking beats being told here: the file may be a link that is swapped, and nothing is lost by a
+/// few seconds.
+pub(crate) async fn follow(handle: &LogHandle, file: &Path, variables: &Env, stop: &CancellationToken) {
+    let mut held = stamp(file);
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        let now = stamp(file);
+        if now == held {
+            continue;
+        }
+        held = now;
+        let loaded = trireme_config::load_log(Some(file), variables);
+        for warning in &loaded.warnings {
+            tracing::warn!(%warning, "configuration");
+        }
+        let unusable = |warning: &Warning| matches!(warning, Warning::UnusableFile { .. });
+        if !loaded.warnings.iter().any(unusable) {
+            let settings = settings(&loaded.config, Path::new(""));
+            handle.set_levels(settings.level, &settings.targets);
+            tracing::info!(levels = handle.levels(), "log levels changed");
+        }
+    }
+}
+
+/// What tells one state of a file from another.
+fn stamp(file: &Path) -> Option<(SystemTime, u64, u64)> {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 /// A package by the original's import path, or one of ours by its target; none when it is neither, as in the original.
@@ -79,6 +113,31 @@ mod tests {
     use trireme_config::Package;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn levels_follow_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log_config.toml");
+        std::fs::write(&file, "").unwrap();
+        let handle = trireme_telemetry::init(&LogSettings::default()).unwrap();
+        let (variables, stop) = (Env::default(), CancellationToken::new());
+        let changes = async {
+            for (text, want) in [
+                ("logLevel = \"WARN\"", "warn"),
+                ("logLevel = 5 # no level", "warn"),
+                (
+                    "[[pkg]]\nname = \"trireme_xds\"\nlogLevel = \"DEBG\"",
+                    "trireme_xds=debug",
+                ),
+            ] {
+                std::fs::write(&file, text).unwrap();
+                tokio::time::sleep(3 * LOOK).await;
+                assert!(handle.levels().contains(want), "{text}: {}", handle.levels());
+            }
+            stop.cancel();
+        };
+        tokio::join!(follow(&handle, &file, &variables, &stop), changes);
+    }
 
     #[test]
     fn what_the_file_says_is_what_the_logger_takes() {
