@@ -413,15 +413,20 @@ async fn answers_carry_headers_and_metadata() {
     );
 }
 
-#[tokio::test]
-async fn checks_that_wait_are_bounded_and_hold_nothing_but_themselves() {
-    let world = World::new(policy(), settings());
+/// Answers checks of the usual API.
+fn service() -> Service {
     let service = Service {
         current: Arc::default(),
         counters: Counters::new(&Metrics::new()),
         drain: CancellationToken::new(),
     };
-    service.current.store(world.snapshot);
+    service.current.store(World::new(policy(), settings()).snapshot);
+    service
+}
+
+#[tokio::test]
+async fn checks_that_wait_are_bounded_and_hold_nothing_but_themselves() {
+    let service = service();
     let mut ahead = bench::request(&good_token());
     let extensions = &mut ahead.attributes.as_mut().unwrap().context_extensions;
     extensions.insert("trireme.revision".to_owned(), "11.0".to_owned());
@@ -462,13 +467,7 @@ async fn checks_that_wait_are_bounded_and_hold_nothing_but_themselves() {
 
 #[tokio::test(start_paused = true)]
 async fn a_router_that_never_pauses_does_not_keep_those_that_wait() {
-    let world = World::new(policy(), settings());
-    let service = Service {
-        current: Arc::default(),
-        counters: Counters::new(&Metrics::new()),
-        drain: CancellationToken::new(),
-    };
-    service.current.store(world.snapshot);
+    let service = service();
     let batch = |id, revision: &str| {
         let mut request = bench::request(&good_token());
         let extensions = &mut request.attributes.as_mut().unwrap().context_extensions;

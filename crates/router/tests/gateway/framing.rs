@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use trireme_routing::snapshot::UpstreamProtocol;
 
-use crate::support::{BOUND, Setup, Upstream, allow_with, deny, full, get, raw, request};
+use crate::support::{BOUND, Setup, Upstream, allow_with, deny, full, get, http2, raw, request, send2};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_cannot_have_the_gateways_headers_taken_out() {
@@ -145,14 +145,7 @@ async fn trailers_cannot_say_what_the_check_was_about() {
         max_streams: None,
     };
     let gateway = setup.start().await;
-    let stream = TcpStream::connect(gateway.http()).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(
-        hyper_util::rt::TokioExecutor::new(),
-        hyper_util::rt::TokioIo::new(stream),
-    )
-    .await
-    .unwrap();
-    tokio::spawn(connection);
+    let mut sender = http2(gateway.http()).await;
     let mut trailers = HeaderMap::new();
     for name in [
         "authorization",
@@ -254,9 +247,9 @@ async fn an_answer_without_content_has_none() {
         .answering(|_| Some(Ok(deny(204, "content", &[]))))
         .start()
         .await;
-    let mut sender = crate::support::http2(gateway.http()).await;
+    let mut sender = http2(gateway.http()).await;
     let request = Request::get("http://gw.test/api/x").body(http_body_util::Full::default());
-    let (status, headers, body, _) = crate::support::send2(&mut sender, request.unwrap()).await;
+    let (status, headers, body, _) = send2(&mut sender, request.unwrap()).await;
     assert_eq!((status, body.len()), (204, 0));
     assert!(!headers.contains_key("content-length"));
 }

@@ -101,14 +101,7 @@ async fn trailers_pass_both_ways() {
         max_streams: None,
     };
     let gateway = setup.start().await;
-    let stream = TcpStream::connect(gateway.http()).await.unwrap();
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(
-        hyper_util::rt::TokioExecutor::new(),
-        hyper_util::rt::TokioIo::new(stream),
-    )
-    .await
-    .unwrap();
-    tokio::spawn(connection);
+    let mut sender = http2(gateway.http()).await;
     let mut trailers = HeaderMap::new();
     trailers.insert("x-checksum", HeaderValue::from_static("7"));
     let frames = [

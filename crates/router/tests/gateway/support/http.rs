@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -92,7 +93,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Reply {
 }
 
 /// An HTTP/2 connection with prior knowledge.
-pub(crate) async fn http2(address: SocketAddr) -> SendRequest<Full<Bytes>> {
+pub(crate) async fn http2<B: Sent>(address: SocketAddr) -> SendRequest<B> {
     let stream = TcpStream::connect(address).await.unwrap();
     handshake(stream).await
 }
@@ -104,7 +105,16 @@ pub(crate) async fn http2_tls(address: SocketAddr) -> SendRequest<Full<Bytes>> {
     handshake(connector.connect("router", stream).await.unwrap()).await
 }
 
-async fn handshake<S>(stream: S) -> SendRequest<Full<Bytes>>
+/// What a caller sends.
+pub(crate) trait Sent:
+    Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static
+{
+}
+
+impl<B> Sent for B where B: Body<Data = Bytes, Error: std::error::Error + Send + Sync> + Send + Unpin + 'static
+{}
+
+async fn handshake<S, B: Sent>(stream: S) -> SendRequest<B>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
