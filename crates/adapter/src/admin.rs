@@ -134,11 +134,14 @@ pub(crate) async fn serve(
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     if admin.drain.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
-    } else {
-        // The port is only served once the initial load is published.
-        (StatusCode::OK, "ready\n").into_response()
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
     }
+    if let Err(reason) = admin.catalogue.writable().await {
+        let text = format!("nothing can be deployed: {reason}\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    // The port is only served once the initial load is published.
+    (StatusCode::OK, "ready\n").into_response()
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {

@@ -228,6 +228,14 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Whether deployments can be stored, as far as is known.
+    ///
+    /// # Errors
+    /// Why they can't.
+    pub async fn writable(&self) -> Result<(), String> {
+        self.shared.store.writable().await
+    }
+
     /// Entries of the folder that have something deployed.
     #[must_use]
     pub fn entries(&self) -> BTreeSet<String> {

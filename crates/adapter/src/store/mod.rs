@@ -10,15 +10,17 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Row, SqlSafeStr, Sqlite, Transaction};
+use sqlx::{Connection as _, Row, SqlSafeStr, Sqlite, Transaction};
 use tokio::time::Instant;
 
 #[cfg(test)]
@@ -168,7 +170,14 @@ pub struct Store {
     pool: SqlitePool,
     path: PathBuf,
     epoch: u64,
+    /// Why the last write failed, until one succeeds.
+    failure: Arc<Mutex<Option<String>>>,
 }
+
+/// The connection while it writes. Unless it is [kept](Self::keep), it is closed at the end: after an error SQLite may have
+/// rolled back by itself (disk full), and sqlx would go on counting a transaction that is no longer there, so that no later one
+/// could begin.
+struct Writer(Option<PoolConnection<Sqlite>>);
 
 impl Store {
     /// Opens the store in `folder`, making both when they aren't there.
@@ -206,7 +215,12 @@ impl Store {
             source,
         })?;
         let epoch = epoch(&pool).await?;
-        Ok(Self { pool, path, epoch })
+        Ok(Self {
+            pool,
+            path,
+            epoch,
+            failure: Arc::default(),
+        })
     }
 
     /// Identity of the store: the Unix milliseconds of its creation. Part of every revision.
@@ -257,14 +271,29 @@ impl Store {
     /// When the database fails; nothing is stored then.
     pub async fn apply(&self, changes: &Changes) -> Result<Vec<Record>, StoreError> {
         let deadline = Instant::now() + BUSY;
-        loop {
+        let outcome = loop {
             match self.try_apply(changes).await {
                 Err(StoreError::Database(error)) if is_busy(&error) && Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
-                outcome => return outcome,
+                outcome => break outcome,
             }
+        };
+        self.note(&outcome);
+        outcome
+    }
+
+    /// Whether the store can be written, as far as is known: after a write that failed, one that changes nothing is tried.
+    ///
+    /// # Errors
+    /// Why it can't.
+    pub async fn writable(&self) -> Result<(), String> {
+        if self.failure().is_none() {
+            return Ok(());
         }
+        let outcome = self.touch().await;
+        self.note(&outcome);
+        self.failure().map_or(Ok(()), Err)
     }
 
     /// Waits for the connection to close, which folds the write-ahead log into the file.
@@ -273,7 +302,8 @@ impl Store {
     }
 
     async fn try_apply(&self, changes: &Changes) -> Result<Vec<Record>, StoreError> {
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut writer = Writer(Some(self.pool.acquire().await?));
+        let mut transaction = writer.begin().await?;
         for identity in &changes.remove {
             sqlx::query("DELETE FROM deployment WHERE organization = ? AND vhost = ? AND api_id = ?")
                 .bind(&identity.organization)
@@ -297,7 +327,33 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
+        writer.keep();
         Ok(records)
+    }
+
+    /// Writes what is there already.
+    async fn touch(&self) -> Result<(), StoreError> {
+        let mut writer = Writer(Some(self.pool.acquire().await?));
+        let mut transaction = writer.begin().await?;
+        sqlx::query("UPDATE meta SET value = value WHERE key = 'counter'")
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        writer.keep();
+        Ok(())
+    }
+
+    /// Remembers how a write ended.
+    fn note<T>(&self, outcome: &Result<T, StoreError>) {
+        let failure = outcome.as_ref().err().map(|error| crate::event::chain(error));
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     async fn put(
@@ -388,6 +444,28 @@ impl Store {
         StoreError::Corrupt {
             path: self.path.clone(),
             reason: reason.to_owned(),
+        }
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    async fn begin(&mut self) -> Result<Transaction<'_, Sqlite>, sqlx::Error> {
+        let connection = self.0.as_mut().ok_or(sqlx::Error::PoolClosed)?;
+        connection.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    /// All went well: the connection goes back.
+    fn keep(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if let Some(mut connection) = self.0.take() {
+            connection.close_on_drop();
         }
     }
 }

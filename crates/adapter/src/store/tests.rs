@@ -209,4 +209,154 @@ async fn a_full_disk_is_told_and_the_last_state_stays() {
     };
     assert!(error.to_string().contains("full"), "{error}");
     assert_eq!(store.list().await.unwrap(), one);
+    // There is room again.
+    store.apply(&changes).await.unwrap();
+    assert_eq!(store.list().await.unwrap().len(), 2);
+}
+
+/// SQLite rolls back by itself then, as it does when the disk is full.
+async fn refuse_writes(store: &Store) {
+    for table in ["UPDATE ON meta", "DELETE ON deployment"] {
+        let name = table.rsplit(' ').next().unwrap_or_default();
+        let trigger = format!(
+            "CREATE TRIGGER refuse_{name} BEFORE {table} BEGIN SELECT RAISE(ROLLBACK, 'database or disk is full'); END"
+        );
+        sqlx::query(sqlx::AssertSqlSafe(trigger))
+            .execute(&store.pool)
+            .await
+            .unwrap();
+    }
+}
+
+async fn allow_writes(store: &Store) {
+    for name in ["meta", "deployment"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("DROP TRIGGER refuse_{name}")))
+            .execute(&store.pool)
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_ended_a_transaction_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let change = put(b"zip", vec![deployment("a", "pets", b"zip")]);
+    assert_eq!(store.writable().await, Ok(()));
+    refuse_writes(&store).await;
+    for attempt in 1..=3 {
+        let error = store.apply(&change).await.unwrap_err();
+        assert!(
+            crate::event::chain(&error).contains("disk is full"),
+            "attempt {attempt}: {error:?}"
+        );
+        let told = store.writable().await.unwrap_err();
+        assert!(told.contains("disk is full"), "attempt {attempt}: {told}");
+    }
+    allow_writes(&store).await;
+    assert_eq!(store.writable().await, Ok(()), "found out without a deployment");
+    store.apply(&change).await.unwrap();
+    assert_eq!(store.list().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_write_that_is_dropped_on_its_way_leaves_nothing_and_no_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    for polls in 0..12 {
+        let name = format!("pets{polls}");
+        let change = put(b"zip", vec![deployment("a", &name, b"zip")]);
+        let mut write = Box::pin(store.apply(&change));
+        let mut left = polls;
+        let ended = std::future::poll_fn(|cx| {
+            if left == 0 {
+                return std::task::Poll::Ready(None);
+            }
+            left -= 1;
+            write.as_mut().poll(cx).map(Some)
+        })
+        .await;
+        drop(write);
+        let listed = store.list().await.unwrap();
+        let there = listed.iter().any(|record| record.deployment.name == name);
+        assert!(
+            there || !matches!(ended, Some(Ok(_))),
+            "{polls} polls: stored and not there"
+        );
+        store.apply(&change).await.unwrap();
+    }
+    assert_eq!(store.list().await.unwrap().len(), 12);
+}
+
+/// Random changes, some on a disk that is too full for them, against a map.
+#[tokio::test]
+async fn a_store_on_a_disk_that_fills_up_and_empties_is_a_map() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let mut model: std::collections::BTreeMap<Identity, Deployment> = std::collections::BTreeMap::new();
+    let mut failures = 0;
+    for step in 0..150 {
+        let mut changes = Changes::default();
+        for _ in 0..random.usize(1..4) {
+            let name = format!("api{}", random.u8(0..6));
+            if random.u8(0..4) == 0 {
+                changes.remove.push(deployment("a", &name, b"").identity);
+                continue;
+            }
+            // Ever larger, so that the pages of what was removed don't do.
+            let project: Bytes = vec![random.u8(..); random.usize(1..1_500 * (step + 2))].into();
+            let one = deployment("a", &name, &project);
+            changes.put.retain(|other| other.identity != one.identity);
+            changes.projects.push((one.digest, project));
+            changes.put.push(one);
+        }
+        // Room for that many pages more; the bound belongs to the connection and goes with it.
+        let room = if random.bool() { random.i64(0..3) } else { 1 << 20 };
+        let pages: i64 = sqlx::query("PRAGMA page_count")
+            .fetch_one(&store.pool)
+            .await
+            .unwrap()
+            .get(0);
+        let bound = format!("PRAGMA max_page_count = {}", pages + room);
+        sqlx::query(sqlx::AssertSqlSafe(bound))
+            .execute(&store.pool)
+            .await
+            .unwrap();
+        match store.apply(&changes).await {
+            Ok(_) => {
+                for identity in &changes.remove {
+                    model.remove(identity);
+                }
+                for one in changes.put {
+                    model.insert(one.identity.clone(), one);
+                }
+            }
+            Err(error) => {
+                failures += 1;
+                let text = crate::event::chain(&error);
+                assert!(text.contains("disk is full"), "seed {seed} step {step}: {text}");
+            }
+        }
+        let stored: std::collections::BTreeMap<Identity, Deployment> = store
+            .list()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|record| (record.deployment.identity.clone(), record.deployment))
+            .collect();
+        assert_eq!(stored, model, "seed {seed} step {step}");
+        for one in model.values() {
+            let project = store.project(&one.digest).await.unwrap();
+            assert!(project.is_some(), "seed {seed} step {step}");
+        }
+    }
+    println!("{failures} of 150 writes met a full disk");
+    // Eleven to fifteen as a rule.
+    assert!(
+        failures > 1,
+        "seed {seed}: the disk was full {failures} times only"
+    );
 }
