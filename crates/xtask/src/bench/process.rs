@@ -1,6 +1,8 @@
-//! Any process that takes part: its end, its CPU, the wait for it.
+//! Any process that takes part: its end, its CPU, its environment, the wait for it.
 
+use std::ffi::{OsStr, OsString};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Child, Command};
 use std::time::{Duration, SystemTime};
 
@@ -23,12 +25,16 @@ impl Guard {
     pub(super) fn pid(&self) -> u32 {
         self.0.id()
     }
+
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.0.try_wait(), Ok(None))
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         drop(Command::new("kill").arg(self.0.id().to_string()).status());
-        let ended = until("the end", END, || !matches!(self.0.try_wait(), Ok(None)));
+        let ended = until("the end", END, || self.has_ended());
         if ended.is_err() {
             drop(self.0.kill());
         }
@@ -52,6 +58,25 @@ fn ticks(stat: &str) -> Option<f64> {
     let mut next = || fields.next()?.parse::<u32>().ok();
     let (user, system) = (next()?, next()?);
     Some(f64::from(user) + f64::from(system))
+}
+
+/// The variables that a process was started with.
+pub(super) fn environment(pid: u32) -> anyhow::Result<Vec<(OsString, OsString)>> {
+    let path = format!("/proc/{pid}/environ");
+    let bytes = std::fs::read(&path).context(path)?;
+    Ok(variables(&bytes))
+}
+
+/// Names and values of `/proc/<pid>/environ`, which ends each with a zero byte.
+fn variables(environ: &[u8]) -> Vec<(OsString, OsString)> {
+    let text = |bytes| OsStr::from_bytes(bytes).to_owned();
+    environ
+        .split(|byte| *byte == 0)
+        .filter_map(|variable| {
+            let mut parts = variable.splitn(2, |byte| *byte == b'=');
+            Some((text(parts.next()?), text(parts.next()?)))
+        })
+        .collect()
 }
 
 /// Waits until something holds, `bound` at most.
@@ -96,7 +121,17 @@ mod tests {
     }
 
     #[test]
-    fn the_own_process_has_a_time() {
-        assert!(cpu(std::process::id()).unwrap() >= 0.0);
+    fn variables_are_split_at_the_first_equals_sign() {
+        let found = variables(b"A=1\0EMPTY=\0PATH_=a=b\nc\0broken\0");
+        let want = [("A", "1"), ("EMPTY", ""), ("PATH_", "a=b\nc")];
+        assert_eq!(found, want.map(|(name, value)| (name.into(), value.into())));
+        assert!(variables(b"").is_empty());
+    }
+
+    #[test]
+    fn the_own_process_can_be_read() {
+        let pid = std::process::id();
+        assert!(cpu(pid).unwrap() >= 0.0);
+        assert!(!environment(pid).unwrap().is_empty());
     }
 }
