@@ -36,7 +36,7 @@ enum Task {
     /// Static binaries for the images, and certificates for docker-compose
     Images {
         /// Cargo profile
-        #[arg(long, default_value = "release")]
+        #[arg(long, default_value = "dist")]
         profile: String,
     },
     /// Write the golden files and the configuration template anew

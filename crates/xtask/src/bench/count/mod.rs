@@ -49,7 +49,7 @@ const PROCESSES: [&str; 2] = ["router", "enforcer"];
 /// What is counted and compared.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Count this program instead of building one
+    /// Count this program instead of building one with the profile dist
     #[arg(long, value_name = "PROGRAM")]
     trireme: Option<PathBuf>,
     /// Compare with this build, counted as well, rather than with the recorded figures
