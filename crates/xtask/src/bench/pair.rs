@@ -7,7 +7,8 @@
 //! ```
 //!
 //! What the machine does meanwhile hits both alike, as the order changes with every round: the ratios of the rounds tell
-//! more than the figures.
+//! more than the figures. With one program as both, while the machine compiled something else, single rounds were off by
+//! up to 30 %, medians of eight rounds by 2 %. For less there is `count/`.
 
 use std::path::Path;
 
