@@ -37,6 +37,7 @@ mod id;
 mod layout;
 mod mock;
 mod model;
+pub mod normal;
 pub mod order;
 mod paths;
 mod read;
