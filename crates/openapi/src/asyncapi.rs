@@ -48,7 +48,7 @@ pub(crate) fn read(
     let mut resources = channels
         .map(|channels| all(&channels, circumstances, findings))
         .unwrap_or_default();
-    resources.sort_by(|left: &Resource, right| order::compare(&left.path, &right.path));
+    resources.sort_by_cached_key(|resource: &Resource| order::key(&resource.path));
     Some(Defined {
         description: description.map(str::to_owned),
         hosts: Hosts {

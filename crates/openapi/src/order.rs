@@ -1,98 +1,71 @@
 //! The order in which the resources of an API are tried.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 
-/// Compares two path templates: paths with a `.` first, paths that end in `/*` last, and within each group by what is left
-/// of the path without word characters and blanks. So `/pet` precedes `/pet/{id}`, which precedes `/pet/*`.
+use crate::normal::{self, PARAMETER, WILDCARD};
+
+/// Compares two path templates by how specific they are, segment by segment from the left, in the form in which requests are
+/// matched: literal text first, then parameters with literal text, then a bare parameter, then a final `/*`. Whatever matches
+/// only a part of what another template matches precedes it, so that no request is checked as another operation's: `/pet/mine`
+/// precedes `/pet/{id}`, which precedes `/pet/*`.
 ///
-/// Where that leaves no order, the longer literal prefix comes first (`/a/b/*` before `/a/*`), then plain text order.
+/// Of two segments with literal text and parameters the one with more literal text comes first, then the one with more
+/// parameters, then the one that begins, then that ends with more literal text. A path comes after those that go on with literal
+/// text, and below a parameter before all that go on. Where all that is equal, plain text order decides.
 #[must_use]
 pub fn compare(left: &str, right: &str) -> Ordering {
-    let (left_group, right_group) = (group(left), group(right));
-    let prefix = literal_prefix(right).cmp(&literal_prefix(left));
-    let shape = skeleton(left).cmp(skeleton(right));
-    // Reversed for wildcards: `*` sorts before `/` and `{`, yet `/a/*` must not hide `/a/{b}/*`.
-    let by_shape = if left_group == Group::Wildcard {
-        prefix.then(shape.reverse())
-    } else {
-        shape.then(prefix)
-    };
-    left_group
-        .cmp(&right_group)
-        .then(by_shape)
-        .then_with(|| left.cmp(right))
+    steps(left).cmp(&steps(right)).then_with(|| left.cmp(right))
 }
 
+/// A key that sorts as [`compare`] does, for long lists.
+pub(crate) fn key(path: &str) -> (Vec<Step>, String) {
+    (steps(path), path.to_owned())
+}
+
+/// One segment of a path template, or its end; what is tried first is least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Group {
-    Dotted,
-    Plain,
+pub(crate) enum Step {
+    /// Nothing follows, and a parameter precedes.
+    EndBelowParameter,
+    Literal,
+    /// Literal text and parameters: length of the text, number of parameters, text before the first and after the last of them.
+    Mixed(Reverse<[usize; 4]>),
+    /// Nothing follows, and all is literal.
+    End,
+    /// That many parameters: two match two characters or more.
+    Parameters(Reverse<usize>),
     Wildcard,
 }
 
-fn group(path: &str) -> Group {
-    if path.ends_with("/*") {
-        Group::Wildcard
-    } else if path.contains('.') {
-        Group::Dotted
-    } else {
-        Group::Plain
+/// The steps of a path. The two ends don't meet: paths whose steps are equal up to here agree in what precedes as well.
+fn steps(path: &str) -> Vec<Step> {
+    let shape = normal::shape(path);
+    let mut steps: Vec<Step> = shape.split('/').skip(1).map(Step::of).collect();
+    if steps.iter().all(|step| *step == Step::Literal) {
+        steps.push(Step::End);
+    } else if steps.last() != Some(&Step::Wildcard) {
+        steps.push(Step::EndBelowParameter);
     }
+    steps
 }
 
-fn skeleton(path: &str) -> impl Iterator<Item = char> {
-    path.chars()
-        .filter(|c| !(c.is_ascii_alphanumeric() || *c == '_' || c.is_ascii_whitespace()))
-}
-
-/// Length of what precedes the first variable or wildcard.
-fn literal_prefix(path: &str) -> usize {
-    path.find(['{', '*']).unwrap_or(path.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sorted(paths: &[&'static str]) -> Vec<&'static str> {
-        let mut paths = paths.to_vec();
-        paths.sort_by(|left, right| compare(left, right));
-        paths
-    }
-
-    #[test]
-    fn documented_order() {
-        let want = [
-            "/pet/index.html",
-            "/pet/pet.{a}",
-            "/pet/{id}.com",
-            "/pet/{p}.{a}",
-            "/pet",
-            "/pet/{id}",
-            "/pet/{id}/price",
-            "/pet/{id}/{price}",
-            "/pet/*",
-        ];
-        let mut shuffled = want;
-        shuffled.reverse();
-        assert_eq!(sorted(&shuffled), want);
-    }
-
-    #[test]
-    fn ties() {
-        let cases: [(&str, Vec<&str>); 4] = [
-            ("longer wildcard first", vec!["/a/b/*", "/a/*", "/*"]),
-            ("literal before variable", vec!["/a/mine", "/a/{id}", "/{a}/mine"]),
-            ("longer literal prefix", vec!["/aaa/{x}", "/b/{x}", "/c/{x}"]),
-            (
-                "wildcards with equal prefix",
-                vec!["/a/{b}/c/*", "/a/{b}/*", "/a/*"],
-            ),
-        ];
-        for (name, want) in cases {
-            let mut shuffled = want.clone();
-            shuffled.reverse();
-            assert_eq!(sorted(&shuffled), want, "{name}");
+impl Step {
+    fn of(segment: &str) -> Self {
+        if segment == WILDCARD {
+            return Self::Wildcard;
+        }
+        let texts: Vec<usize> = segment.split(PARAMETER).map(str::len).collect();
+        let (leading, trailing) = match texts.as_slice() {
+            [] | [_] => return Self::Literal,
+            [leading, .., trailing] => (*leading, *trailing),
+        };
+        let parameters = texts.len() - 1;
+        match texts.iter().sum() {
+            0 => Self::Parameters(Reverse(parameters)),
+            text => Self::Mixed(Reverse([text, parameters, leading, trailing])),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::id::name_based;
 use crate::model::{MockResponse, Operation, OperationPolicies, Resource};
 use crate::refs;
 use crate::tree::Section;
-use crate::{mock, order, security};
+use crate::{mock, normal, order, security};
 
 /// Methods that are routed, in the order operations are listed.
 const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
@@ -92,15 +92,22 @@ pub(crate) fn read(
             findings.warning(top.file, &pointer, "ignored: a path must start with /");
             continue;
         }
-        if path.contains("//")
-            || path.contains(|c: char| c == '#' || c == '\\' || c.is_control() || c.is_whitespace())
-        {
+        if is_unreachable(path) {
             findings.warning(top.file, &pointer, "no request can have this path");
         }
         resources.extend(shared.resource(path, item, &pointer, findings));
     }
-    resources.sort_by(|left, right| order::compare(&left.path, &right.path));
+    resources.sort_by_cached_key(|resource| order::key(&resource.path));
     resources
+}
+
+/// No request has it: what is refused before a route is looked for, and what never leaves a caller.
+fn is_unreachable(path: &str) -> bool {
+    path.contains("//")
+        || path.contains(|c: char| c == '#' || c == '\\' || c.is_control())
+        || normal::shape(path)
+            .split('/')
+            .any(|step| matches!(step, "." | ".."))
 }
 
 impl Paths<'_> {

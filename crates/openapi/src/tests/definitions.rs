@@ -50,14 +50,15 @@ fn versions() {
 #[test]
 fn path_items() {
     let text = openapi(
-        "paths:\n  /b/*: {get: {}}\n  /b/{id}: {put: {}, get: {}, x-y: 1, summary: s}\n  /b: {trace: {}, options: {}}\n  /none: {parameters: []}\n  /null:\n  x-ext: {get: {}}\n  c: {get: {}}\n  /with space: {get: {}}\n",
+        "paths:\n  /b/*: {get: {}}\n  /b/{id}: {put: {}, get: {}, x-y: 1, summary: s}\n  /b: {trace: {}, options: {}}\n  /none: {parameters: []}\n  /null:\n  x-ext: {get: {}}\n  c: {get: {}}\n  /with space: {get: {}}\n  /größe: {get: {}}\n",
     );
     let reading = alone(&text).unwrap();
     assert_eq!(
         paths(&reading.project.resources),
         [
-            ("/with space", vec!["GET"]),
             ("/b", vec!["OPTIONS"]),
+            ("/größe", vec!["GET"]),
+            ("/with space", vec!["GET"]),
             ("/b/{id}", vec!["GET", "PUT"]),
             ("/b/*", vec!["GET"]),
         ]
@@ -67,12 +68,47 @@ fn path_items() {
         [
             "warning: my api.yaml#/paths/~1b/trace: ignored: this method is not routed",
             "warning: my api.yaml#/paths/c: ignored: a path must start with /",
-            "warning: my api.yaml#/paths/~1with space: no request can have this path",
             "warning: my api.yaml: no endpoint is given: calls will be answered 503 until there is one",
         ]
     );
     let swapped = alone(&text).unwrap().project;
     assert_eq!(swapped, reading.project, "reading is repeatable, ids included");
+}
+
+/// Callers percent-encode what a path can't have, so a template with it is reached all the same.
+#[test]
+fn paths_that_no_request_has() {
+    struct Case {
+        path: &'static str,
+        want: bool,
+    }
+    let case = |path, want| Case { path, want };
+    let cases = [
+        case("/my path/größe", false),
+        case("/a\"<>`^|b", false),
+        case("/a{", false),
+        case("/a.b/...", false),
+        case("/a//b", true),
+        case("/a#b", true),
+        case("/a\\b", true),
+        case("/a\tb", true),
+        case("/a/./b", true),
+        case("/a/%2E%2e", true),
+    ];
+    for Case { path, want } in cases {
+        let text = serde_json::json!({
+            "openapi": "3.0.3",
+            "info": {"title": "Pets", "version": "1"},
+            "servers": [{"url": "http://host"}],
+            "paths": {path: {"get": {}}},
+        });
+        let got = warnings(alone(&text.to_string()));
+        let told = got
+            .iter()
+            .any(|line| line.ends_with("no request can have this path"));
+        assert_eq!(told, want, "{path}: {got:?}");
+        assert_eq!(got.len(), usize::from(want), "{path}: {got:?}");
+    }
 }
 
 #[test]
@@ -86,9 +122,9 @@ fn references() {
         paths(&reading.project.resources),
         [
             ("/a", vec!["GET", "PUT"]),
+            ("/b~c", vec!["GET"]),
             ("/d", vec!["GET"]),
             ("/e", vec!["GET"]),
-            ("/b~c", vec!["GET"]),
         ]
     );
     let operations = &reading.project.resources[0].operations;
