@@ -46,6 +46,7 @@ mod scaffold;
 mod security;
 mod source;
 mod tree;
+mod twins;
 
 pub use crate::archive::{ArchiveError, archive};
 pub use crate::diagnostic::{Diagnostic, Severity};

@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::security::{self, Chosen};
 use crate::source::{DEFINITION, Limits, ProjectSource};
-use crate::{Defaults, Reading, Settings, asyncapi, attachments, definition, derive, graphql};
+use crate::{Defaults, Reading, Settings, asyncapi, attachments, definition, derive, graphql, twins};
 
 /// Reads a project.
 ///
@@ -176,6 +176,7 @@ fn assemble(
     project.mutual_ssl = chosen.mutual_ssl;
     project.application_security = chosen.application_security;
     security::apply(&mut project, chosen, file, findings);
+    twins::check(&project, file, findings);
     if let Some(api) = &api {
         attach_policies(&mut project, api, api_file, findings);
     }

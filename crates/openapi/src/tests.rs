@@ -7,6 +7,7 @@ mod projects;
 mod scaffolds;
 mod security;
 mod sources;
+mod twins;
 
 use crate::{ApiProject, Defaults, Definition, Diagnostic, Files, Memory, Reading, Settings, read};
 

@@ -1,0 +1,188 @@
+use super::*;
+
+/// Root of a definition whose schemes are `o` (OAuth2) and `k` (a key).
+fn definition(paths: &str) -> String {
+    openapi(&format!(
+        "servers: [{{url: 'http://host'}}]\nsecurity: [{{o: [root]}}]\ncomponents:\n  securitySchemes:\n    o: {{type: oauth2, flows: {{}}}}\n    k: {{type: apiKey, name: k, in: header}}\npaths:\n{paths}"
+    ))
+}
+
+struct Case {
+    name: &'static str,
+    /// Two paths with their operations.
+    paths: [(&'static str, &'static str); 2],
+    want: &'static str,
+}
+
+#[test]
+fn paths_with_the_same_requests() {
+    const ADMIN: &str = "get: {security: [{o: [admin]}]}";
+    const READ: &str = "get: {security: [{o: [read]}]}";
+    const OPEN: &str = "get: {x-wso2-disable-security: true}";
+    let refused = "error: my api.yaml#/paths/SECOND: GET SECOND matches the same requests as GET FIRST and asks for other security";
+    let warned = "warning: my api.yaml#/paths/SECOND: GET SECOND matches the same requests as GET FIRST, which is tried first";
+    let cases = [
+        Case {
+            name: "names of parameters",
+            paths: [("/u/{ID}", READ), ("/u/{id}", ADMIN)],
+            want: refused,
+        },
+        Case {
+            name: "in the other order of the file",
+            paths: [("/u/{id}", ADMIN), ("/u/{ID}", READ)],
+            want: refused,
+        },
+        Case {
+            name: "slash at the end",
+            paths: [("/u", OPEN), ("/u/", ADMIN)],
+            want: refused,
+        },
+        Case {
+            name: "query",
+            paths: [("/a", READ), ("/a?x=1", ADMIN)],
+            want: refused,
+        },
+        Case {
+            name: "two queries",
+            paths: [("/u?op=del", ADMIN), ("/u?op=get", READ)],
+            want: refused,
+        },
+        Case {
+            name: "escape of a letter",
+            paths: [("/%61", READ), ("/a", ADMIN)],
+            want: refused,
+        },
+        Case {
+            name: "escape of a colon",
+            paths: [("/a%3ab", READ), ("/a:b", ADMIN)],
+            want: refused,
+        },
+        Case {
+            name: "what callers encode",
+            paths: [("/gr%C3%b6ße", READ), ("/größe", ADMIN)],
+            want: refused,
+        },
+        Case {
+            name: "wildcards",
+            paths: [("/{a}/*", READ), ("/{b}/*", ADMIN)],
+            want: refused,
+        },
+        Case {
+            name: "open beside the root's security",
+            paths: [("/u/{a}", "get: {}"), ("/u/{b}", OPEN)],
+            want: refused,
+        },
+        Case {
+            name: "a key instead of a token",
+            paths: [("/u/{a}", "get: {}"), ("/u/{b}", "get: {security: [{k: []}]}")],
+            want: refused,
+        },
+        Case {
+            name: "the same security",
+            paths: [("/u/{a}", READ), ("/u/{b}", READ)],
+            want: warned,
+        },
+        Case {
+            name: "the root's security, written again",
+            paths: [
+                ("/u/{a}", "get: {}"),
+                ("/u/{b}", "get: {security: [{o: [root]}]}"),
+            ],
+            want: warned,
+        },
+        Case {
+            name: "alternatives and scopes in another order",
+            paths: [
+                ("/u/{a}", "get: {security: [{o: [a, b]}, {k: []}]}"),
+                ("/u/{b}", "get: {security: [{k: []}, {o: [b, a]}]}"),
+            ],
+            want: warned,
+        },
+        Case {
+            name: "both open, whatever they name",
+            paths: [
+                ("/u/{a}", OPEN),
+                (
+                    "/u/{b}",
+                    "get: {x-wso2-disable-security: true, security: [{o: [a]}]}",
+                ),
+            ],
+            want: warned,
+        },
+        Case {
+            name: "other methods",
+            paths: [("/u/{a}", READ), ("/u/{b}", "put: {security: [{o: [admin]}]}")],
+            want: "",
+        },
+        Case {
+            name: "other requests",
+            paths: [("/u/{a}", READ), ("/u/{a}{b}", ADMIN)],
+            want: "",
+        },
+        Case {
+            name: "escape that is no equivalent",
+            paths: [("/a%2Bb", READ), ("/a+b", ADMIN)],
+            want: "",
+        },
+    ];
+    for Case { name, paths, want } in cases {
+        let lines: String = paths
+            .map(|(path, item)| format!("  '{path}': {{{item}}}\n"))
+            .concat();
+        let got = match alone(&definition(&lines)) {
+            Ok(reading) => super::lines(&reading.warnings),
+            Err(findings) => super::lines(&findings),
+        };
+        let mut sorted = paths.map(|(path, _)| path);
+        sorted.sort_unstable();
+        let [first, second] = sorted;
+        let pointer = format!("/paths/{}", second.replace('/', "~1"));
+        let want = want.replace("/paths/SECOND", &pointer);
+        let want = want.replace("SECOND", second).replace("FIRST", first);
+        let want: Vec<String> = (!want.is_empty()).then_some(want).into_iter().collect();
+        assert_eq!(got, want, "{name}");
+    }
+}
+
+/// What `api.yaml` makes of the requirements is what counts.
+#[test]
+fn security_of_the_project_decides() {
+    let paths = "  /u/{a}: {get: {security: [{o: [read]}]}}\n  /u/{b}: {get: {security: [{o: [admin]}]}, put: {}}\n  /u/{c}: {put: {}}\n";
+    let shared = [
+        "GET /u/{b} matches the same requests as GET /u/{a}",
+        "PUT /u/{c} matches the same requests as PUT /u/{b}",
+    ];
+    let kept = errors(pets(ENDPOINT, &definition(paths)));
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert!(
+        kept[0].ends_with(&format!("{} and asks for other security", shared[0])),
+        "{kept:?}"
+    );
+    let replaced = warnings(pets(
+        &format!("  securityScheme: [api_key]\n{ENDPOINT}"),
+        &definition(paths),
+    ));
+    for want in shared {
+        let told = replaced
+            .iter()
+            .any(|line| line.ends_with(&format!("{want}, which is tried first")));
+        assert!(told, "{want}: {replaced:?}");
+    }
+}
+
+#[test]
+fn channels_with_the_same_requests() {
+    let api =
+        api_yaml("  endpointConfig: {production_endpoints: {url: 'ws://host'}}\n").replace("HTTP", "WS");
+    let definition = "asyncapi: 2.0.0\nchannels:\n  notes: {publish: {x-scopes: [a]}}\n  /notes: {publish: {x-scopes: [b]}}\ncomponents: {securitySchemes: {o: {type: oauth2}}}\n";
+    let got = errors(project(&[
+        ("api.yaml", &api),
+        ("Definitions/asyncapi.yaml", definition),
+    ]));
+    assert_eq!(
+        got,
+        [
+            "error: Definitions/asyncapi.yaml#/channels: GET /notes matches the same requests as GET /notes and asks for other security"
+        ]
+    );
+}
