@@ -3,11 +3,11 @@
 mod definitions;
 mod documents;
 mod endpoints;
+mod paths;
 mod projects;
 mod scaffolds;
 mod security;
 mod sources;
-mod twins;
 
 use crate::{ApiProject, Defaults, Definition, Diagnostic, Files, Memory, Reading, Settings, read};
 

@@ -75,42 +75,6 @@ fn path_items() {
     assert_eq!(swapped, reading.project, "reading is repeatable, ids included");
 }
 
-/// Callers percent-encode what a path can't have, so a template with it is reached all the same.
-#[test]
-fn paths_that_no_request_has() {
-    struct Case {
-        path: &'static str,
-        want: bool,
-    }
-    let case = |path, want| Case { path, want };
-    let cases = [
-        case("/my path/größe", false),
-        case("/a\"<>`^|b", false),
-        case("/a{", false),
-        case("/a.b/...", false),
-        case("/a//b", true),
-        case("/a#b", true),
-        case("/a\\b", true),
-        case("/a\tb", true),
-        case("/a/./b", true),
-        case("/a/%2E%2e", true),
-    ];
-    for Case { path, want } in cases {
-        let text = serde_json::json!({
-            "openapi": "3.0.3",
-            "info": {"title": "Pets", "version": "1"},
-            "servers": [{"url": "http://host"}],
-            "paths": {path: {"get": {}}},
-        });
-        let got = warnings(alone(&text.to_string()));
-        let told = got
-            .iter()
-            .any(|line| line.ends_with("no request can have this path"));
-        assert_eq!(told, want, "{path}: {got:?}");
-        assert_eq!(got.len(), usize::from(want), "{path}: {got:?}");
-    }
-}
-
 #[test]
 fn references() {
     let components = "components:\n  pathItems:\n    shared: {get: {}, put: {}, x-wso2-disable-security: true}\n    round: {$ref: '#/components/pathItems/trip'}\n    trip: {$ref: '#/components/pathItems/round'}\n  parameters:\n    id: {$ref: '#/components/parameters/real'}\n    real: {name: id, in: path}\n    a: {$ref: '#/components/parameters/b'}\n    b: {$ref: '#/components/parameters/a'}\n  responses:\n    ok: {description: ok}\n  schemas:\n    node: {properties: {next: {$ref: '#/components/schemas/node'}, gone: {$ref: '#/components/schemas/gone'}}}\n";
