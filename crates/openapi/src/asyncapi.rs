@@ -1,11 +1,11 @@
 //! AsyncAPI 2.x: the channels of a WebSocket API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::cluster::Addresses;
-use crate::definition::{Circumstances, Defined, Hosts, is_unsecured};
+use crate::definition::{Circumstances, Defined, Format, Hosts, is_unsecured};
 use crate::diagnostic::{Findings, Pointer};
 use crate::endpoint::{Balance, EndpointCluster};
 use crate::id::name_based;
@@ -34,13 +34,14 @@ pub(crate) fn read(
         Some(security::schemes(
             file,
             root,
+            Format::AsyncApi2,
             pointer,
             components.get("securitySchemes")?,
             findings,
         ))
     });
     let mut schemes = schemes.unwrap_or_default();
-    for scheme in &mut schemes {
+    for scheme in &mut schemes.all {
         // The enforcer looks WebSocket schemes up by type.
         scheme.definition.clone_from(&scheme.kind);
     }
@@ -49,6 +50,20 @@ pub(crate) fn read(
         .map(|channels| all(&channels, circumstances, findings))
         .unwrap_or_default();
     resources.sort_by_cached_key(|resource: &Resource| order::key(&resource.path));
+    let operations = resources.iter().flat_map(|resource| &resource.operations);
+    let scoped = operations
+        .flat_map(|operation| &operation.security)
+        .next()
+        .is_some();
+    if scoped
+        && !schemes
+            .all
+            .iter()
+            .any(|scheme| scheme.definition == security::OAUTH2)
+    {
+        // Scopes stand beside the schemes, not in them: they are asked of the token whatever is declared.
+        schemes.all.push(security::token_scheme(security::OAUTH2));
+    }
     Some(Defined {
         description: description.map(str::to_owned),
         hosts: Hosts {
@@ -72,6 +87,10 @@ fn endpoint(
 ) -> Option<EndpointCluster> {
     let server = servers.section(name, findings)?;
     let url = server.text("url", findings)?;
+    if names_scopes(server.get("security")) {
+        let message = "ignored: scopes are read from x-scopes of channels";
+        findings.warning(servers.file, &server.pointer.key("security"), message);
+    }
     let endpoint = addresses.one(url, servers.file, &server.pointer.key("url"), findings)?;
     Some(EndpointCluster {
         balance: Balance::RoundRobin,
@@ -101,12 +120,13 @@ fn all(channels: &Section<'_>, circumstances: Circumstances<'_>, findings: &mut 
         } else {
             format!("/{name}")
         };
-        let scopes = action.get("x-scopes").map(security::channel_scopes);
+        let scopes = scopes(&action, findings);
+        unasked(&channel, &action, scopes.as_deref().unwrap_or_default(), findings);
         let operation = Operation {
             id: name_based(&[circumstances.uuid, &path, "GET"]),
             method: "GET".to_owned(),
             security: scopes
-                .map(|scopes| vec![BTreeMap::from([("oauth2".to_owned(), scopes)])])
+                .map(|scopes| vec![BTreeMap::from([(security::OAUTH2.to_owned(), scopes)])])
                 .unwrap_or_default(),
             tier: None,
             disable_security: is_unsecured(&channel),
@@ -125,4 +145,58 @@ fn all(channels: &Section<'_>, circumstances: Circumstances<'_>, findings: &mut 
         });
     }
     resources
+}
+
+/// `x-scopes`: a list, or a map whose values are the scopes.
+fn scopes(action: &Section<'_>, findings: &mut Findings) -> Option<Vec<String>> {
+    let value = action.get("x-scopes")?;
+    let values: Vec<&Value> = match value {
+        Value::Array(items) => items.iter().collect(),
+        Value::Object(map) => map.values().collect(),
+        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => vec![&Value::Null],
+    };
+    let texts: Option<Vec<String>> = values
+        .into_iter()
+        .map(|value| value.as_str().map(str::to_owned))
+        .collect();
+    if texts.is_none() {
+        let pointer = action.pointer.key("x-scopes");
+        findings.error(action.file, &pointer, "must be a list of scopes");
+    }
+    texts
+}
+
+/// Scopes at places where nobody looks for them.
+fn unasked(channel: &Section<'_>, action: &Section<'_>, asked: &[String], findings: &mut Findings) {
+    let mut warn = |pointer: &Pointer<'_>| {
+        let message = "ignored: scopes are read from x-scopes of publish, of subscribe without publish";
+        findings.warning(channel.file, pointer, message);
+    };
+    if channel.get("x-scopes").is_some() {
+        warn(&channel.pointer.key("x-scopes"));
+    }
+    if names_scopes(action.get("security")) {
+        warn(&action.pointer.key("security"));
+    }
+    let other = channel
+        .get("subscribe")
+        .and_then(|subscribe| subscribe.get("x-scopes"));
+    let asked: HashSet<&str> = asked.iter().map(String::as_str).collect();
+    let more = |scope: &Value| scope.as_str().is_none_or(|scope| !asked.contains(scope));
+    let more = match other {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(items)) => items.iter().any(more),
+        Some(Value::Object(map)) => map.values().any(more),
+        Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => true,
+    };
+    if more {
+        warn(&channel.pointer.key("subscribe").key("x-scopes"));
+    }
+}
+
+/// A list of requirements of which one has scopes.
+fn names_scopes(requirements: Option<&Value>) -> bool {
+    let requirements = requirements.and_then(Value::as_array).into_iter().flatten();
+    let mut schemes = requirements.filter_map(Value::as_object).flat_map(Map::values);
+    schemes.any(|scopes| scopes.as_array().is_some_and(|scopes| !scopes.is_empty()))
 }

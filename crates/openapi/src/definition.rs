@@ -7,9 +7,10 @@ use serde_json::Value;
 use crate::cluster::{self, Addresses, Group, Side};
 use crate::diagnostic::{Findings, Pointer};
 use crate::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
-use crate::model::{Cors, Extensions, Requirement, Resource, SecurityScheme};
+use crate::model::{Cors, Extensions, Requirement, Resource};
+use crate::security::{self, Schemes};
 use crate::tree::{Section, scalar};
-use crate::{api_yaml, paths, security};
+use crate::{api_yaml, paths};
 
 /// Version of the specification a definition is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub(crate) struct Defined {
     pub(crate) sandbox: Option<Group>,
     /// Sandbox endpoints from `servers` of an AsyncAPI definition.
     pub(crate) named: BTreeMap<String, EndpointCluster>,
-    pub(crate) schemes: Vec<SecurityScheme>,
+    pub(crate) schemes: Schemes,
     pub(crate) security: Vec<Requirement>,
     pub(crate) disable_security: bool,
     pub(crate) resources: Vec<Resource>,
@@ -119,6 +120,7 @@ pub(crate) fn read(
         Some(security::schemes(
             file,
             root,
+            format,
             pointer.key(schemes_key),
             parent.get(schemes_key)?,
             findings,

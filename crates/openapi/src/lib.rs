@@ -25,6 +25,7 @@ mod api_yaml;
 mod archive;
 mod asyncapi;
 mod attachments;
+mod chosen;
 mod cluster;
 mod definition;
 mod derive;

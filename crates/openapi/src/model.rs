@@ -192,12 +192,21 @@ pub type Requirement = BTreeMap<String, Vec<String>>;
 pub struct SecurityScheme {
     /// The name requirements use.
     pub definition: String,
-    /// `type`, such as `oauth2`, `apiKey`, `http`.
+    /// `type` as written, such as `oauth2`, `apiKey`, `http`.
     pub kind: String,
     /// `name`: header or query parameter of an API key; else empty.
     pub name: String,
     /// `in`: `header` or `query` of an API key; else empty.
     pub location: String,
+}
+
+impl SecurityScheme {
+    /// Callers show an access token, and requirements on it name the scopes that the token must have: `oauth2` and
+    /// `openIdConnect`, spelled as the standards do.
+    #[must_use]
+    pub fn asks_for_token(&self) -> bool {
+        matches!(self.kind.as_str(), "oauth2" | "openIdConnect")
+    }
 }
 
 /// `operationPolicies` of an operation, by flow, in list order.

@@ -178,6 +178,8 @@ impl Paths<'_> {
                 "ignored: tiers are read from the operation or the root"
             } else if key == "x-auth-type" {
                 "ignored: x-auth-type is read from the operation or the root"
+            } else if key == "security" {
+                "ignored: security is read from the operation or the root"
             } else {
                 continue;
             };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::api_yaml::ApiYaml;
+use crate::chosen::{self, Chosen};
 use crate::cluster::{self, Addresses, Group, Side};
 use crate::definition::{Circumstances, Defined, Format};
 use crate::diagnostic::{Diagnostic, Findings, Pointer};
@@ -16,9 +17,10 @@ use crate::model::{
     ApiKind, ApiProject, ClientCertificate, Cors, Deployment, EndpointCertificates, EndpointSecurity,
     Identity, Implementation, MutualSsl, PolicyFile,
 };
-use crate::security::{self, Chosen};
 use crate::source::{DEFINITION, Limits, ProjectSource};
-use crate::{Defaults, Reading, Settings, asyncapi, attachments, definition, derive, graphql, twins};
+use crate::{
+    Defaults, Reading, Settings, asyncapi, attachments, definition, derive, graphql, security, twins,
+};
 
 /// Reads a project.
 ///
@@ -128,7 +130,7 @@ fn assemble(
             .as_ref()
             .map(|api| graphql::resources(api, &identity.uuid))
             .unwrap_or_default();
-        defined.schemes = vec![security::graphql_scheme()];
+        defined.schemes.all = vec![security::token_scheme(security::DEFAULT)];
     }
     let base_path = base_path(api.as_ref(), &defined, &identity, (file, root), findings);
     let endpoints = endpoints(api.as_ref(), &mut defined, kind);
@@ -148,7 +150,7 @@ fn assemble(
         sandbox_security: endpoints.sandbox_security,
         named_endpoints: defined.named,
         resources: defined.resources,
-        security_schemes: defined.schemes,
+        security_schemes: defined.schemes.all,
         security: defined.security,
         disable_security: defined.disable_security,
         tier: defined.tier.or_else(|| api.as_ref()?.tier.clone()),
@@ -175,7 +177,7 @@ fn assemble(
     let chosen = Chosen::new(api.as_ref().map_or(&[], |api| api.security_scheme.as_slice()));
     project.mutual_ssl = chosen.mutual_ssl;
     project.application_security = chosen.application_security;
-    security::apply(&mut project, chosen, file, findings);
+    chosen::apply(&mut project, &defined.schemes.odd, chosen, file, findings);
     twins::check(&project, file, findings);
     if let Some(api) = &api {
         attach_policies(&mut project, api, api_file, findings);

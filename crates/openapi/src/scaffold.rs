@@ -8,7 +8,7 @@ use crate::cluster::Side;
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::document::{self, Keep};
 use crate::endpoint::{Balance, EndpointCluster};
-use crate::model::{ApiKind, ApiProject};
+use crate::model::{ApiKind, ApiProject, SecurityScheme};
 use crate::source::{DEFINITION, Definition, Limits};
 use crate::{Defaults, Settings, derive, read};
 
@@ -210,7 +210,7 @@ fn api_yaml(project: &ApiProject, place: &Place, options: &ScaffoldOptions) -> V
 /// passes through.
 fn schemes(project: &ApiProject) -> Option<[&'static str; 1]> {
     let schemes = &project.security_schemes;
-    (!schemes.is_empty() && !schemes.iter().any(|scheme| scheme.kind == "oauth2")).then_some(["oauth2"])
+    (!schemes.is_empty() && !schemes.iter().any(SecurityScheme::asks_for_token)).then_some(["oauth2"])
 }
 
 /// Production decides about the shape, the sandbox only when there's no production.

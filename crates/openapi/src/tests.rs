@@ -6,6 +6,7 @@ mod endpoints;
 mod paths;
 mod projects;
 mod scaffolds;
+mod scopes;
 mod security;
 mod sources;
 

@@ -526,7 +526,8 @@ fn websocket() {
     assert_eq!(
         lines(&reading.warnings),
         [
-            "warning: Definitions/asyncapi.yaml#/channels/~1nothing: ignored: neither publish nor subscribe is given"
+            "warning: Definitions/asyncapi.yaml#/channels/~1notes/subscribe/x-scopes: ignored: scopes are read from x-scopes of publish, of subscribe without publish",
+            "warning: Definitions/asyncapi.yaml#/channels/~1nothing: ignored: neither publish nor subscribe is given",
         ]
     );
     let http = api_yaml(ENDPOINT);

@@ -47,6 +47,10 @@ fn credentials_that_only_the_upstream_gives_out_become_tokens() {
             schemes: "{k: {type: apiKey, in: query, name: k}, o: {type: oauth2, flows: {}}}",
             want: false,
         },
+        Case {
+            schemes: "{k: {type: openIdConnect, openIdConnectUrl: 'https://a.test'}}",
+            want: false,
+        },
     ];
     for Case { schemes, want } in cases {
         let definition = format!(

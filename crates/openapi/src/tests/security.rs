@@ -106,6 +106,226 @@ fn api_yaml_decides() {
     );
 }
 
+/// A scheme of an unknown type asks for nothing, so what is required of it would be lost.
+#[test]
+fn types_of_schemes() {
+    struct Case {
+        name: &'static str,
+        /// What `k` is, under Swagger 2.0 or OpenAPI 3.
+        swagger: bool,
+        scheme: &'static str,
+        rest: &'static str,
+        want: &'static str,
+    }
+    const ROOT: &str = "security: [{k: [a]}]\n";
+    const OPERATION: &str = "paths: {/u/~x: {put: {security: [{k: []}]}}}\n";
+    let case = |name, scheme, rest, want| Case {
+        name,
+        swagger: false,
+        scheme,
+        rest,
+        want,
+    };
+    let two = |name, scheme, want| Case {
+        name,
+        swagger: true,
+        scheme,
+        rest: ROOT,
+        want,
+    };
+    let cases = [
+        case("oauth2", "{type: oauth2}", ROOT, ""),
+        case("openIdConnect", "{type: openIdConnect}", ROOT, ""),
+        case("mutualTLS", "{type: mutualTLS}", ROOT, ""),
+        case("http", "{type: http}", OPERATION, ""),
+        case("apiKey", "{type: apiKey}", OPERATION, ""),
+        case(
+            "another case",
+            "{type: OAuth2}",
+            ROOT,
+            "error: FILE/type: type \"OAuth2\" of security scheme \"k\" is none of apiKey, http, mutualTLS, oauth2, openIdConnect; the API requires it",
+        ),
+        case(
+            "on an operation, without scopes",
+            "{type: foo}",
+            OPERATION,
+            "error: FILE/type: type \"foo\" of security scheme \"k\" is none of apiKey, http, mutualTLS, oauth2, openIdConnect; PUT /u/~x requires it",
+        ),
+        case(
+            "no type",
+            "{flows: {}}",
+            ROOT,
+            "error: FILE: security scheme \"k\" has no type: it must be one of apiKey, http, mutualTLS, oauth2, openIdConnect; the API requires it",
+        ),
+        case(
+            "no text",
+            "{type: [oauth2]}",
+            ROOT,
+            "error: FILE/type: security scheme \"k\" has no type: it must be one of apiKey, http, mutualTLS, oauth2, openIdConnect; the API requires it",
+        ),
+        case(
+            "not required",
+            "{type: openidconnect}",
+            "",
+            "warning: FILE/type: type \"openidconnect\" of security scheme \"k\" is none of apiKey, http, mutualTLS, oauth2, openIdConnect",
+        ),
+        case(
+            "keys in any case",
+            "{type: ' APIKEY'}",
+            OPERATION,
+            "warning: FILE/type: type \"APIKEY\" of security scheme \"k\" is taken for apiKey",
+        ),
+        case(
+            "of OpenAPI 2",
+            "{type: basic}",
+            OPERATION,
+            "error: FILE/type: type \"basic\" of security scheme \"k\" is none of apiKey, http, mutualTLS, oauth2, openIdConnect; PUT /u/~x requires it",
+        ),
+        two("oauth2 of OpenAPI 2", "{type: oauth2}", ""),
+        two("basic", "{type: basic}", ""),
+        two(
+            "of OpenAPI 3",
+            "{type: openIdConnect}",
+            "error: FILE/type: type \"openIdConnect\" of security scheme \"k\" is none of apiKey, basic, oauth2; the API requires it",
+        ),
+    ];
+    for Case {
+        name,
+        swagger,
+        scheme,
+        rest,
+        want,
+    } in cases
+    {
+        let (place, schemes) = if swagger {
+            (
+                "securityDefinitions",
+                format!("securityDefinitions: {{k: {scheme}}}\n"),
+            )
+        } else {
+            (
+                "components/securitySchemes",
+                format!("components: {{securitySchemes: {{k: {scheme}}}}}\n"),
+            )
+        };
+        let paths = if rest.contains("paths") { "" } else { PATHS };
+        let text = format!("{schemes}{rest}{paths}");
+        let definition = if swagger {
+            format!("swagger: '2.0'\ninfo: {{title: t, version: v}}\n{text}")
+        } else {
+            openapi(&text)
+        };
+        let got = match pets(ENDPOINT, &definition) {
+            Ok(reading) => super::lines(&reading.warnings),
+            Err(findings) => super::lines(&findings),
+        };
+        let want = want.replace("FILE", &format!("p/Definitions/swagger.yaml#/{place}/k"));
+        let want: Vec<String> = (!want.is_empty()).then_some(want).into_iter().collect();
+        assert_eq!(got, want, "{name}");
+    }
+    let replaced = openapi(&format!(
+        "components: {{securitySchemes: {{k: {{type: foo}}, default: {{type: oauth2}}}}}}\nsecurity: [{{k: []}}]\n{PATHS}"
+    ));
+    let none: [&str; 0] = [];
+    assert_eq!(
+        warnings(pets(
+            &format!("  securityScheme: [oauth2]\n{ENDPOINT}"),
+            &replaced
+        )),
+        none,
+        "what api.yaml replaces is not required"
+    );
+}
+
+#[test]
+fn scopes_that_nobody_asks_for() {
+    const FILE: &str = "p/Definitions/swagger.yaml";
+    let read = |list: &str, security: &str| {
+        let text = format!(
+            "components: {{securitySchemes: {{o: {{type: oauth2}}}}}}\npaths: {{/a: {{get: {{security: {security}}}}}}}\n"
+        );
+        let data = format!("  securityScheme: {list}\n{ENDPOINT}");
+        match pets(&data, &openapi(&text)) {
+            Ok(reading) => super::lines(&reading.warnings),
+            Err(findings) => super::lines(&findings),
+        }
+    };
+    struct Case {
+        list: &'static str,
+        security: &'static str,
+        want: String,
+    }
+    let undefined = |name: &str| {
+        format!(
+            "error: {FILE}#/paths/~1a/get/security: security scheme {name:?} is not defined; GET /a would be open to callers without its scopes admin, read"
+        )
+    };
+    let replaced = |name: &str, scopes: &str| {
+        format!(
+            "warning: {FILE}: securityScheme of api.yaml replaces security scheme {name:?}; its scopes {scopes} are not asked for"
+        )
+    };
+    let cases = [
+        Case {
+            list: "[]",
+            security: "[{ghost: [read, admin]}, {o: []}]",
+            want: undefined("ghost"),
+        },
+        Case {
+            list: "[mutualssl]",
+            security: "[{o: [x], ghost: [read]}, {ghost: [admin]}]",
+            want: undefined("ghost"),
+        },
+        Case {
+            list: "[oauth2]",
+            security: "[{default: [read, admin]}]",
+            want: undefined("default"),
+        },
+        Case {
+            list: "[]",
+            security: "[{ghost: []}]",
+            want: format!(
+                "warning: {FILE}: security scheme \"ghost\" is not defined; requirements on it are ignored"
+            ),
+        },
+        Case {
+            list: "[oauth2]",
+            security: "[{o: [read, admin]}]",
+            want: replaced("o", "admin, read"),
+        },
+        Case {
+            list: "[api_key]",
+            security: "[{default: [read, admin]}]",
+            want: replaced("default", "admin, read"),
+        },
+        Case {
+            list: "[oauth2, api_key]",
+            security: "[{o: ['1', '2', '3', '4', '5', '6', '7', '8', '9', '10']}]",
+            want: replaced("o", "1, 10, 2, 3, 4, 5, 6, 7 and 2 more"),
+        },
+        Case {
+            list: "[oauth2]",
+            security: "[{o: []}, {ghost: []}]",
+            want: String::new(),
+        },
+    ];
+    for Case { list, security, want } in cases {
+        let want: Vec<String> = (!want.is_empty()).then_some(want).into_iter().collect();
+        assert_eq!(read(list, security), want, "{list} {security}");
+    }
+}
+
+#[test]
+fn security_of_a_path_item_is_none() {
+    let text = "servers: [{url: 'http://host'}]\npaths: {/a: {security: [{o: [admin]}], get: {}}}\n";
+    assert_eq!(
+        warnings(alone(&openapi(text))),
+        [
+            "warning: my api.yaml#/paths/~1a/security: ignored: security is read from the operation or the root"
+        ]
+    );
+}
+
 #[test]
 fn openapi_2_schemes() {
     let definition = format!(
