@@ -36,6 +36,8 @@ pub(crate) struct ApiYaml {
     pub(crate) production_security: Option<EndpointSecurity>,
     pub(crate) sandbox_security: Option<EndpointSecurity>,
     pub(crate) operations: Vec<ApiOperation>,
+    /// `apiPolicies`.
+    pub(crate) policies: OperationPolicies,
 }
 
 /// One entry of `operations`.
@@ -79,6 +81,16 @@ impl ApiYaml {
             .enumerate()
             .filter_map(|(index, item)| operation(file, operations_pointer.index(index), item, findings))
             .collect();
+        // Some tools write an empty list for none.
+        let none = data
+            .get("apiPolicies")
+            .and_then(Value::as_array)
+            .is_some_and(Vec::is_empty);
+        let policies = if none {
+            OperationPolicies::default()
+        } else {
+            policies(&data, "apiPolicies", findings)
+        };
         let mut owned = |key: &str| {
             data.text(key, findings)
                 .filter(|text| !text.is_empty())
@@ -129,6 +141,7 @@ impl ApiYaml {
             production_security,
             sandbox_security,
             operations,
+            policies,
         })
     }
 }
@@ -246,21 +259,7 @@ fn operation(
         owned("throttlingPolicy").filter(|tier| !tier.is_empty()),
     );
     let scopes = section.texts("scopes", findings);
-    let flows = section.section("operationPolicies", findings);
-    let mut flow = |name: &str| {
-        let Some(flows) = &flows else { return Vec::new() };
-        let name = flows.entry(name).map_or(name, |(name, _)| name);
-        let list_pointer = flows.pointer.key(name);
-        let items = flows.list(name, findings).iter().enumerate();
-        items
-            .filter_map(|(index, item)| policy(file, list_pointer.index(index), item, findings))
-            .collect()
-    };
-    let policies = OperationPolicies {
-        request: flow("request"),
-        response: flow("response"),
-        fault: flow("fault"),
-    };
+    let policies = policies(&section, "operationPolicies", findings);
     Some(ApiOperation {
         target,
         verb,
@@ -269,6 +268,26 @@ fn operation(
         scopes,
         policies,
     })
+}
+
+/// The policies of each flow below a key.
+fn policies(section: &Section<'_>, key: &str, findings: &mut Findings) -> OperationPolicies {
+    let Some(flows) = section.section(key, findings) else {
+        return OperationPolicies::default();
+    };
+    let mut flow = |name: &str| {
+        let name = flows.entry(name).map_or(name, |(name, _)| name);
+        let list_pointer = flows.pointer.key(name);
+        let items = flows.list(name, findings).iter().enumerate();
+        items
+            .filter_map(|(index, item)| policy(flows.file, list_pointer.index(index), item, findings))
+            .collect()
+    };
+    OperationPolicies {
+        request: flow("request"),
+        response: flow("response"),
+        fault: flow("fault"),
+    }
 }
 
 fn policy(

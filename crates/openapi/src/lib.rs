@@ -24,6 +24,7 @@
 mod api_yaml;
 mod archive;
 mod asyncapi;
+mod attach;
 mod attachments;
 mod chosen;
 mod cluster;
@@ -57,7 +58,7 @@ pub use crate::model::{
     ApiKind, ApiProject, CircuitBreakers, ClientCertificate, Cors, CorsPolicy, Deployment,
     EndpointCertificates, EndpointConfig, EndpointSecurity, Extensions, GraphQl, GraphQlComplexity, Identity,
     Implementation, MockContent, MockResponse, MutualSsl, Operation, OperationPolicies, PolicyFile,
-    PolicyReference, Requirement, Resource, Retry, SecurityScheme,
+    PolicyReference, Requirement, Resource, Retry, SecurityScheme, UnattachedPolicy,
 };
 pub use crate::read::read;
 pub use crate::scaffold::{ScaffoldOptions, scaffold, scaffold_with};

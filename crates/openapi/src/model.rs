@@ -70,6 +70,12 @@ pub struct ApiProject {
     pub graphql: Option<GraphQl>,
     /// Files of `Policies/` by base name without extension (`<name>_<version>`).
     pub policies: BTreeMap<String, PolicyFile>,
+    /// Policies attached to the API as a whole, for each of its operations: `apiPolicies` of `api.yaml` (API Manager 4.2 and
+    /// later). Read for APIs of every kind.
+    pub api_policies: OperationPolicies,
+    /// Request-flow policies of `api.yaml` whose operation isn't there, has other policies already, or can't have any. They may
+    /// have been meant as guards, so whoever deploys must not pass over them.
+    pub unattached: Vec<UnattachedPolicy>,
     /// Vendor extensions at the root, as written.
     pub extensions: Extensions,
 }
@@ -237,6 +243,15 @@ pub struct PolicyReference {
     pub version: String,
     /// `parameters` as written.
     pub parameters: serde_json::Map<String, Value>,
+}
+
+/// A policy of the request flow that is attached to nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnattachedPolicy {
+    /// JSON pointer to the reference in `api.yaml`.
+    pub pointer: String,
+    /// The reference.
+    pub policy: PolicyReference,
 }
 
 /// The pair of files that describes a policy.

@@ -1,6 +1,6 @@
 //! From files to an [`ApiProject`]: the steps in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -15,11 +15,11 @@ use crate::id;
 use crate::layout::{self, Layout, Role};
 use crate::model::{
     ApiKind, ApiProject, ClientCertificate, Cors, Deployment, EndpointCertificates, EndpointSecurity,
-    Identity, Implementation, MutualSsl, PolicyFile,
+    Identity, Implementation, MutualSsl, OperationPolicies, PolicyFile,
 };
 use crate::source::{DEFINITION, Limits, ProjectSource};
 use crate::{
-    Defaults, Reading, Settings, asyncapi, attachments, definition, derive, graphql, security, twins,
+    Defaults, Reading, Settings, asyncapi, attach, attachments, definition, derive, graphql, security, twins,
 };
 
 /// Reads a project.
@@ -171,6 +171,8 @@ fn assemble(
             .map_or(Implementation::Upstream, |api| api.implementation),
         graphql: (kind == ApiKind::GraphQl).then(|| graphql::read(layout, limits, findings)),
         policies: attached.policies,
+        api_policies: OperationPolicies::default(),
+        unattached: Vec::new(),
         extensions: defined.extensions,
         identity,
     };
@@ -180,7 +182,7 @@ fn assemble(
     chosen::apply(&mut project, &defined.schemes.odd, chosen, file, findings);
     twins::check(&project, file, findings);
     if let Some(api) = &api {
-        attach_policies(&mut project, api, api_file, findings);
+        attach::policies(&mut project, api, api_file, findings);
     }
     overrides(&mut project, settings, addresses, findings);
     if broken_api {
@@ -394,44 +396,6 @@ fn inherit(cluster: &mut Option<EndpointCluster>, from: Option<&EndpointCluster>
         if cluster.config.retry.is_none() {
             cluster.config.retry.clone_from(&from.config.retry);
         }
-    }
-}
-
-/// `operationPolicies` of `api.yaml`: by target (a trailing `/` doesn't matter) and verb, the first entry wins. HTTP only.
-fn attach_policies(project: &mut ApiProject, api: &ApiYaml, api_file: &str, findings: &mut Findings) {
-    if project.kind != ApiKind::Http {
-        return;
-    }
-    let mut places = BTreeMap::new();
-    for (at, resource) in project.resources.iter().enumerate() {
-        let target = resource.path.strip_suffix('/').unwrap_or(&resource.path);
-        for (nth, operation) in resource.operations.iter().enumerate() {
-            places
-                .entry((target.to_owned(), operation.method.clone()))
-                .or_insert((at, nth));
-        }
-    }
-    let mut taken = BTreeSet::new();
-    for (index, operation) in api.operations.iter().enumerate() {
-        let target = operation.target.strip_suffix('/').unwrap_or(&operation.target);
-        let place = (target.to_owned(), operation.verb.to_uppercase());
-        if taken.contains(&place) {
-            continue;
-        }
-        let found = places.get(&place).and_then(|(at, nth)| {
-            let resource = project.resources.get_mut(*at)?;
-            resource.operations.get_mut(*nth)
-        });
-        match found {
-            Some(found) => found.policies = operation.policies.clone(),
-            None if operation.policies.is_empty() => {}
-            None => {
-                let pointer = format!("/data/operations/{index}");
-                let message = format!("ignored: the definition has no operation {} {target}", place.1);
-                findings.push(Diagnostic::warning(api_file, pointer, message));
-            }
-        }
-        taken.insert(place);
     }
 }
 

@@ -4,6 +4,7 @@ mod definitions;
 mod documents;
 mod endpoints;
 mod paths;
+mod policies;
 mod projects;
 mod scaffolds;
 mod scopes;

@@ -371,50 +371,6 @@ fn certificates() {
     );
 }
 
-#[test]
-fn policies_are_attached_by_target_and_verb() {
-    let data = format!(
-        "{ENDPOINT}  operations:\n  - target: /pets/\n    verb: get\n    operationPolicies:\n      request: [{{policyName: add, policyVersion: v1, parameters: {{a: 1}}}}]\n  - {{target: /pets, verb: GET, operationPolicies: {{response: [{{policyName: late}}]}}}}\n  - {{target: /none, verb: GET, operationPolicies: {{response: [{{policyName: x}}]}}}}\n"
-    );
-    let (api, swagger) = (api_yaml(&data), openapi(PATHS));
-    let files = [
-        ("api.yaml", api.as_str()),
-        ("Definitions/swagger.yaml", swagger.as_str()),
-        ("Policies/add_v1.yaml", "data: {name: add}\n"),
-        ("Policies/add_v1.gotmpl", "definition:\n  action: X\n"),
-    ];
-    let reading = project(&files).unwrap();
-    let policies = &reading.project.resources[0].operations[0].policies;
-    assert_eq!(
-        (policies.request.len(), policies.response.len()),
-        (1, 0),
-        "the first entry wins"
-    );
-    assert_eq!(
-        (
-            policies.request[0].name.as_str(),
-            policies.request[0].version.as_str()
-        ),
-        ("add", "v1")
-    );
-    let file = &reading.project.policies["add_v1"];
-    assert_eq!(file.template.as_deref(), Some("definition:\n  action: X\n"));
-    assert!(file.specification.is_some());
-    assert_eq!(
-        lines(&reading.warnings),
-        ["warning: api.yaml#/data/operations/2: ignored: the definition has no operation GET /none"]
-    );
-    let soap = api.replace("HTTP", "SOAP");
-    let soap = accepted(project(&[
-        ("api.yaml", &soap),
-        ("Definitions/swagger.yaml", &swagger),
-    ]));
-    assert!(
-        soap.resources[0].operations[0].policies.is_empty(),
-        "SOAP has none"
-    );
-}
-
 /// Small files that ask for much: entries that share one certificate, targets without end, policies that expand.
 #[test]
 fn smaller_files_are_bounded() {

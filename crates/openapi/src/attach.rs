@@ -1,0 +1,76 @@
+//! Policies of `api.yaml` and the operations they belong to.
+
+use std::collections::BTreeMap;
+
+use crate::api_yaml::{ApiOperation, ApiYaml};
+use crate::diagnostic::{Diagnostic, Findings};
+use crate::model::{ApiKind, ApiProject, OperationPolicies, UnattachedPolicy};
+
+/// Attaches `operationPolicies`: by target (a trailing `/` doesn't matter) and verb, the first entry wins. HTTP only. What finds
+/// no operation is told and kept apart: it may have been meant to guard one.
+pub(crate) fn policies(project: &mut ApiProject, api: &ApiYaml, file: &str, findings: &mut Findings) {
+    project.api_policies = api.policies.clone();
+    if project.kind != ApiKind::Http {
+        for (index, operation) in api.operations.iter().enumerate() {
+            keep_apart(project, index, operation);
+        }
+        if api
+            .operations
+            .iter()
+            .any(|operation| !operation.policies.is_empty())
+        {
+            let message = format!(
+                "ignored: policies of an API of type {} are not applied",
+                project.kind.as_str()
+            );
+            findings.push(Diagnostic::warning(file, "/data/operations", message));
+        }
+        return;
+    }
+    let mut places = BTreeMap::new();
+    for (at, resource) in project.resources.iter().enumerate() {
+        let target = resource.path.strip_suffix('/').unwrap_or(&resource.path);
+        for (nth, operation) in resource.operations.iter().enumerate() {
+            places
+                .entry((target.to_owned(), operation.method.clone()))
+                .or_insert((at, nth));
+        }
+    }
+    let mut taken: BTreeMap<(&str, String), &OperationPolicies> = BTreeMap::new();
+    for (index, operation) in api.operations.iter().enumerate() {
+        let target = operation.target.strip_suffix('/').unwrap_or(&operation.target);
+        let place = (target.to_owned(), operation.verb.to_uppercase());
+        let fault = if let Some(first) = taken.get(&(target, place.1.clone())) {
+            // The same again is no loss.
+            (**first != operation.policies).then(|| "an earlier entry is for the same operation".to_owned())
+        } else {
+            let found = places.get(&place).and_then(|(at, nth)| {
+                let resource = project.resources.get_mut(*at)?;
+                resource.operations.get_mut(*nth)
+            });
+            taken.insert((target, place.1.clone()), &operation.policies);
+            match found {
+                Some(found) => {
+                    found.policies = operation.policies.clone();
+                    None
+                }
+                None => Some(format!("the definition has no operation {} {target}", place.1)),
+            }
+        };
+        if let Some(fault) = fault.filter(|_| !operation.policies.is_empty()) {
+            keep_apart(project, index, operation);
+            let pointer = format!("/data/operations/{index}");
+            findings.push(Diagnostic::warning(file, pointer, format!("ignored: {fault}")));
+        }
+    }
+}
+
+fn keep_apart(project: &mut ApiProject, index: usize, operation: &ApiOperation) {
+    let request = operation.policies.request.iter().enumerate();
+    project
+        .unattached
+        .extend(request.map(|(nth, policy)| UnattachedPolicy {
+            pointer: format!("/data/operations/{index}/operationPolicies/request/{nth}"),
+            policy: policy.clone(),
+        }));
+}
