@@ -9,6 +9,7 @@ use crate::model::{
     ApiKind, Cors, CorsPolicy, EndpointSecurity, Implementation, OperationPolicies, PolicyReference,
 };
 use crate::tree::Section;
+use crate::without_effect;
 
 /// What `api.yaml` says, checked.
 #[derive(Debug)]
@@ -91,6 +92,7 @@ impl ApiYaml {
         } else {
             policies(&data, "apiPolicies", findings)
         };
+        without_effect::tell(&data, findings);
         let mut owned = |key: &str| {
             data.text(key, findings)
                 .filter(|text| !text.is_empty())

@@ -49,6 +49,7 @@ mod security;
 mod source;
 mod tree;
 mod twins;
+mod without_effect;
 
 pub use crate::archive::{ArchiveError, archive};
 pub use crate::diagnostic::{Diagnostic, Severity};

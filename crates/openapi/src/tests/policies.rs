@@ -1,4 +1,4 @@
-//! Policies of `api.yaml`.
+//! Policies of `api.yaml`, and its keys that nobody reads.
 
 use super::*;
 use crate::{OperationPolicies, PolicyReference};
@@ -193,5 +193,66 @@ fn policies_of_the_whole_api() {
             [format!("error: api.yaml#{want}")],
             "{policies}"
         );
+    }
+}
+
+#[test]
+fn keys_without_effect() {
+    struct Case {
+        line: &'static str,
+        want: &'static str,
+    }
+    let case = |line, want| Case { line, want };
+    let cases = [
+        case("rateLimits: {a: 1}", "rateLimits: has no effect here"),
+        case("x-guard: true", "x-guard: has no effect here"),
+        case("rateLimits: null", ""),
+        case("Visibility: PUBLIC", ""),
+        case("gatewayType: wso2/synapse", ""),
+        case(
+            "apiKeyHeader: X-Key",
+            "apiKeyHeader: has no effect here: a key is taken from the header that its security scheme names",
+        ),
+        case("apiKeyHeader: ApiKey", ""),
+        case("apikeyheader: ''", ""),
+        case(
+            "threatProtectionPolicies: {list: [{policyId: a, priority: 1}]}",
+            "threatProtectionPolicies: has no effect here: threat protection is not applied",
+        ),
+        case("threatProtectionPolicies: {list: []}", ""),
+        case("threatProtectionPolicies: null", ""),
+        case(
+            "mediationPolicies: [{name: log, type: OUT}, {name: guard, type: IN, shared: true}]",
+            "mediationPolicies: has no effect here: mediation sequences are not run",
+        ),
+        case(
+            "mediationPolicies: [{name: guard, type: request}]",
+            "mediationPolicies: has no effect here: mediation sequences are not run",
+        ),
+        case("mediationPolicies: [{name: log, type: fault}]", ""),
+        case("mediationPolicies: []", ""),
+        case(
+            "audiences: [all, me]",
+            "audiences: has no effect here: the audience of a token is not checked",
+        ),
+        case("audiences: [ALL]", ""),
+        case("audiences: []", ""),
+        case(
+            "enableSchemaValidation: true",
+            "enableSchemaValidation: has no effect here: requests are not checked against schemas",
+        ),
+        case("enableSchemaValidation: false", ""),
+        case(
+            "maxTps: {production: 10, sandbox: null}",
+            "maxTps: has no effect here: calls of the endpoints are not limited",
+        ),
+        case("maxTps: {production: null}", ""),
+        case("maxTps: null", ""),
+    ];
+    for Case { line, want } in cases {
+        let got = warnings(pets(&format!("  {line}\n{ENDPOINT}"), &openapi(PATHS)));
+        let want = format!("warning: p/api.yaml#/data/{want}");
+        let want: Vec<String> = (!want.ends_with('/')).then_some(want).into_iter().collect();
+        assert_eq!(got, want, "{line}");
     }
 }
