@@ -15,6 +15,7 @@
 pub mod decode;
 pub mod encode;
 mod invalid;
+pub mod order;
 pub mod snapshot;
 mod soap;
 pub mod table;

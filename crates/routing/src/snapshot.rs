@@ -133,15 +133,15 @@ pub struct Fragment {
     pub virtual_hosts: Vec<VirtualHost>,
 }
 
-/// Order of fragments on a virtual host; fragments of one position are ordered by name.
+/// Where the routes of a fragment stand on a virtual host; one part of their [`crate::order`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Position {
+    /// System routes: before all others.
+    System,
     /// Ordinary APIs.
     Front,
-    /// Default versions.
+    /// Default versions: after ordinary APIs with a base path as specific as theirs.
     Back,
-    /// System routes.
-    System,
 }
 
 /// Generation of an API (design D5): the store it comes from, and its count in that store.
@@ -165,7 +165,7 @@ pub struct VirtualHost {
 /// One match and what is done with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// Name for logs: the API's base path, or the system path.
+    /// The base path under which it matches, or the system path; for logs, and for the [`crate::order`] of routes.
     pub name: String,
     /// Path condition.
     pub path: PathMatch,

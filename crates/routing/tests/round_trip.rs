@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use trireme_routing::snapshot::*;
-use trireme_routing::{decode, encode};
+use trireme_routing::{decode, encode, order};
 
 fn text() -> impl Strategy<Value = String> {
     "[a-zA-Z0-9_.-]{1,12}"
@@ -178,7 +178,8 @@ fn route() -> impl Strategy<Value = Route> {
     ];
     let limit = (1..u32::MAX, span()).prop_map(|(tokens, interval)| LocalLimit { tokens, interval });
     let filters = (check, option::of(cors()), option::of(limit), any::<bool>());
-    (anything(), path_and_action, methods, headers, filters).prop_map(
+    let name = prop_oneof![anything(), "(/[ab]?){0,4}"];
+    (name, path_and_action, methods, headers, filters).prop_map(
         |(name, (path, action), methods, headers, (check, cors, local_limit, allow_ambiguous_path))| Route {
             name,
             path,
@@ -345,16 +346,19 @@ proptest! {
 
     #[test]
     fn assembled_keeps_every_route_in_order(fragments in vec(fragment(), 0..4)) {
-        let mut hosts: BTreeMap<String, Vec<Route>> = BTreeMap::new();
-        let mut sorted = fragments.clone();
-        sorted.sort_by(|a, b| (a.position, &a.name).cmp(&(b.position, &b.name)));
-        for host in sorted.into_iter().map(canonical).flat_map(|fragment| fragment.virtual_hosts) {
-            if !host.routes.is_empty() {
-                hosts.entry(host.name).or_default().extend(host.routes.into_iter().map(|route| Route {
-                    allow_ambiguous_path: false,
-                    ..route
-                }));
+        let mut all = Vec::new();
+        for fragment in fragments.iter().cloned().map(canonical) {
+            for VirtualHost { name: host, routes } in &fragment.virtual_hosts {
+                for route in routes {
+                    let route = Route { allow_ambiguous_path: false, ..route.clone() };
+                    all.push((host.clone(), order::rank(fragment.position, &route.name), fragment.name.clone(), route));
+                }
             }
+        }
+        all.sort_by(|a, b| (&a.0, a.1, &a.2).cmp(&(&b.0, b.1, &b.2)));
+        let mut hosts: BTreeMap<String, Vec<Route>> = BTreeMap::new();
+        for (host, _, _, route) in all {
+            hosts.entry(host).or_default().push(route);
         }
         let read = decode::fragment(&encode::assembled(&fragments).value).expect("readable");
         let want: Vec<VirtualHost> = hosts.into_iter().map(|(name, routes)| VirtualHost { name, routes }).collect();

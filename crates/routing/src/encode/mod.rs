@@ -40,7 +40,7 @@ pub fn fragment(fragment: &Fragment) -> Any {
 pub fn assembled<'a>(fragments: impl IntoIterator<Item = &'a Fragment>) -> Any {
     Any {
         type_url: type_url::ROUTE.to_owned(),
-        value: route::assembled(fragments.into_iter().collect()),
+        value: route::assembled(fragments.into_iter()),
     }
 }
 

@@ -25,6 +25,7 @@ use trireme_proto::names::{CLUSTER_HEADER, DEFAULT_ROUTE_CONFIG, filter, type_ur
 use trireme_proto::trireme::router::v1 as own;
 
 use super::{boolean, duration, inline, number};
+use crate::order;
 use crate::snapshot::{
     Action, Check, ClusterRef, Cors, Forward, Fragment, LocalLimit, PathMatch, Position, Retry, Rewrite,
     Route, VirtualHost,
@@ -68,16 +69,20 @@ pub(super) fn fragment(fragment: &Fragment) -> Vec<u8> {
     message.finish()
 }
 
-pub(super) fn assembled(mut fragments: Vec<&Fragment>) -> Vec<u8> {
-    fragments.sort_by(|a, b| (a.position, &a.name).cmp(&(b.position, &b.name)));
-    let mut hosts: BTreeMap<String, Vec<&Route>> = BTreeMap::new();
-    for VirtualHost { name, routes } in fragments.into_iter().flat_map(|fragment| &fragment.virtual_hosts) {
-        if !routes.is_empty() {
-            hosts.entry(name.to_ascii_lowercase()).or_default().extend(routes);
+pub(super) fn assembled<'a>(fragments: impl Iterator<Item = &'a Fragment>) -> Vec<u8> {
+    let mut hosts: BTreeMap<String, Vec<(&Fragment, &Route)>> = BTreeMap::new();
+    for fragment in fragments {
+        for VirtualHost { name, routes } in &fragment.virtual_hosts {
+            if !routes.is_empty() {
+                let routes = routes.iter().map(|route| (fragment, route));
+                hosts.entry(name.to_ascii_lowercase()).or_default().extend(routes);
+            }
         }
     }
     let mut message = configuration(DEFAULT_ROUTE_CONFIG);
-    for (name, routes) in hosts {
+    for (name, mut routes) in hosts {
+        routes.sort_by_cached_key(|(fragment, route)| order::key(fragment, route));
+        let routes = routes.into_iter().map(|(_, route)| route);
         message.field(
             tag::ROUTE_CONFIGURATION_VIRTUAL_HOSTS,
             &virtual_host(&name, routes, For::Envoy),

@@ -47,9 +47,10 @@ struct Extensions {
     context: BTreeMap<String, String>,
 }
 
-/// A route as the index holds it. Sorted by configured order.
+/// A route as the index holds it. Sorted as [`crate::order`] says.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
+    pub(super) rank: u32,
     pub(super) fragment: Arc<Compiled>,
     pub(super) host: u32,
     pub(super) route: u32,
@@ -202,15 +203,15 @@ impl Candidate {
 
 impl Ord for Candidate {
     fn cmp(&self, other: &Self) -> Ordering {
-        let fragments = if Arc::ptr_eq(&self.fragment, &other.fragment) {
-            Ordering::Equal
-        } else {
-            let (left, right) = (&self.fragment, &other.fragment);
-            left.position
-                .cmp(&right.position)
-                .then_with(|| left.name.cmp(&right.name))
+        let fragments = || {
+            if Arc::ptr_eq(&self.fragment, &other.fragment) {
+                Ordering::Equal
+            } else {
+                self.fragment.name.cmp(&other.fragment.name)
+            }
         };
-        fragments.then_with(|| (self.host, self.route).cmp(&(other.host, other.route)))
+        let place = || (self.host, self.route).cmp(&(other.host, other.route));
+        self.rank.cmp(&other.rank).then_with(fragments).then_with(place)
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Per virtual host a radix tree holds every route under the certain part of its path condition: literal text, whole
 //! segments that may be anything, and whether the path must end there. A look-up walks the tree along the path, which
-//! gives a handful of candidates whatever the number of routes, and tries them in configured order (position, fragment
-//! name, place in the fragment). The first full match wins, as in Envoy's ordered list.
+//! gives a handful of candidates whatever the number of routes, and tries them in their [`order`]. The first full
+//! match wins, as in Envoy's ordered list.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::Invalid;
 use crate::snapshot::{Fragment, Position, Revision, Route};
+use crate::{Invalid, order};
 
 mod fragment;
 mod origin;
@@ -105,7 +105,7 @@ impl RouteTable {
         Update { table, rejected }
     }
 
-    /// The first route in configured order that serves the request, or `None` (404).
+    /// The first route in their [`order`] that serves the request, or `None` (404).
     ///
     /// `host` may hold a port and capital letters; a virtual host of that name is searched, and the one named `*` only
     /// when there is none. `path` is without query. `header` gives the value of a request header by its lower-case name.
@@ -125,6 +125,7 @@ impl RouteTable {
                     fragment,
                     host,
                     route,
+                    ..
                 } = candidate;
                 return Some(Matched {
                     fragment,
@@ -224,8 +225,10 @@ impl RouteTable {
                 let mut tree = trees.pop().unwrap_or_default();
                 let root = Arc::make_mut(&mut tree);
                 for (route, entry) in (0_u32..).zip(&entries.entries) {
+                    let rank = order::rank(fragment.position, &entry.route.name);
                     for key in entry.keys() {
                         let candidate = Candidate {
+                            rank,
                             fragment: Arc::clone(fragment),
                             host,
                             route,

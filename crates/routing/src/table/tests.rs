@@ -1,5 +1,6 @@
 //! The index against a naive list of regular expressions.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -109,32 +110,77 @@ fn host_is_exact_without_port_and_case_then_star() {
 }
 
 #[test]
-fn order_is_position_then_name_then_place() {
-    let star = || vec![("h", vec![route("z", regex("^/c(/.*)*"), &[])])];
-    let mut back = fragment("0-back", Position::Back, star());
-    back.virtual_hosts[0].routes[0].name = "back".to_owned();
-    let routes = vec![
-        route("one", regex("^/c/([^/]+)[/]{0,1}"), &["GET"]),
-        route("two", regex("^/c/1"), &["GET"]),
+fn order_is_system_base_path_position_name_place() {
+    let star = |name: &str| route(name, regex("^/c(/.*)*"), &[]);
+    let one = |name: &str, position, route| fragment(name, position, vec![("h", vec![route])]);
+    let places = vec![
+        route("/c", regex("^/c/([^/]+)[/]{0,1}"), &["GET"]),
+        route("/c/", regex("^/c/1"), &["GET"]),
     ];
     let table = table(vec![
-        back,
-        fragment("b", Position::Front, star()),
-        fragment("a", Position::Front, vec![("h", routes)]),
-        fragment(
+        one("0-back", Position::Back, star("c")),
+        one("1-shallow", Position::Front, star("/")),
+        one(
+            "2-deep",
+            Position::Back,
+            route("/c/d/", regex("^/c/d(/.*)*"), &[]),
+        ),
+        one("z", Position::Front, star("/c//")),
+        fragment("a", Position::Front, vec![("h", places)]),
+        one(
             "s",
             Position::System,
-            vec![("h", vec![route("system", PathMatch::Exact("/c".to_owned()), &[])])],
+            route("", PathMatch::Exact("/c/s".to_owned()), &[]),
         ),
     ]);
-    assert_eq!(found(&table, "h", "/c/1", "GET").as_deref(), Some("one"));
-    assert_eq!(found(&table, "h", "/c/1", "OPTIONS").as_deref(), Some("one"));
-    assert_eq!(found(&table, "h", "/c/1", "PUT").as_deref(), Some("z"));
-    let table = table.update(Vec::new(), &["b".to_owned()]).table;
-    assert_eq!(found(&table, "h", "/c/1", "PUT").as_deref(), Some("back"));
-    let table = table.update(Vec::new(), &["0-back".to_owned()]).table;
-    assert_eq!(found(&table, "h", "/c", "PUT").as_deref(), Some("system"));
-    assert_eq!(found(&table, "h", "/c/1", "PUT"), None);
+    type Case<'a> = (&'a [&'a str], &'a str, &'a str, Option<(&'a str, u32)>);
+    let cases: [Case<'_>; 9] = [
+        (&[], "GET", "/c/s", Some(("s", 0))),
+        (&["s"], "GET", "/c/s", Some(("a", 0))),
+        (&[], "GET", "/c/d/x", Some(("2-deep", 0))),
+        (&[], "GET", "/c/1", Some(("a", 0))),
+        (&[], "OPTIONS", "/c/1", Some(("a", 0))),
+        (&[], "PUT", "/c/1", Some(("z", 0))),
+        (&["z"], "PUT", "/c/1", Some(("0-back", 0))),
+        (&["z", "0-back"], "PUT", "/c/1", Some(("1-shallow", 0))),
+        (&["z", "0-back", "1-shallow"], "PUT", "/c/1", None),
+    ];
+    for (gone, method, path, want) in cases {
+        let gone: Vec<String> = gone.iter().map(|&name| name.to_owned()).collect();
+        let table = table.update(Vec::new(), &gone).table;
+        let matched = table.find("h", path, method, NO_HEADERS);
+        let got = matched
+            .as_ref()
+            .map(|matched| (matched.fragment(), matched.place().1));
+        assert_eq!(got, want, "{method} {path} without {gone:?}");
+    }
+}
+
+#[test]
+fn routes_of_one_fragment_stand_where_their_own_base_paths_say() {
+    let at = |name: &str| route(name, regex(&format!("^{}(/.*)*", name.replace('.', r"\."))), &[]);
+    let table = table(vec![
+        // The default version of `/c` is reached with its version and without.
+        fragment(
+            "default",
+            Position::Back,
+            vec![("h", vec![at("/c/1.0"), at("/c")])],
+        ),
+        fragment("inner", Position::Front, vec![("h", vec![at("/c/in")])]),
+        fragment("same", Position::Front, vec![("h", vec![at("/c")])]),
+    ]);
+    for (path, want) in [
+        ("/c/1.0/x", "default"),
+        ("/c/in/x", "inner"),
+        ("/c/x", "same"),
+        ("/c", "same"),
+    ] {
+        let matched = table.find("h", path, "GET", NO_HEADERS).expect(path);
+        assert_eq!(matched.fragment(), want, "{path}");
+    }
+    let table = table.update(Vec::new(), &["same".to_owned()]).table;
+    let matched = table.find("h", "/c/x", "GET", NO_HEADERS).expect("a match");
+    assert_eq!((matched.fragment(), matched.place()), ("default", (0, 1)));
 }
 
 #[test]
@@ -337,11 +383,29 @@ fn an_update_shares_the_other_fragments() {
 struct Naive(Vec<(String, Vec<(regex::Regex, Route)>)>);
 
 impl Naive {
-    fn new(mut fragments: Vec<Fragment>) -> Self {
-        fragments.sort_by(|a, b| (a.position, &a.name).cmp(&(b.position, &b.name)));
+    fn new(fragments: Vec<Fragment>) -> Self {
         let mut hosts: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for host in fragments.into_iter().flat_map(|fragment| fragment.virtual_hosts) {
-            let routes = host.routes.into_iter().map(|route| {
+        for fragment in fragments {
+            for host in fragment.virtual_hosts {
+                let routes = host.routes.into_iter().map(|route| {
+                    let depth = route
+                        .name
+                        .split('/')
+                        .filter(|segment| !segment.is_empty())
+                        .count();
+                    let order = match fragment.position {
+                        Position::System => (0, Reverse(0), 0, fragment.name.clone()),
+                        Position::Front => (1, Reverse(depth), 0, fragment.name.clone()),
+                        Position::Back => (1, Reverse(depth), 1, fragment.name.clone()),
+                    };
+                    (order, route)
+                });
+                hosts.entry(host.name).or_default().extend(routes);
+            }
+        }
+        let hosts = hosts.into_iter().map(|(host, mut routes)| {
+            routes.sort_by(|(a, _), (b, _)| a.cmp(b));
+            let routes = routes.into_iter().map(|(_, route)| {
                 let pattern = match &route.path {
                     PathMatch::Exact(path) => regex::escape(path),
                     PathMatch::Prefix(path) => format!("{}.*", regex::escape(path)),
@@ -352,12 +416,11 @@ impl Naive {
                     route,
                 )
             });
-            hosts.entry(host.name).or_default().extend(routes);
-        }
+            (host, routes.collect())
+        });
         // A virtual host without routes is no virtual host; `encode::assembled` leaves it out, too.
         Self(
             hosts
-                .into_iter()
                 .filter(|(_, routes): &(_, Vec<_>)| !routes.is_empty())
                 .collect(),
         )
@@ -435,10 +498,10 @@ fn any_route() -> impl Strategy<Value = Route> {
     (
         any_pattern(),
         select(vec![vec![], vec!["GET"], vec!["GET", "PUT"]]),
-        any::<u32>(),
+        (select(vec!["/", "/a/", "/a/b/", "//b//c/"]), any::<u32>()),
     )
-        .prop_map(|(path, methods, id)| {
-            let mut route = route(&id.to_string(), path.clone(), &methods);
+        .prop_map(|(path, methods, (base, id))| {
+            let mut route = route(&format!("{base}{id}"), path.clone(), &methods);
             if let PathMatch::Regex(pattern) = path {
                 let groups = regex::Regex::new(&pattern).expect("compiles").captures_len() - 1;
                 let substitution = ["/up", r"/up\1", r"/up/\2\1"][groups.min(2)].to_owned();
