@@ -1,18 +1,21 @@
 //! The border of the gateway: what a caller may not say is taken out before anything reads it, and what the gateway says
 //! for it is put in. After [`enter`] there is one host, one path and no header that only the gateway may set.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
+use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
     HOST, MAX_FORWARDS, PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use trireme_proto::names::CLUSTER_HEADER;
 use trireme_routing::{Ambiguity, Refused};
 
 use crate::connection::Peer;
-use crate::error::DownstreamError;
+use crate::error::{DownstreamError, InternalError};
 
 /// Greatest number of header fields, crumbs of cookies included.
 pub(crate) const MAX_FIELDS: usize = 100;
@@ -324,6 +327,21 @@ fn asks_upgrade(headers: &mut HeaderMap) -> bool {
             .split(|byte| *byte == b',')
             .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
     })
+}
+
+/// A target with another path; the query stays as it is.
+///
+/// # Errors
+/// What no target can hold.
+pub(crate) fn with_path(sent: &PathAndQuery, path: Cow<'_, str>) -> Result<PathAndQuery, InternalError> {
+    if path == sent.path() {
+        return Ok(sent.clone());
+    }
+    let full = match sent.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.into_owned(),
+    };
+    PathAndQuery::from_maybe_shared(Bytes::from(full)).map_err(|_| InternalError::Rewrite)
 }
 
 /// Names the reason why a target is refused outright.

@@ -77,15 +77,16 @@ async fn answer(
         &conn.peer,
         remote,
     )?;
-    let path = parts
+    let sent = parts
         .uri
         .path_and_query()
         .cloned()
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
-    let (authority, whole) = (entry.authority.clone(), path.clone());
+    let authority = entry.authority.clone();
     let host = authority.to_str().map_err(|_| DownstreamError::NoHost)?;
     event.request(&authority, &parts.headers);
-    let target = Target::parse(whole.as_str(), host).map_err(edge::refused)?;
+    let target = Target::parse(sent.as_str(), host).map_err(edge::refused)?;
+    let path = edge::with_path(&sent, target.path.clone())?;
     let matched = find(snapshot, &target, &parts.method, &parts)?;
     event.route(&matched.route().name);
     let origin = parts.headers.get(ORIGIN).cloned();
@@ -141,7 +142,7 @@ fn find<'s>(
     match (
         snapshot
             .routes
-            .find(&target.host.name, target.path, method.as_str(), header),
+            .find(&target.host.name, &target.path, method.as_str(), header),
         target.ambiguity,
     ) {
         (Some(matched), _) => Ok(matched),

@@ -7,7 +7,7 @@
 //! adapter:  snapshot::Fragment ──encode::fragment──▶ Any ─── xDS ──▶ router: decode::fragment ──▶ RouteTable::update
 //!                              └─encode::assembled─▶ Any ─── xDS ──▶ stock Envoy
 //!
-//! router:   request line ──Target::parse──▶ RouteTable::find ──▶ Matched ──▶ rewrite_path ──▶ upstream
+//! router:   request line ──Target::parse──▶ RouteTable::find, admit ──▶ Matched ──▶ rewrite_path ──▶ upstream
 //! ```
 //!
 //! Read [`snapshot`] first, then [`table`].
@@ -25,4 +25,4 @@ mod wire;
 pub use invalid::Invalid;
 pub use soap::Soap;
 pub use table::{Held, Matched, Rejected, RouteTable, Update};
-pub use target::{Ambiguity, Host, Refused, Target};
+pub use target::{Ambiguity, Host, Refused, Target, normal_path};

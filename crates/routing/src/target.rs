@@ -1,15 +1,18 @@
 //! The canonical request target (design D15).
 //!
-//! Path and host are read once, strictly, and never rewritten: the upstream gets the bytes that the client sent, and they
-//! are the bytes that were matched, checked, limited and logged. A path that two programs may read in two ways is marked
-//! as ambiguous; it is refused unless the API it belongs to opts in.
+//! Path and host are read once, strictly. A path is brought into one normal form, [`normal_path`], which is what is matched,
+//! checked, limited and sent upstream; the query stays as it came. A path that two programs may read in two ways even so
+//! is marked as ambiguous; it is refused unless the API it belongs to opts in.
 //!
 //! ```
 //! use trireme_routing::{Ambiguity, Target};
 //!
 //! let target = Target::parse("/pets/7?full=true", "Example.COM:9095")?;
-//! assert_eq!((target.path, target.query), ("/pets/7", Some("full=true")));
+//! assert_eq!((&*target.path, target.query), ("/pets/7", Some("full=true")));
 //! assert_eq!((&*target.host.name, target.host.port), ("example.com", Some(9095)));
+//!
+//! let target = Target::parse("/p%65ts/%c3%a9?q=%65", "example.com")?;
+//! assert_eq!((&*target.path, target.query), ("/pets/%C3%A9", Some("q=%65")));
 //!
 //! let target = Target::parse("/pets/..%2Fadmin", "example.com")?;
 //! // … find the route, then:
@@ -28,8 +31,8 @@ mod tests;
 /// uses this value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// Path as sent, always beginning with `/`.
-    pub path: &'a str,
+    /// Path in normal form, always beginning with `/`; borrowed when it was sent in that form.
+    pub path: Cow<'a, str>,
     /// Query as sent, without `?`.
     pub query: Option<&'a str>,
     /// Host.
@@ -37,6 +40,8 @@ pub struct Target<'a> {
     /// Why the path has two readings, if it has: the first reason met. Such a request is refused unless the matched route
     /// sets `allow_ambiguous_path`; see [`Target::admit`].
     pub ambiguity: Option<Ambiguity>,
+    /// The path holds `;` or an escape of a sub-delimiter; see [`Target::readings`].
+    delimiters: bool,
 }
 
 /// The authority of a request.
@@ -57,16 +62,20 @@ pub enum Ambiguity {
     DotSegment,
     /// `%25` followed by two hexadecimal digits, encoded or not: decoded twice it is another path.
     DoubleEncoding,
-    /// `//`, which some merge.
+    /// A segment without a name, path parameters aside: `//` and `/;x/`, whose slashes some merge.
     EmptySegment,
     /// `%5C`.
     EncodedBackslash,
     /// `%00` to `%1F` and `%7F`, which end or split strings.
     EncodedControl,
+    /// An escape of a sub-delimiter (RFC 3986, 2.2), such as `%2C`: decoded it is another operation of the API.
+    EncodedDelimiter,
     /// `%2F`.
     EncodedSlash,
     /// A UTF-8 sequence longer than needed, such as `%C0%AF`, which lax decoders take for ASCII.
     OverlongUtf8,
+    /// `;…` behind a segment's name, which servlet containers cut off: without it, it is another operation of the API.
+    PathParameter,
 }
 
 /// A target that no route may opt in to.
@@ -120,15 +129,20 @@ impl<'a> Target<'a> {
             Some((path, query)) => (path, Some(query)),
             None => (path_and_query, None),
         };
-        let ambiguity = scan(path)?;
+        let scan = Scan::of(path)?;
         if let Some(refused) = query.and_then(|query| query.bytes().find_map(forbidden)) {
             return Err(refused);
         }
         Ok(Self {
-            path,
+            path: if scan.differs {
+                normal_path(path)
+            } else {
+                Cow::Borrowed(path)
+            },
             query,
             host: Host::parse(host)?,
-            ambiguity,
+            ambiguity: scan.ambiguity,
+            delimiters: scan.delimiters,
         })
     }
 
@@ -141,6 +155,23 @@ impl<'a> Target<'a> {
             Some(reason) if !allow_ambiguous => Err(reason),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// What the path is to those who decode sub-delimiters, to those who cut path parameters off, and to those who do both
+    /// in either order. Of little use without the routes: see [`crate::RouteTable::admit`]. None for ordinary paths.
+    pub(crate) fn readings(&self) -> Vec<(Ambiguity, String)> {
+        if !self.delimiters {
+            return Vec::new();
+        }
+        let (decoded, cut) = (decode(&self.path), cut(&self.path));
+        let both = [self::cut(&decoded), decode(&cut)];
+        let mut readings = vec![
+            (Ambiguity::EncodedDelimiter, decoded),
+            (Ambiguity::PathParameter, cut),
+        ];
+        readings.extend(both.map(|path| (Ambiguity::PathParameter, path)));
+        readings.retain(|(_, path)| *path != self.path);
+        readings
     }
 }
 
@@ -205,8 +236,10 @@ impl Ambiguity {
             Self::EmptySegment => "empty_segment",
             Self::EncodedBackslash => "encoded_backslash",
             Self::EncodedControl => "encoded_control",
+            Self::EncodedDelimiter => "encoded_delimiter",
             Self::EncodedSlash => "encoded_slash",
             Self::OverlongUtf8 => "overlong_utf8",
+            Self::PathParameter => "path_parameter",
         }
     }
 }
@@ -247,98 +280,187 @@ fn forbidden(byte: u8) -> Option<Refused> {
     }
 }
 
-/// Looks at a path once. A refusal anywhere outweighs an ambiguity.
-fn scan(path: &str) -> Result<Option<Ambiguity>, Refused> {
-    let mut ambiguity = None;
-    let mut found = |reason| {
-        ambiguity.get_or_insert(reason);
-    };
-    let mut segment = Segment::default();
-    let mut bytes = path.as_bytes();
-    // The byte before, as the lead of an overlong sequence of three or four.
-    let mut lead = 0;
-    // Hexadecimal digits that an encoded `%` still lacks to be an escape once more.
-    let mut lacks = 0_u8;
-    bytes = bytes.strip_prefix(b"/").unwrap_or(bytes);
+/// Brings a path, or literal text of one, into normal form (RFC 3986, 6.2.2): escapes of unreserved characters and of `:`
+/// and `@` are decoded, all others stay, in upper case; what may not stand raw in a path (RFC 3986, 3.3) is encoded, and so
+/// is a `%` that begins no escape. Equal paths get equal forms, and a form is its own.
+///
+/// Text of a template that shall match such paths goes through here as well; its parameters and its query do not.
+///
+/// ```
+/// use trireme_routing::normal_path;
+///
+/// assert_eq!(normal_path("/p%65ts/%3a%7e|größe 100%"), "/pets/:~%7Cgr%C3%B6%C3%9Fe%20100%25");
+/// ```
+#[must_use]
+pub fn normal_path(text: &str) -> Cow<'_, str> {
+    let mut normal = String::with_capacity(text.len());
+    let mut bytes = text.as_bytes();
     while let Some((&byte, rest)) = bytes.split_first() {
-        bytes = rest;
-        if let Some(refused) = forbidden(byte) {
-            return Err(refused);
-        }
-        let (byte, encoded) = if byte == b'%' {
-            let (decoded, rest) = escape(rest).ok_or(Refused::InvalidEscape)?;
-            bytes = rest;
-            (decoded, true)
-        } else {
-            (byte, false)
+        let escaped = (byte == b'%').then(|| escape(rest)).flatten();
+        let (byte, raw) = match escaped {
+            Some((decoded, _)) => (decoded, is_plain(decoded)),
+            None => (byte, is_plain(byte) || is_delimiter(byte) || byte == b'/'),
         };
-        match (lacks, byte.is_ascii_hexdigit()) {
-            (2, true) => lacks = 1,
-            (1, true) => {
-                found(Ambiguity::DoubleEncoding);
-                lacks = 0;
-            }
-            _ => lacks = 0,
+        bytes = escaped.map_or(rest, |(_, rest)| rest);
+        if raw {
+            normal.push(char::from(byte));
+        } else {
+            let digit = |value: u8| char::from(HEX[usize::from(value & 0xf)]);
+            normal.extend(['%', digit(byte >> 4), digit(byte)]);
         }
-        match (byte, encoded) {
-            (b'/', false) => {
-                if segment.is_empty() {
-                    found(Ambiguity::EmptySegment);
-                }
-                if segment.is_dots() {
-                    found(Ambiguity::DotSegment);
-                }
-                segment = Segment::default();
-                lead = 0;
+    }
+    if normal == text {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(normal)
+    }
+}
+
+/// Decodes the escapes of sub-delimiters in a path of normal form.
+fn decode(path: &str) -> String {
+    let mut decoded = String::with_capacity(path.len());
+    let mut pieces = path.split('%');
+    decoded.extend(pieces.next());
+    for piece in pieces {
+        match escape(piece.as_bytes()) {
+            Some((byte, rest)) if is_delimiter(byte) => {
+                decoded.push(char::from(byte));
+                decoded.extend(rest.iter().copied().map(char::from));
+            }
+            _ => decoded.extend(["%", piece]),
+        }
+    }
+    decoded
+}
+
+/// Cuts `;…` off each segment.
+fn cut(path: &str) -> String {
+    let names = path.split('/').map(|segment| segment.split(';').next());
+    names.map(Option::unwrap_or_default).collect::<Vec<_>>().join("/")
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+/// What a path may hold wherever it likes, and means the same escaped: unreserved characters (RFC 3986, 2.3), `:` and `@`.
+const fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':' | b'@')
+}
+
+/// Sub-delimiters (RFC 3986, 2.2), which may mean something else escaped.
+const fn is_delimiter(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+    )
+}
+
+/// Bytes that [`Scan::of`] passes over.
+static PASSED: [bool; 256] = {
+    let mut passed = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x80 {
+        passed[byte as usize] = is_plain(byte) || (is_delimiter(byte) && byte != b';');
+        byte += 1;
+    }
+    passed
+};
+
+/// What one look at a path finds.
+#[derive(Default)]
+struct Scan {
+    ambiguity: Option<Ambiguity>,
+    delimiters: bool,
+    /// The path is not in normal form.
+    differs: bool,
+}
+
+impl Scan {
+    /// Looks at a path. A refusal anywhere outweighs an ambiguity.
+    fn of(path: &str) -> Result<Self, Refused> {
+        let mut scan = Self::default();
+        let mut bytes = path.as_bytes();
+        while let Some((&byte, rest)) = bytes.split_first() {
+            bytes = rest;
+            if PASSED[usize::from(byte)] {
                 continue;
             }
-            (b'/', true) => found(Ambiguity::EncodedSlash),
-            (b'\\', false) => found(Ambiguity::Backslash),
-            (b'\\', true) => found(Ambiguity::EncodedBackslash),
-            (0..=0x1f | 0x7f, true) => found(Ambiguity::EncodedControl),
-            (b'%', true) => lacks = 2,
-            (0xc0 | 0xc1, true) => found(Ambiguity::OverlongUtf8),
-            (0x80..=0x9f, true) if lead == 0xe0 => found(Ambiguity::OverlongUtf8),
-            (0x80..=0x8f, true) if lead == 0xf0 => found(Ambiguity::OverlongUtf8),
+            match byte {
+                b'/' => scan.segment(rest),
+                b'%' => {
+                    let (decoded, after) = escape(rest).ok_or(Refused::InvalidEscape)?;
+                    scan.differs |= is_plain(decoded) || rest.iter().take(2).any(u8::is_ascii_lowercase);
+                    scan.escape(decoded, after);
+                    bytes = after;
+                }
+                b';' => scan.delimiters = true,
+                _ => {
+                    if let Some(refused) = forbidden(byte) {
+                        return Err(refused);
+                    }
+                    scan.differs = true;
+                    if byte == b'\\' {
+                        scan.found(Ambiguity::Backslash);
+                    }
+                }
+            }
+        }
+        Ok(scan)
+    }
+
+    fn found(&mut self, reason: Ambiguity) {
+        self.ambiguity.get_or_insert(reason);
+    }
+
+    /// Looks at the name of a segment, of which `..;x` has `..` for some.
+    fn segment(&mut self, mut bytes: &[u8]) {
+        match bytes.first() {
+            Some(b'/') => return self.found(Ambiguity::EmptySegment),
+            Some(b'.' | b'%' | b';') => {}
+            Some(_) | None => return,
+        }
+        let mut dots = 0;
+        while let Some((b'.', rest)) = unit(bytes) {
+            bytes = rest;
+            dots += 1;
+        }
+        let parameter = matches!(unit(bytes), Some((b';', _)));
+        match dots {
+            0 if parameter && bytes.contains(&b'/') => self.found(Ambiguity::EmptySegment),
+            1 | 2 if parameter || matches!(bytes.first(), None | Some(b'/')) => {
+                self.found(Ambiguity::DotSegment);
+            }
             _ => {}
         }
-        lead = byte;
-        segment.push(byte);
     }
-    if segment.is_dots() {
-        found(Ambiguity::DotSegment);
-    }
-    Ok(ambiguity)
-}
 
-/// What must be known of a segment to tell whether it is a dot segment.
-#[derive(Default)]
-struct Segment {
-    bytes: usize,
-    dots: usize,
-    /// A path parameter has begun: `..;x` is `..` for some.
-    parameter: bool,
-}
-
-impl Segment {
-    fn push(&mut self, byte: u8) {
-        self.bytes += 1;
+    /// Looks at an escape of `byte`, and at what comes `after` it.
+    fn escape(&mut self, byte: u8, after: &[u8]) {
+        let next = || unit(after).map(|(byte, _)| byte);
         match byte {
-            b';' => self.parameter = true,
-            _ if self.parameter => {}
-            b'.' => self.dots += 1,
-            // Never dots any more.
-            _ => self.dots = usize::MAX / 2,
+            b'/' => self.found(Ambiguity::EncodedSlash),
+            b'\\' => self.found(Ambiguity::EncodedBackslash),
+            0..=0x1f | 0x7f => self.found(Ambiguity::EncodedControl),
+            b'%' if begins_escape(after) => self.found(Ambiguity::DoubleEncoding),
+            0xc0 | 0xc1 => self.found(Ambiguity::OverlongUtf8),
+            0xe0 if matches!(next(), Some(0x80..=0x9f)) => self.found(Ambiguity::OverlongUtf8),
+            0xf0 if matches!(next(), Some(0x80..=0x8f)) => self.found(Ambiguity::OverlongUtf8),
+            _ => self.delimiters |= is_delimiter(byte),
         }
     }
+}
 
-    fn is_empty(&self) -> bool {
-        self.bytes == 0
+/// The first byte, or the one that an escape stands for, and what follows it.
+fn unit(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    match bytes.split_first()? {
+        (b'%', rest) => escape(rest),
+        (byte, rest) => Some((*byte, rest)),
     }
+}
 
-    fn is_dots(&self) -> bool {
-        self.dots == 1 || self.dots == 2
-    }
+/// Whether two hexadecimal digits follow, encoded or not.
+fn begins_escape(bytes: &[u8]) -> bool {
+    let digit = |bytes| unit(bytes).filter(|(byte, _)| byte.is_ascii_hexdigit());
+    digit(bytes).is_some_and(|(_, rest)| digit(rest).is_some())
 }
 
 /// The byte that two hexadecimal digits stand for, and what follows them.

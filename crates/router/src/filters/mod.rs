@@ -80,7 +80,7 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     /// Protocol version.
     pub(crate) version: Version,
-    /// Path and query.
+    /// Path in normal form, and query as sent.
     pub(crate) path: PathAndQuery,
     /// Host as sent.
     pub(crate) authority: HeaderValue,
@@ -111,8 +111,10 @@ pub(crate) async fn run(
     event: &mut Completed,
 ) -> Result<Outcome, ProxyError> {
     let route = call.matched.route();
-    call.target
-        .admit(route.allow_ambiguous_path)
+    let header = |name: &str| call.headers.get(name).map(HeaderValue::as_bytes);
+    call.snapshot
+        .routes
+        .admit(&call.matched, call.target, call.method.as_str(), header)
         .map_err(edge::ambiguous)?;
     if let Some(limit) = route.local_limit {
         let key = (call.matched.fragment(), call.matched.place());
@@ -143,7 +145,7 @@ pub(crate) async fn run(
     };
     event.metadata = admission.metadata.clone();
     let steering = rewrite::apply(&mut call, admission.edits, &admission.remove)?;
-    let matched = rewrite::rematch(&call, &steering)?;
+    let matched = rewrite::rematch(&mut call, &steering)?;
     match &matched.route().action {
         Action::Direct { status, body } => {
             Ok(Outcome::Answer(Box::new(direct(&call, &matched, *status, body))))
@@ -181,7 +183,7 @@ fn admit(
         .cluster(&forward.cluster)
         .ok_or(InternalError::NoCluster)?;
     let cluster = call.snapshot.clusters.get(name).ok_or(InternalError::NoCluster)?;
-    let path = rewrite::upstream_path(matched, call.path)?;
+    let path = edge::with_path(&call.path, matched.rewrite_path(call.path.path()))?;
     event.rewritten(&path);
     let Call {
         mut headers,

@@ -1,4 +1,4 @@
-//! Applies the enforcer's yes: header changes, what steers the gateway, and the path for the upstream.
+//! Applies the enforcer's yes: header changes, what steers the gateway, and the route that serves what came of it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use trireme_routing::{Matched, Target};
 
 use super::Call;
 use super::check::{Edit, Field, Mode};
-use crate::edge::INTERNAL;
+use crate::edge::{self, INTERNAL};
 use crate::error::{CheckError, DownstreamError, InternalError, ProxyError};
 use crate::upstream::Retries;
 
@@ -134,21 +134,22 @@ pub(super) fn apply(
 }
 
 /// The route after the check: a cluster or path that the enforcer chose can make another route of the same operation the
-/// first match. The verdict was about that operation, so a route with another context is not served.
-pub(super) fn rematch<'a>(call: &Call<'a>, steering: &Steering) -> Result<Matched<'a>, ProxyError> {
+/// first match. The verdict was about that operation, so a route with another context is not served. The path is read as
+/// strictly as a caller's.
+pub(super) fn rematch<'a>(call: &mut Call<'a>, steering: &Steering) -> Result<Matched<'a>, ProxyError> {
     let before = call.matched;
     if steering.cluster_header.is_none() && !steering.path_changed {
         return Ok(before);
     }
-    let full;
-    let path = if steering.path_changed {
+    let chosen = call.path.clone();
+    let read;
+    let target = if steering.path_changed {
         let host = call.authority.to_str().unwrap_or_default();
-        full = Target::parse(call.path.as_str(), host).map_err(crate::edge::refused)?;
-        full.admit(before.route().allow_ambiguous_path)
-            .map_err(crate::edge::ambiguous)?;
-        full.path
+        read = Target::parse(chosen.as_str(), host).map_err(edge::refused)?;
+        call.path = edge::with_path(&chosen, read.path.clone())?;
+        &read
     } else {
-        call.target.path
+        call.target
     };
     let cluster = steering.cluster_header.as_ref().map(HeaderValue::as_bytes);
     let header = |name: &str| {
@@ -158,29 +159,21 @@ pub(super) fn rematch<'a>(call: &Call<'a>, steering: &Steering) -> Result<Matche
             call.headers.get(name).map(HeaderValue::as_bytes)
         }
     };
-    let routes = &call.snapshot.routes;
+    let (routes, method) = (&call.snapshot.routes, call.method.as_str());
     let after = routes
-        .find(&call.target.host.name, path, call.method.as_str(), header)
+        .find(&call.target.host.name, &target.path, method, header)
         .ok_or(DownstreamError::NoRoute)?;
-    let same = after.fragment() == before.fragment() && after.route().check == before.route().check;
+    routes
+        .admit(&after, target, method, header)
+        .map_err(edge::ambiguous)?;
+    let same = after.fragment() == before.fragment()
+        && after.context() == before.context()
+        && after.route().check == before.route().check;
     if same {
         Ok(after)
     } else {
         Err(DownstreamError::NoRoute.into())
     }
-}
-
-/// The path for the upstream; the query stays as it is.
-pub(super) fn upstream_path(matched: &Matched<'_>, path: PathAndQuery) -> Result<PathAndQuery, ProxyError> {
-    let rewritten = matched.rewrite_path(path.path());
-    if rewritten == path.path() {
-        return Ok(path);
-    }
-    let full = match path.query() {
-        Some(query) => format!("{rewritten}?{query}"),
-        None => rewritten.into_owned(),
-    };
-    PathAndQuery::from_maybe_shared(Bytes::from(full)).map_err(|_| InternalError::Rewrite.into())
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! Matching, the one canonical request, CORS, and discovery while requests run.
 
-use trireme_proto::names::type_url;
-use trireme_routing::snapshot::{Cors, Revision};
+use http::Request;
+use http_body_util::Full;
+use trireme_proto::names::{context, type_url};
+use trireme_routing::snapshot::{Check, Cors, Revision, Route};
 use trireme_xds::server::Settled;
 
-use crate::support::{Setup, Upstream, api, fragment, get, raw, request};
+use crate::support::{
+    Setup, Upstream, allow, allow_with, api, deny, fragment, get, http2, raw, request, send2,
+};
 
 const NOT_FOUND: &str =
     r#"{"code":"404","message":"Not Found","description":"The requested resource is not available."}"#;
@@ -101,6 +105,117 @@ async fn targets_with_two_readings_are_refused() {
         get(gateway.http(), "/api/x?u=http://a//b/../c%2Fd").await.body,
         "GET /x?u=http://a//b/../c%2Fd"
     );
+}
+
+/// An operation of the API at `/api`, which the enforcer knows by its template.
+fn operation(template: &str, pattern: &str) -> Route {
+    let mut route = api("/api", pattern, r"\1");
+    if let Check::Required { context, .. } = &mut route.check {
+        context.insert(context::PATH.to_owned(), template.to_owned());
+    }
+    route
+}
+
+/// Faults H1 and D-M1: however it is spelled, a path is the operation that the upstream takes it for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_is_matched_checked_and_forwarded_in_one_form() {
+    let upstream = Upstream::echo().await;
+    let guarded = operation("/me", "^/api(/me)[/]{0,1}");
+    let mut setup = Setup::to(upstream.address)
+        .routes(vec![guarded, operation("/*", "^/api(/.*)*")])
+        .answering(|seen| {
+            Some(Ok(match seen.context[context::PATH].as_str() {
+                "/me" => deny(401, "", &[]),
+                _ => allow("up"),
+            }))
+        });
+    setup.access_log = Some("%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %RESPONSE_CODE%\n".to_owned());
+    let gateway = setup.start().await;
+    let cases = [
+        ("/api/%6de", "/api/me", Ok("")),
+        ("/%61pi/m%65?%6d=%6d", "/api/me?%6d=%6d", Ok("")),
+        ("/api/%6D%65/", "/api/me/", Ok("")),
+        ("/api/me;v=1", "", Err("path_parameter")),
+        ("/api/m%65%3bv", "", Err("path_parameter")),
+        (
+            "/api/you;v=1/a%2cb",
+            "/api/you;v=1/a%2Cb",
+            Ok("GET /you;v=1/a%2Cb"),
+        ),
+        (
+            "/api/%40%3a~|{x}?{y}",
+            "/api/@:~%7C%7Bx%7D?{y}",
+            Ok("GET /@:~%7C%7Bx%7D?{y}"),
+        ),
+        ("/api/a%7cb?", "/api/a%7Cb?", Ok("GET /a%7Cb?")),
+    ];
+    let mut http2 = http2(gateway.http()).await;
+    for (sent, normal, want) in cases {
+        let before = gateway.enforcer.seen().len();
+        let reply = get(gateway.http(), sent).await;
+        let request = Request::get(format!("http://gw.test{sent}")).body(Full::default());
+        let (status, _, body, _) = send2(&mut http2, request.unwrap()).await;
+        assert_eq!((reply.status, reply.body.as_bytes()), (status, &*body), "{sent}");
+        match want {
+            Ok(want) => {
+                let status = if want.is_empty() { 401 } else { 200 };
+                assert_eq!((reply.status, reply.body.as_str()), (status, want), "{sent}");
+                let seen = gateway.enforcer.seen().split_off(before);
+                assert!(
+                    seen.len() == 2 && seen.iter().all(|seen| seen.path == normal),
+                    "{seen:?}"
+                );
+                assert_eq!(seen[0].headers[":path"], normal);
+            }
+            Err(reason) => {
+                assert_eq!(reply.status, 400, "{sent}");
+                assert!(reply.body.contains(&format!("refused: {reason}.")), "{reply:?}");
+                assert_eq!(gateway.enforcer.seen().len(), before);
+            }
+        }
+    }
+    let lines = gateway.log(2 * cases.len()).await;
+    for (sent, ..) in cases {
+        let logged = lines
+            .iter()
+            .filter(|line| line.rsplit_once(' ').unwrap().0 == sent);
+        assert_eq!(logged.count(), 2, "{sent}: the log says what was sent: {lines:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_of_the_enforcer_is_read_like_a_callers_and_stays_in_the_operation() {
+    let upstream = Upstream::echo().await;
+    let gateway = Setup::to(upstream.address)
+        .routes(vec![
+            operation("/me", "^/api(/me)[/]{0,1}"),
+            operation("/*", "^/api(/.*)*"),
+        ])
+        .answering(|seen| {
+            let path = seen.headers.get("x-path").map_or("", String::as_str);
+            Some(Ok(allow_with(
+                &[("x-wso2-cluster-header", "up"), (":path", path)],
+                &[],
+            )))
+        })
+        .start()
+        .await;
+    let cases = [
+        ("another path", "/api/%79ou?%79", 200, "GET /you?%79"),
+        ("the same", "/api/x", 200, "GET /x"),
+        ("another operation", "/api/me", 404, ""),
+        ("another operation, spelled", "/api/%6de", 404, ""),
+        ("another operation to some", "/api/me;v=1", 400, "path_parameter"),
+        ("two readings", "/api/a%2fb", 400, "encoded_slash"),
+        ("another API", "/other", 404, ""),
+        ("no path", "", 500, ""),
+    ];
+    for (name, path, status, body) in cases {
+        let reply = request(gateway.http(), "GET /api/x", &format!("x-path: {path}\r\n"), "").await;
+        assert_eq!(reply.status, status, "{name}: {reply:?}");
+        assert!(reply.body.contains(body), "{name}: {reply:?}");
+    }
+    assert_eq!(upstream.arrived().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::snapshot::{Fragment, Position, Revision, Route};
-use crate::{Invalid, order};
+use crate::{Ambiguity, Invalid, Target, order};
 
 mod fragment;
 mod origin;
@@ -108,7 +108,8 @@ impl RouteTable {
     /// The first route in their [`order`] that serves the request, or `None` (404).
     ///
     /// `host` may hold a port and capital letters; a virtual host of that name is searched, and the one named `*` only
-    /// when there is none. `path` is without query. `header` gives the value of a request header by its lower-case name.
+    /// when there is none. `path` is in normal form, without query. `header` gives the value of a request header by its
+    /// lower-case name.
     pub fn find<'t, 'h>(
         &'t self,
         host: &str,
@@ -116,27 +117,36 @@ impl RouteTable {
         method: &str,
         header: impl Fn(&str) -> Option<&'h [u8]>,
     ) -> Option<Matched<'t>> {
-        let mut met = Met::new();
-        self.host(host)?.walk(path.as_bytes(), &mut met);
-        while let Some(candidate) = met.next() {
-            let Some(entry) = candidate.entry() else { continue };
-            if let Some(captures) = entry.matches(path, method, &header) {
-                let Candidate {
-                    fragment,
-                    host,
-                    route,
-                    ..
-                } = candidate;
-                return Some(Matched {
-                    fragment,
-                    entry,
-                    host: *host,
-                    index: *route,
-                    captures,
-                });
-            }
+        first(self.host(host)?, path, method, &header, |_| true)
+    }
+
+    /// Refuses a path with two readings unless the matched route accepts it: what [`Target::admit`] refuses, and a path
+    /// that others read as another operation of the same API, because they decode sub-delimiters or cut path parameters
+    /// off. `matched` is what [`RouteTable::find`] gave for this target, method and headers.
+    ///
+    /// Only a path that holds `;` or an escape of a sub-delimiter costs anything here.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn admit<'h>(
+        &self,
+        matched: &Matched<'_>,
+        target: &Target<'_>,
+        method: &str,
+        header: impl Fn(&str) -> Option<&'h [u8]>,
+    ) -> Result<(), Ambiguity> {
+        let allowed = matched.route().allow_ambiguous_path;
+        target.admit(allowed)?;
+        let readings = if allowed { Vec::new() } else { target.readings() };
+        let another = |path: &str| {
+            let tree = self.host(matched.virtual_host())?;
+            let same_api = |candidate: &Candidate| candidate.fragment.name == matched.fragment.name;
+            first(tree, path, method, &header, same_api).filter(|found| found.context() != matched.context())
+        };
+        match readings.iter().find(|(_, path)| another(path).is_some()) {
+            Some((reason, _)) => Err(*reason),
+            None => Ok(()),
         }
-        None
     }
 
     /// Number of fragments.
@@ -242,6 +252,33 @@ impl RouteTable {
             });
         }
     }
+}
+
+/// The first route among those `wanted` that serves the request.
+fn first<'t, 'h>(
+    tree: &'t Node<Candidate>,
+    path: &str,
+    method: &str,
+    header: &impl Fn(&str) -> Option<&'h [u8]>,
+    wanted: impl Fn(&Candidate) -> bool,
+) -> Option<Matched<'t>> {
+    let mut met = Met::new();
+    tree.walk(path.as_bytes(), &mut met);
+    while let Some(candidate) = met.next() {
+        let Some(entry) = candidate.entry().filter(|_| wanted(candidate)) else {
+            continue;
+        };
+        if let Some(captures) = entry.matches(path, method, header) {
+            return Some(Matched {
+                fragment: &candidate.fragment,
+                entry,
+                host: candidate.host,
+                index: candidate.route,
+                captures,
+            });
+        }
+    }
+    None
 }
 
 // === impl Matched ===

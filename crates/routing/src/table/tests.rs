@@ -184,6 +184,72 @@ fn routes_of_one_fragment_stand_where_their_own_base_paths_say() {
 }
 
 #[test]
+fn a_path_that_is_another_operation_to_others_is_refused() {
+    use Ambiguity::{EncodedDelimiter, EncodedSlash, PathParameter};
+    let operation = |name: &str, pattern: &str, methods: &[&str]| {
+        let mut operation = route(name, regex(pattern), methods);
+        operation.check = Check::Required {
+            context: BTreeMap::from([("path".to_owned(), pattern.to_owned())]),
+            with_body: false,
+        };
+        operation
+    };
+    let open = Route {
+        allow_ambiguous_path: true,
+        ..operation("/open", "^/open(/.*)*", &[])
+    };
+    let mut sandbox = operation("/api", "^/api/me[/]{0,1}", &[]);
+    sandbox.headers = vec![("x-wso2-cluster-header".to_owned(), "sand".to_owned())];
+    let api = vec![
+        sandbox,
+        operation("/api", "^/api/me[/]{0,1}", &["GET"]),
+        operation("/api", "^/api/a,b[/]{0,1}", &[]),
+        operation("/api", r"^/api/([^/]+)\.json[/]{0,1}", &[]),
+        operation("/api", "^/api(/.*)*", &[]),
+    ];
+    let root = vec![
+        // Another API stands before it.
+        operation("/", "^/api/me[/]{0,1}", &[]),
+        operation("/", "^(/.*)*", &[]),
+    ];
+    let opted_in = vec![operation("/open", "^/open/me[/]{0,1}", &[]), open];
+    let table = table(vec![
+        fragment("api", Position::Front, vec![("h", api)]),
+        fragment("open", Position::Front, vec![("h", opted_in)]),
+        fragment("root", Position::Front, vec![("*", root.clone()), ("h", root)]),
+    ]);
+    let cases = [
+        ("h", "GET", "/api/me", None, Ok(())),
+        ("h", "GET", "/api/me;v=1", None, Err(PathParameter)),
+        ("h", "GET", "/api/me;/", None, Err(PathParameter)),
+        ("h", "GET", "/api/me%3bv=1", None, Err(PathParameter)),
+        ("h", "PUT", "/api/me;v=1", None, Ok(())),
+        ("h", "PUT", "/api/me;v=1", Some("sand"), Err(PathParameter)),
+        ("h", "GET", "/api/you;v=1/b;w", None, Ok(())),
+        ("h", "GET", "/api/a%2Cb", None, Err(EncodedDelimiter)),
+        ("h", "GET", "/api/a%2Cb;v", None, Err(PathParameter)),
+        ("h", "GET", "/api/a%2Cc%3D", None, Ok(())),
+        ("h", "GET", "/api/a;v.json", None, Err(PathParameter)),
+        ("h", "GET", "/api/a;v/b.json", None, Ok(())),
+        ("h", "GET", "/api/me;a%2Fb", None, Err(EncodedSlash)),
+        ("h", "GET", "/open/me;v=1", None, Ok(())),
+        ("h", "GET", "/api;v=1/me", None, Err(PathParameter)),
+        ("h", "GET", "/open;v=1/me", None, Ok(())),
+        ("other", "GET", "/api/me;v=1", None, Err(PathParameter)),
+    ];
+    for (host, method, path, cluster, want) in cases {
+        let target = Target::parse(path, host).expect(path);
+        let header = |_: &str| cluster.map(str::as_bytes);
+        let matched = table.find(host, &target.path, method, header).expect(path);
+        assert_eq!(
+            table.admit(&matched, &target, method, header),
+            want,
+            "{method} {host}{path}"
+        );
+    }
+}
+
+#[test]
 fn the_context_of_a_check_is_held_as_it_is_sent() {
     let context = BTreeMap::from([
         ("name".to_owned(), "Pets".to_owned()),
