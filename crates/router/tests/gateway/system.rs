@@ -70,6 +70,32 @@ async fn system_routes_need_no_enforcer_but_ready_does() {
     assert!(gateway.enforcer.seen().is_empty());
 }
 
+/// Fault H3: whatever an API takes, it is not what the gateway says of itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_api_takes_a_system_path() {
+    let upstream = Upstream::echo().await;
+    let routes = ["/", "/health"].map(|base| api(base, "^(/.*)*", r"\1"));
+    let mut setup = Setup::to(upstream.address).routes(routes.to_vec());
+    setup.fragments.push(system_routes());
+    let mut gateway = setup.start().await;
+    drop(gateway.enforcer.rest_listener.take());
+    for path in [
+        "/health",
+        "/he%61lth",
+        "/%68%65%61%6C%74%68?q",
+        "/ready",
+        "/.wellknown/jwk%73",
+    ] {
+        let reply = get(gateway.http(), path).await;
+        let status = if path.ends_with("jwk%73") { 503 } else { 200 };
+        assert_eq!(reply.status, status, "{path}");
+        assert!(!reply.body.contains("GET"), "{path}: {reply:?}");
+    }
+    assert_eq!(gateway.enforcer.seen().len() + upstream.arrived().len(), 0);
+    assert_eq!(get(gateway.http(), "/healthy").await.body, "GET /healthy");
+    assert_eq!(get(gateway.http(), "/health/").await.body, "GET /health/");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_enforcers_utility_server_is_reached_by_mutual_tls() {
     let upstream = Upstream::echo().await;
