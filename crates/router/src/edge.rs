@@ -31,8 +31,8 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Prefix of the headers that tell where a request came from.
 const FORWARDED: &str = "x-forwarded-";
-/// What frames, routes, authorizes or describes a message has no place in its trailers.
-const NO_TRAILERS: [HeaderName; 14] = [
+/// What frames, routes, authorizes or describes a message has no place in its trailers, nor has what we set in every head.
+const NO_TRAILERS: [HeaderName; 15] = [
     AUTHORIZATION,
     CONTENT_ENCODING,
     CONTENT_LENGTH,
@@ -47,6 +47,7 @@ const NO_TRAILERS: [HeaderName; 14] = [
     SET_COOKIE,
     TE,
     TRAILER,
+    X_REQUEST_ID,
 ];
 /// Prefix of the headers that steer the gateway itself.
 pub(crate) const INTERNAL: &str = "x-envoy-";
@@ -58,6 +59,8 @@ pub(crate) struct Entry {
     pub(crate) authority: HeaderValue,
     /// The caller asks for another protocol.
     pub(crate) upgrade: bool,
+    /// Headers that `Connection` named, and that are gone.
+    pub(crate) named: Vec<HeaderName>,
 }
 
 /// Checks and cleans the head of a request.
@@ -93,14 +96,18 @@ pub(crate) fn enter(
             "connection names a forwarding header",
         ));
     }
-    strip_hop_by_hop(headers);
+    let named = strip_hop_by_hop(headers);
     strip_internal(headers);
     headers.remove(X_FORWARDED_CLIENT_CERT);
     if version == Version::HTTP_2 {
         join_cookies(headers);
     }
     forwarded(headers, peer, use_remote_address);
-    Ok(Entry { authority, upgrade })
+    Ok(Entry {
+        authority,
+        upgrade,
+        named,
+    })
 }
 
 /// A body has one length, and no coding that we would have to undo (RFC 9112 section 6.1). A length beside `chunked` is not
@@ -166,15 +173,17 @@ pub(crate) fn strip_steering(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes the fields that belong to one connection, and those that `Connection` names (RFC 9110 section 7.6.1). Of `TE`
-/// only `trailers` passes.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes the fields that belong to one connection, and those that `Connection` names (RFC 9110 section 7.6.1), which it
+/// gives back. Of `TE` only `trailers` passes.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Vec<HeaderName> {
+    let mut named = Vec::new();
     if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = nominated(headers)
-            // Naming these would take out what the message needs; no sender has reason to.
-            .filter(|name| !matches!(*name, CONTENT_LENGTH | HOST | COOKIE | TE))
-            .collect();
-        for name in named {
+        // Naming the first four would take out what the message needs; no sender has reason to. The others go below.
+        let kept = |name: &HeaderName| {
+            matches!(*name, CONTENT_LENGTH | HOST | COOKIE | TE | UPGRADE) || *name == KEEP_ALIVE
+        };
+        named.extend(nominated(headers).filter(|name| !kept(name)));
+        for name in &named {
             headers.remove(name);
         }
         headers.remove(CONNECTION);
@@ -199,6 +208,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(TE);
         }
     }
+    named
 }
 
 /// The fields that `Connection` names.
@@ -211,11 +221,16 @@ fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
 }
 
 /// Cleans the trailers of a request. They come after the check, and whoever merges them into the headers must not find
-/// there what the check was about (RFC 9110 section 6.5.1), nor another value of a header that was `sent`.
-pub(crate) fn clean_trailers(trailers: &mut HeaderMap, sent: &[HeaderName]) {
+/// there what the check was about (RFC 9110 section 6.5.1): nothing that is taken out of the headers or set in them, sent or
+/// not, and no other value of what they hold. `barred` are those names that differ from request to request; without it no
+/// trailers were to come, and none pass.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap, barred: Option<&[HeaderName]>) {
+    let Some(barred) = barred else {
+        return trailers.clear();
+    };
     strip_hop_by_hop(trailers);
     strip_internal(trailers);
-    for name in NO_TRAILERS.iter().chain(sent) {
+    for name in NO_TRAILERS.iter().chain(barred) {
         trailers.remove(name);
     }
     while let Some(name) = trailers
@@ -227,9 +242,10 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap, sent: &[HeaderName]) {
     }
 }
 
-/// Prepares the headers of an admitted request for the upstream.
-pub(crate) fn leave(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
+/// Prepares the headers of an admitted request for the upstream. Gives those that `Connection` named, if the enforcer set
+/// it.
+pub(crate) fn leave(headers: &mut HeaderMap) -> Vec<HeaderName> {
+    let named = strip_hop_by_hop(headers);
     // Answered here, when the body is first read; hyper knows no other expectation.
     if let Some(expected) = headers.get(EXPECT)
         && expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
@@ -237,6 +253,7 @@ pub(crate) fn leave(headers: &mut HeaderMap) {
         headers.remove(EXPECT);
     }
     headers.remove(CLUSTER_HEADER);
+    named
 }
 
 /// HTTP/2 may send one cookie field for each pair; HTTP/1 may not (RFC 9113 section 8.2.3).

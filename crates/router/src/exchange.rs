@@ -102,6 +102,7 @@ async fn answer(
         path,
         authority: entry.authority,
         upgrade: entry.upgrade,
+        named: entry.named,
         headers: parts.headers,
         time,
     };

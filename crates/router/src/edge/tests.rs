@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::*;
@@ -177,6 +178,106 @@ fn hop_by_hop() {
     let mut headers = map(&[("te", "gzip")]);
     strip_hop_by_hop(&mut headers);
     assert!(headers.is_empty());
+}
+
+#[test]
+fn what_connection_names_is_told() {
+    let mut headers = map(&[
+        ("host", "a"),
+        ("connection", "keep-alive, X-Own, upgrade, content-length"),
+        ("connection", "close"),
+        ("x-own", "1"),
+    ]);
+    let entry = enter_http1("/", &mut headers, false).unwrap();
+    assert_eq!(entry.named, ["x-own", "close"]);
+    let mut headers = map(&[("connection", "keep-alive"), ("keep-alive", "5")]);
+    assert_eq!(leave(&mut headers).capacity(), 0, "ordinary callers cost nothing");
+    assert!(headers.is_empty());
+}
+
+/// Names that HTTP has and that the gateway knows, and some that it knows by their beginning.
+const NAMES: &str = "\
+    accept accept-charset accept-encoding accept-language accept-ranges access-control-allow-credentials \
+    access-control-allow-headers access-control-allow-methods access-control-allow-origin \
+    access-control-expose-headers access-control-max-age access-control-request-headers \
+    access-control-request-method age allow alt-svc authorization cache-control cache-status cdn-cache-control \
+    connection content-disposition content-encoding content-language content-length content-location \
+    content-range content-security-policy content-security-policy-report-only content-type cookie date dnt etag \
+    expect expires forwarded from host http2-settings if-match if-modified-since if-none-match if-range \
+    if-unmodified-since internal-key keep-alive last-modified link location max-forwards origin pragma \
+    proxy-authenticate proxy-authorization proxy-connection public-key-pins public-key-pins-report-only range \
+    referer referrer-policy refresh retry-after sec-websocket-accept sec-websocket-extensions sec-websocket-key \
+    sec-websocket-protocol sec-websocket-version server set-cookie strict-transport-security te trailer \
+    transfer-encoding upgrade upgrade-insecure-requests user-agent vary via warning www-authenticate \
+    x-content-type-options x-dns-prefetch-control x-envoy-decorator-operation x-envoy-expected-rq-timeout-ms \
+    x-envoy-max-retries x-envoy-original-path x-envoy-retriable-status-codes x-envoy-retry-on \
+    x-envoy-upstream-rq-timeout-ms x-envoy-upstream-service-time x-forwarded-client-cert x-forwarded-for \
+    x-forwarded-host x-forwarded-port x-forwarded-proto x-frame-options x-jwt-assertion x-request-id \
+    x-wso2-cluster-header x-xss-protection";
+
+/// Fault H9: RFC 9110, 6.5.1.
+#[test]
+fn what_is_taken_out_of_every_head_or_set_in_it_stands_in_no_trailers() {
+    let mut touched = BTreeSet::new();
+    for name in NAMES.split_whitespace() {
+        let value = if name == "expect" {
+            "100-continue"
+        } else {
+            "forged"
+        };
+        for (version, remote) in [(Version::HTTP_11, false), (Version::HTTP_2, true)] {
+            let mut headers = map(&[("host", "a"), (name, value), (name, value)]);
+            let uri = Uri::from_static("/");
+            let entry = enter(
+                &Method::GET,
+                &uri,
+                version,
+                &mut headers,
+                &peer("203.0.113.9"),
+                remote,
+            );
+            if entry.is_err() {
+                touched.insert(name.to_owned());
+                continue;
+            }
+            assert_eq!(leave(&mut headers), Vec::<HeaderName>::new());
+            if !headers.get_all(name).iter().eq([value, value]) {
+                touched.insert(name.to_owned());
+            }
+            let set = headers.keys().map(HeaderName::as_str).filter(|set| *set != name);
+            touched.extend(set.map(str::to_owned));
+        }
+    }
+    for known in [
+        "cookie",
+        "expect",
+        "host",
+        "te",
+        "x-forwarded-for",
+        "x-request-id",
+        "x-wso2-cluster-header",
+    ] {
+        assert!(touched.contains(known), "{known}: {touched:?}");
+    }
+    println!(
+        "{} of {} names: {touched:?}",
+        touched.len(),
+        NAMES.split_whitespace().count()
+    );
+    for name in &touched {
+        let mut trailers = map(&[(name, "forged"), ("x-checksum", "7"), (name, "trailers")]);
+        clean_trailers(&mut trailers, Some(&[]));
+        assert!(trailers.keys().eq(["x-checksum"]), "{name}: {trailers:?}");
+    }
+    let mut trailers = map(&[("x-a", "1"), ("grpc-status", "0"), ("x-b", "2")]);
+    clean_trailers(
+        &mut trailers,
+        Some(&[HeaderName::from_static("x-a"), HeaderName::from_static("x-c")]),
+    );
+    assert_eq!(trailers.len(), 2, "{trailers:?}");
+    assert!(!trailers.contains_key("x-a"));
+    clean_trailers(&mut trailers, None);
+    assert!(trailers.is_empty(), "none were to come");
 }
 
 #[test]

@@ -6,12 +6,13 @@ mod cors;
 mod limit;
 mod rewrite;
 
+use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Response, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -50,6 +51,8 @@ pub(crate) struct Admitted {
     pub(crate) auto_host: bool,
     /// Headers for the upstream, without Host.
     pub(crate) headers: HeaderMap,
+    /// Names that the trailers must not hold; absent where no trailers can come.
+    pub(crate) barred: Option<Vec<HeaderName>>,
     /// Time.
     pub(crate) bounds: Bounds,
     /// Retries by status.
@@ -86,6 +89,8 @@ pub(crate) struct Call<'a> {
     pub(crate) authority: HeaderValue,
     /// The caller asks for another protocol.
     pub(crate) upgrade: bool,
+    /// Headers that `Connection` named.
+    pub(crate) named: Vec<HeaderName>,
     /// Headers.
     pub(crate) headers: HeaderMap,
     /// When it came.
@@ -144,6 +149,8 @@ pub(crate) async fn run(
         },
     };
     event.metadata = admission.metadata.clone();
+    let trailed = payload.may_trail(call.version);
+    let barred = trailed.then(|| rewrite::barred(take(&mut call.named), &admission));
     let steering = rewrite::apply(&mut call, admission.edits, &admission.remove)?;
     let matched = rewrite::rematch(&mut call, &steering)?;
     match &matched.route().action {
@@ -151,7 +158,7 @@ pub(crate) async fn run(
             Ok(Outcome::Answer(Box::new(direct(&call, &matched, *status, body))))
         }
         Action::Forward(forward) => {
-            let admitted = admit(call, &matched, forward, &steering, event, pass)?;
+            let admitted = admit(call, &matched, forward, &steering, barred, event, pass)?;
             Ok(Outcome::Send(
                 Box::new(admitted),
                 payload,
@@ -176,6 +183,7 @@ fn admit(
     matched: &Matched<'_>,
     forward: &Forward,
     steering: &rewrite::Steering,
+    mut barred: Option<Vec<HeaderName>>,
     event: &mut Completed,
     pass: Pass,
 ) -> Result<Admitted, ProxyError> {
@@ -191,7 +199,11 @@ fn admit(
         authority,
         ..
     } = call;
-    edge::leave(&mut headers);
+    let named = edge::leave(&mut headers);
+    if let Some(barred) = &mut barred {
+        barred.extend(named);
+        barred.extend(headers.keys().cloned());
+    }
     let bounds = Bounds {
         response: steering.timeout.unwrap_or(forward.timeout),
         idle: forward.idle_timeout,
@@ -208,6 +220,7 @@ fn admit(
         authority,
         auto_host: forward.auto_host,
         headers,
+        barred,
         bounds,
         retries: steering.retries(forward.retry.as_ref()),
         _pass: pass,

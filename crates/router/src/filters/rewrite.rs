@@ -11,7 +11,7 @@ use trireme_routing::snapshot::{ClusterRef, Retry};
 use trireme_routing::{Matched, Target};
 
 use super::Call;
-use super::check::{Edit, Field, Mode};
+use super::check::{Admission, Edit, Field, Mode};
 use crate::edge::{self, INTERNAL};
 use crate::error::{CheckError, DownstreamError, InternalError, ProxyError};
 use crate::upstream::Retries;
@@ -80,6 +80,18 @@ impl Steering {
             _ => {}
         }
     }
+}
+
+/// What trailers must not hold by the verdict, besides the headers that `Connection` named: whatever it changes or removes,
+/// be it there or not.
+pub(super) fn barred(named: Vec<HeaderName>, admission: &Admission) -> Vec<HeaderName> {
+    let changed = admission.edits.iter().filter_map(|edit| match &edit.field {
+        Field::Header(name) => Some(name),
+        Field::Method | Field::Path => None,
+    });
+    let mut barred = named;
+    barred.extend(admission.remove.iter().chain(changed).cloned());
+    barred
 }
 
 /// Applies the changes in their order, then the removals.

@@ -32,8 +32,8 @@ pub(crate) enum RequestBody {
         live: Rc<Live>,
         /// A copy for a retry.
         tee: Option<Rc<Tee>>,
-        /// Names of the headers that are sent with it; trailers do not repeat them.
-        sent: Rc<[HeaderName]>,
+        /// Names that its trailers must not hold; see [`edge::clean_trailers`].
+        barred: Option<Vec<HeaderName>>,
     },
 }
 
@@ -115,11 +115,11 @@ impl Body for RequestBody {
                 incoming,
                 live,
                 tee,
-                sent,
+                barred,
             } => {
                 let mut item = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                 if let Some(trailers) = item.as_mut().and_then(|item| item.as_mut().ok()?.trailers_mut()) {
-                    edge::clean_trailers(trailers, sent);
+                    edge::clean_trailers(trailers, barred.as_deref());
                 }
                 match &item {
                     Some(Ok(frame)) => {

@@ -55,7 +55,7 @@ pub(crate) async fn send(
     let live = Rc::clone(&event.live);
     let cluster = Arc::clone(&admitted.cluster);
     event.cluster = Some(Arc::clone(&cluster));
-    let source = Source::new(payload, &admitted.headers, &live, admitted.retries.count > 0);
+    let source = Source::new(payload, admitted.barred.take(), &live, admitted.retries.count > 0);
     let permit = cluster.permit(Resource::Request).ok_or(UpstreamError::Overflow)?;
     let expiry = pin!(timeout::expiry(&live, admitted.bounds));
     let started = Instant::now();

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderName, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -51,6 +51,18 @@ pub(crate) enum Payload {
     Streamed(Incoming),
 }
 
+impl Payload {
+    /// Whether trailers may come. HTTP/1 has them behind chunks only.
+    pub(crate) fn may_trail(&self, version: Version) -> bool {
+        match self {
+            Self::Buffered(buffered) => buffered.trailers.is_some(),
+            Self::Streamed(body) => {
+                !body.is_end_stream() && (version == Version::HTTP_2 || body.size_hint().exact().is_none())
+            }
+        }
+    }
+}
+
 /// Gives out the body, once or more often.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -66,15 +78,19 @@ enum Replay {
 }
 
 impl Source {
-    /// `keep`: a copy is worth its memory.
-    pub(super) fn new(payload: Payload, headers: &HeaderMap, live: &Rc<Live>, keep: bool) -> Self {
-        let sent = || headers.keys().cloned();
+    /// `barred`: see [`edge::clean_trailers`]; `keep`: a copy is worth its memory.
+    pub(super) fn new(
+        payload: Payload,
+        barred: Option<Vec<HeaderName>>,
+        live: &Rc<Live>,
+        keep: bool,
+    ) -> Self {
         let incoming = match payload {
             Payload::Streamed(incoming) if !incoming.is_end_stream() => incoming,
             Payload::Streamed(_) => return Self::buffered(Buffered::default(), live),
             Payload::Buffered(mut buffered) => {
                 if let Some(trailers) = &mut buffered.trailers {
-                    edge::clean_trailers(trailers, &sent().collect::<Vec<_>>());
+                    edge::clean_trailers(trailers, barred.as_deref());
                 }
                 return Self::buffered(buffered, live);
             }
@@ -86,7 +102,7 @@ impl Source {
                 incoming,
                 live: Rc::clone(live),
                 tee,
-                sent: sent().collect(),
+                barred,
             }),
             replay,
         }

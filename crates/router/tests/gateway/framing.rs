@@ -2,15 +2,19 @@
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use trireme_routing::snapshot::UpstreamProtocol;
+use trireme_proto::envoy::service::auth::v3::check_response::HttpResponse;
+use trireme_proto::google::protobuf::BoolValue;
+use trireme_routing::snapshot::{Check, UpstreamProtocol};
 
-use crate::support::{BOUND, Setup, Upstream, allow_with, deny, full, get, http2, raw, request, send2};
+use crate::support::{
+    Arrived, BOUND, Setup, Upstream, allow_with, api, deny, fragment, full, get, http2, raw, request, send2,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_cannot_have_the_gateways_headers_taken_out() {
@@ -178,6 +182,132 @@ async fn trailers_cannot_say_what_the_check_was_about() {
         names(upstream.arrived()[0].trailers.as_ref().unwrap()),
         ["x-checksum"]
     );
+}
+
+/// Fault H9: a name that the verdict, `Connection` or the gateway takes out of the headers or sets in them is in no
+/// trailers, though no header had it. Over both protocols on both sides, streamed and shown to the enforcer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_touched_in_the_headers_does_not_come_in_trailers() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed:#x}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let names: Vec<String> = (0..12).map(|_| format!("x-{:x}", random.u64(..))).collect();
+    let (changed, removed) = names.split_at(4);
+    let (changed, removed) = (changed.to_vec(), removed.to_vec());
+    let upstream = Upstream::echo().await;
+    let mut body = api("/body", "^/body(/.*)*", r"\1");
+    if let Check::Required { with_body, .. } = &mut body.check {
+        *with_body = true;
+    }
+    let mut setup = Setup::to(upstream.address).answering(move |seen| {
+        let cluster = if seen.path.ends_with("1") { "up" } else { "up2" };
+        let mut set = vec![("x-wso2-cluster-header", cluster)];
+        set.extend(changed.iter().map(|name| (name.as_str(), "enforcer")));
+        let mut remove: Vec<&str> = removed.iter().map(String::as_str).collect();
+        remove.extend([
+            "x-jwt-assertion",
+            "x-api-key",
+            "internal-key",
+            "x-wso2-client-certificate",
+        ]);
+        let mut allowed = allow_with(&set, &remove);
+        if let Some(HttpResponse::OkResponse(ok)) = &mut allowed.http_response {
+            for (option, action) in ok.headers.iter_mut().skip(1).zip([0, 1, 2, 3]) {
+                option.append_action = action;
+                #[allow(deprecated, reason = "Envoy's filter goes by it")]
+                let append = &mut option.append;
+                *append = Some(BoolValue { value: action == 0 });
+            }
+        }
+        Some(Ok(allowed))
+    });
+    setup.fragments.push(fragment("body", vec![body]));
+    let mut second = setup.clusters[0].clone();
+    second.name = "up2".to_owned();
+    second.protocol = UpstreamProtocol::Http2 {
+        header_table_size: None,
+        max_streams: None,
+    };
+    setup.clusters.push(second);
+    let gateway = setup.start().await;
+    let mut trailers = names.clone();
+    trailers.extend(
+        [
+            "authorization",
+            "internal-key",
+            "x-api-key",
+            "x-checksum",
+            "x-envoy-original-path",
+            "x-forwarded-for",
+            "x-jwt-assertion",
+            "x-own",
+            "x-request-id",
+            "x-wso2-client-certificate",
+            "x-wso2-cluster-header",
+        ]
+        .map(str::to_owned),
+    );
+    let announced = trailers.join(", ");
+    let mut calls = 0;
+    let mut arrived_with = |version: Version, path: &str, named: &str| {
+        let arrived = upstream.arrived();
+        assert_eq!(arrived.len(), calls + 1, "{path}");
+        calls += 1;
+        let Some(Arrived {
+            body,
+            trailers,
+            version: got,
+            ..
+        }) = arrived.last()
+        else {
+            panic!("just counted")
+        };
+        assert_eq!((body.as_ref(), *got), (&b"up"[..], version), "{path}");
+        let mut left: Vec<&str> = trailers
+            .iter()
+            .flat_map(HeaderMap::keys)
+            .map(|name| name.as_str())
+            .collect();
+        left.sort_unstable();
+        let mut want = vec!["x-checksum"];
+        want.extend(Some("x-own").filter(|own| *own != named));
+        assert_eq!(left, want, "{path}, named {named:?}, seed {seed:#x}");
+    };
+    let mut sender = http2(gateway.http()).await;
+    for path in ["/api/1", "/api/2", "/body/1", "/body/2"] {
+        let upstream_version = if path.ends_with('1') {
+            Version::HTTP_11
+        } else {
+            Version::HTTP_2
+        };
+        for named in ["", "x-own"] {
+            let mut text = format!(
+                "POST {path} HTTP/1.1\r\nhost: gw.test\r\nconnection: close, {named}\r\n\
+                 transfer-encoding: chunked\r\ntrailer: {announced}\r\n\r\n2\r\nup\r\n0\r\n"
+            );
+            text.extend(trailers.iter().map(|name| format!("{name}: forged\r\n")));
+            let reply = raw(gateway.http(), format!("{text}\r\n").as_bytes()).await;
+            assert_eq!(reply.status, 200, "{path} {reply:?}");
+            arrived_with(upstream_version, path, named);
+        }
+        for length in [None, Some(2)] {
+            let map = trailers
+                .iter()
+                .map(|name| (name.parse().unwrap(), HeaderValue::from_static("forged")));
+            let frames = [
+                Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(b"up"))),
+                Ok(Frame::trailers(HeaderMap::from_iter(map))),
+            ];
+            let mut request = Request::post(format!("http://gw.test{path}")).header("trailer", &announced);
+            if let Some(length) = length.filter(|_| upstream_version == Version::HTTP_2) {
+                request = request.header("content-length", length);
+            }
+            let body = StreamBody::new(stream::iter(frames)).boxed_unsync();
+            let response = timeout(BOUND, sender.send_request(request.body(body).unwrap()));
+            assert_eq!(response.await.unwrap().unwrap().status(), 200, "{path}");
+            arrived_with(upstream_version, path, "");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,7 +31,7 @@ use trireme_xds::server::{Cache, Settled};
 pub(crate) use enforcer::{Answer, Enforcer, Mode, allow, allow_with, deny};
 pub(crate) use http::{Reply, get, http2, http2_tls, raw, request, send2};
 pub(crate) use pki::Pki;
-pub(crate) use upstream::{Upstream, full, refused};
+pub(crate) use upstream::{Arrived, Upstream, full, refused};
 
 /// Long enough for any machine, short enough to notice.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
