@@ -124,11 +124,11 @@ fn scopes(project: &ApiProject, operation: &Operation) -> Vec<String> {
         true => &project.security,
         false => &operation.security,
     };
-    let oauth2 = |name: &String| {
+    let asks = |name: &String| {
         let mut schemes = project.security_schemes.iter();
-        schemes.any(|scheme| scheme.definition == *name && scheme.kind == "oauth2")
+        schemes.any(|scheme| scheme.definition == *name && scheme.asks_for_token())
     };
-    let mut found = alternatives.iter().flatten().filter(|(name, _)| oauth2(name));
+    let mut found = alternatives.iter().flatten().filter(|(name, _)| asks(name));
     found.next().map(|(_, scopes)| scopes.clone()).unwrap_or_default()
 }
 

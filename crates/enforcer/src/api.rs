@@ -285,7 +285,7 @@ fn needs(
             .iter()
             .find(|scheme| scheme.definition == *definition);
         let place = match scheme.map(|scheme| (&scheme.kind, &scheme.location, &scheme.name)) {
-            Some((SchemeKind::OAuth2, _, _)) => {
+            Some((SchemeKind::OAuth2 | SchemeKind::OpenIdConnect, _, _)) => {
                 scopes.extend(
                     wanted
                         .iter()

@@ -344,6 +344,9 @@ pub enum SchemeKind {
     ApiKey,
     /// An access token. Wire: `oauth2`.
     OAuth2,
+    /// An access token of an OpenID provider, with scopes like [`SchemeKind::OAuth2`] (OpenAPI 3.0.3, Security Requirement
+    /// Object). Wire: `openIdConnect`.
+    OpenIdConnect,
     /// Another text. No credential satisfies it.
     Other(String),
 }

@@ -248,6 +248,7 @@ fn scheme(scheme: wire::SecurityScheme) -> SecurityScheme {
         definition: scheme.definition_name,
         kind: match scheme.r#type.trim() {
             "oauth2" => SchemeKind::OAuth2,
+            "openIdConnect" => SchemeKind::OpenIdConnect,
             text if text.eq_ignore_ascii_case("apikey") => SchemeKind::ApiKey,
             text => SchemeKind::Other(text.to_owned()),
         },

@@ -175,6 +175,7 @@ fn scheme(scheme: &SecurityScheme) -> wire::SecurityScheme {
         r#type: match &scheme.kind {
             SchemeKind::ApiKey => "apiKey",
             SchemeKind::OAuth2 => "oauth2",
+            SchemeKind::OpenIdConnect => "openIdConnect",
             SchemeKind::Other(text) => text,
         }
         .to_owned(),

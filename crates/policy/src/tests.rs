@@ -98,6 +98,12 @@ fn full() -> ApiPolicy {
                 name: String::new(),
                 location: Location::Other("cookie".to_owned()),
             },
+            SecurityScheme {
+                definition: "provider".to_owned(),
+                kind: SchemeKind::OpenIdConnect,
+                name: String::new(),
+                location: Location::Other(String::new()),
+            },
         ],
         security: vec![Requirement::one("default", Vec::new())],
         endpoint_security: EndpointSecurity {

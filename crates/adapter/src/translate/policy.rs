@@ -149,6 +149,7 @@ fn scheme(scheme: &ProjectScheme) -> SecurityScheme {
         kind: match scheme.kind.trim() {
             kind if kind.eq_ignore_ascii_case("apikey") => SchemeKind::ApiKey,
             kind if kind.eq_ignore_ascii_case("oauth2") => SchemeKind::OAuth2,
+            "openIdConnect" => SchemeKind::OpenIdConnect,
             kind => SchemeKind::Other(kind.to_owned()),
         },
         name: scheme.name.clone(),

@@ -215,6 +215,7 @@ pub(crate) fn policy(policy: &ApiPolicy) -> Value {
                 match &scheme.kind {
                     SchemeKind::ApiKey => "apiKey",
                     SchemeKind::OAuth2 => "oauth2",
+                    SchemeKind::OpenIdConnect => "openIdConnect",
                     SchemeKind::Other(kind) => kind,
                 },
             )

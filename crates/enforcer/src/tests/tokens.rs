@@ -1,7 +1,7 @@
 //! Access tokens: every claim, every header, every trick.
 
 use serde_json::json;
-use trireme_policy::api::Requirement;
+use trireme_policy::api::{Requirement, SchemeKind};
 use trireme_policy::settings::{Cache, ClaimMapping};
 
 use super::fixture::*;
@@ -367,9 +367,10 @@ async fn without_a_cache_every_token_is_checked_anew() {
 
 #[tokio::test]
 async fn one_of_the_scopes_is_enough() {
-    let scoped = |scopes: &[&str]| {
+    let scoped = |scopes: &[&str], kind: SchemeKind| {
         let scopes: Vec<_> = scopes.iter().map(|&scope| scope.to_owned()).collect();
         policy_with(move |policy| {
+            policy.schemes[0].kind = kind;
             policy.resources[0].operations[0].security = vec![Requirement::one("default", scopes)];
         })
     };
@@ -397,9 +398,11 @@ async fn one_of_the_scopes_is_enough() {
         (&[], json!({}), "admitted"),
     ];
     for (wanted, changes, want) in cases {
-        let world = World::new(scoped(wanted), settings());
-        let token = token(&KEYS.ours, &header(), &changed(&changes));
-        assert_eq!(world.token(&token), want, "{wanted:?} {changes}");
+        for kind in [SchemeKind::OAuth2, SchemeKind::OpenIdConnect] {
+            let world = World::new(scoped(wanted, kind.clone()), settings());
+            let token = token(&KEYS.ours, &header(), &changed(&changes));
+            assert_eq!(world.token(&token), want, "{kind:?} {wanted:?} {changes}");
+        }
     }
 }
 
