@@ -62,6 +62,17 @@ fn is_path(byte: u8) -> bool {
     is_equivalent(byte) || b"!$&'()*+,;=/".contains(&byte)
 }
 
+/// The first escape of a sub-delimiter (RFC 3986 2.2) in the path of a template, such as `%2C`.
+pub(crate) fn delimiter(path: &str) -> Option<&str> {
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let is_one = |at: &usize| {
+        let after = path.as_bytes().get(at + 1..).unwrap_or_default();
+        escape(after).is_some_and(|(byte, _)| b"!$&'()*+,;=".contains(&byte))
+    };
+    let at = path.match_indices('%').map(|(at, _)| at).find(is_one)?;
+    path.get(at..at + 3)
+}
+
 /// A parameter in a [`shape`].
 pub(crate) const PARAMETER: &str = "{}";
 
@@ -158,6 +169,21 @@ mod tests {
             assert_eq!(literal(input), want, "{name}");
         }
         assert!(matches!(literal("/pets/a:b"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn delimiters() {
+        let cases = [
+            ("/a/%41%3a%2f", None),
+            ("/a%2c/%28", Some("%2c")),
+            ("/{%2C}", Some("%2C")),
+            ("/%/%2/%%3B", Some("%3B")),
+            ("/a?x=%2C", None),
+            ("/a,b;c=(d)", None),
+        ];
+        for (path, want) in cases {
+            assert_eq!(delimiter(path), want, "{path}");
+        }
     }
 
     #[test]

@@ -95,6 +95,12 @@ pub(crate) fn read(
         if is_unreachable(path) {
             findings.warning(top.file, &pointer, "no request can have this path");
         }
+        if let Some(escape) = normal::delimiter(path) {
+            // Written out and escaped they are one path to most upstreams, and another here: a route beside this one would be
+            // asked for less, or for more.
+            let message = format!("{escape} can be read in two ways: write the character itself");
+            findings.error(top.file, &pointer, message);
+        }
         resources.extend(shared.resource(path, item, &pointer, findings));
     }
     resources.sort_by_cached_key(|resource| order::key(&resource.path));

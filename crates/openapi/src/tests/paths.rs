@@ -121,8 +121,13 @@ fn paths_with_the_same_requests() {
         },
         Case {
             name: "escape that is no equivalent",
-            paths: [("/a%2Bb", READ), ("/a+b", ADMIN)],
+            paths: [("/a%2Fb", READ), ("/a/b", ADMIN)],
             want: "",
+        },
+        Case {
+            name: "escape that some take for an equivalent",
+            paths: [("/a%2Bb", READ), ("/{x}", ADMIN)],
+            want: "error: my api.yaml#/paths/~1a%2Bb: %2B can be read in two ways: write the character itself",
         },
     ];
     for Case { name, paths, want } in cases {
