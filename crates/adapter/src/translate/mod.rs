@@ -8,11 +8,14 @@
 //! One API doesn't know of the others here; that two of them don't claim the same name is the catalogue's business.
 
 mod clusters;
+mod guards;
 mod policy;
 mod routes;
 mod settings;
 pub mod system;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 pub use settings::{RetrySettings, Settings, System, TlsSettings, Upstream};
 
@@ -112,28 +115,39 @@ pub fn api(deployed: &Deployed<'_>, settings: &Settings) -> Result<Api, Vec<Diag
         settings,
         &mut findings,
     );
-    let mut routes = Vec::with_capacity(project.resources.len());
-    for resource in &project.resources {
-        if !served(resource) {
-            continue;
+    let mut served = Vec::with_capacity(project.resources.len());
+    for resource in project.resources.iter().filter(|resource| is_served(resource)) {
+        served.push((resource, plan.targets(resource, &mut findings)));
+    }
+    let mut routes = Vec::with_capacity(served.len());
+    for base_path in routes::base_paths(project) {
+        for (resource, targets) in &served {
+            routes.extend(routes::of_resource(
+                deployed, &base_path, resource, targets, settings,
+            ));
         }
-        let targets = plan.targets(resource, &mut findings);
-        routes.extend(routes::of_resource(deployed, resource, &targets, settings));
+    }
+    let fragment = Fragment {
+        name: deployed.name(),
+        position: if project.default_version {
+            Position::Back
+        } else {
+            Position::Front
+        },
+        revision: deployed.revision,
+        virtual_hosts: vec![VirtualHost {
+            name: deployed.vhost.to_owned(),
+            routes,
+        }],
+    };
+    for path in system::shadows(&fragment, settings) {
+        findings.warn(format!(
+            "requests for {path} on {} are answered by the gateway itself, not by this API",
+            deployed.vhost
+        ));
     }
     Ok(Api {
-        fragment: Fragment {
-            name: deployed.name(),
-            position: if project.default_version {
-                Position::Back
-            } else {
-                Position::Front
-            },
-            revision: deployed.revision,
-            virtual_hosts: vec![VirtualHost {
-                name: deployed.vhost.to_owned(),
-                routes,
-            }],
-        },
+        fragment,
         clusters: plan.into_clusters(),
         policy,
         warnings: findings.found,
@@ -141,7 +155,7 @@ pub fn api(deployed: &Deployed<'_>, settings: &Settings) -> Result<Api, Vec<Diag
 }
 
 /// A resource whose every method is unknown to the enforcer has no routes either.
-fn served(resource: &Resource) -> bool {
+fn is_served(resource: &Resource) -> bool {
     resource
         .operations
         .iter()
@@ -168,7 +182,7 @@ fn refuse_unserved(project: &ApiProject, findings: &mut Findings) {
         ),
         Implementation::Upstream => {}
     }
-    refuse_unguarded(project, findings);
+    guards::refuse(project, findings);
     let mut clusters = BTreeSet::new();
     for name in project.named_endpoints.keys() {
         if !clusters.insert(names::cluster("", names::Role::Named(name), "", None)) {
@@ -183,47 +197,9 @@ fn refuse_unserved(project: &ApiProject, findings: &mut Findings) {
     }
 }
 
-/// What may refuse a request can't be left out: without it the API would be open to more callers than its owner meant.
-fn refuse_unguarded(project: &ApiProject, findings: &mut Findings) {
-    const REQUEST: &str = "x-wso2-request-interceptor";
-    let intercepted = |extensions: &Extensions| extensions.contains_key(REQUEST);
-    if intercepted(&project.extensions) {
-        let message = "request interceptors are not called yet";
-        findings.refuse(DEFINITION, &format!("/{REQUEST}"), message);
-    }
-    for resource in &project.resources {
-        let operations = &resource.operations;
-        let path = resource.path.replace('~', "~0").replace('/', "~1");
-        if intercepted(&resource.extensions)
-            || operations
-                .iter()
-                .any(|operation| intercepted(&operation.extensions))
-        {
-            let message = "request interceptors are not called yet";
-            findings.refuse(DEFINITION, &format!("/paths/{path}"), message);
-        }
-        let attached = operations
-            .iter()
-            .flat_map(|operation| &operation.policies.request);
-        for policy in attached {
-            let name = format!("{}_{}", policy.name, policy.version);
-            let file = project.policies.get(&name);
-            let template = file.and_then(|file| file.template.as_deref()).unwrap_or_default();
-            let mut words = template.split(|c: char| !(c.is_alphanumeric() || c == '_'));
-            if words.any(|word| matches!(word, "OPA" | "CALL_INTERCEPTOR_SERVICE")) {
-                let message = format!(
-                    "policy {name} at {} may refuse requests, and is not applied yet",
-                    resource.path
-                );
-                findings.refuse(API, "/data/operations", &message);
-            }
-        }
-    }
-}
-
 fn warn_ignored(project: &ApiProject, findings: &mut Findings) {
     let operations = || project.resources.iter().flat_map(|resource| &resource.operations);
-    if operations().any(|operation| !operation.policies.is_empty()) {
+    if !project.api_policies.is_empty() || operations().any(|operation| !operation.policies.is_empty()) {
         findings.warn("operation policies have no effect yet");
     }
     let interceptor = |extensions: &Extensions| extensions.contains_key("x-wso2-response-interceptor");

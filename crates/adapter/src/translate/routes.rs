@@ -15,29 +15,44 @@ use super::{Deployed, template};
 /// RE2 substitutions name their groups by one digit.
 const MAX_GROUPS: usize = 9;
 
-/// Routes of one resource: the sandbox's own one first, where a single rewrite can't serve both environments.
+/// The base paths of an API: a default version has one without the version as well. They are routes of their own, because
+/// among the APIs of a virtual host the more specific base path is tried first.
+pub(super) fn base_paths(project: &ApiProject) -> Vec<String> {
+    let mut all = vec![project.base_path.clone()];
+    if project.default_version {
+        let base_path = project.base_path.trim_end_matches('/');
+        let context = template::unversioned(base_path, &project.identity.version);
+        all.extend(context.map(|context| {
+            if context.is_empty() {
+                "/".to_owned()
+            } else {
+                context
+            }
+        }));
+    }
+    all
+}
+
+/// Routes of one resource below one base path: the sandbox's own one first, where a single rewrite can't serve both
+/// environments.
 pub(super) fn of_resource(
     deployed: &Deployed<'_>,
+    base_path: &str,
     resource: &Resource,
     targets: &Targets,
     settings: &Settings,
 ) -> Vec<Route> {
     let project = deployed.project;
-    let pattern = template::pattern(
-        &project.base_path,
-        &project.identity.version,
-        project.default_version,
-        &resource.path,
-    );
+    let pattern = template::pattern(base_path, &resource.path);
     let route = |target: Option<&Target>, headers: Vec<(String, String)>| Route {
-        name: project.base_path.clone(),
+        name: base_path.to_owned(),
         path: PathMatch::Regex(pattern.clone()),
         methods: methods(resource),
         headers,
         action: Action::Forward(forward(
             project,
             resource,
-            &pattern,
+            (base_path, &pattern),
             target.map_or("", |target| &target.base_path),
             settings,
         )),
@@ -77,25 +92,21 @@ fn methods(resource: &Resource) -> Vec<String> {
 fn forward(
     project: &ApiProject,
     resource: &Resource,
-    pattern: &str,
-    base_path: &str,
+    (base_path, pattern): (&str, &str),
+    endpoint_base: &str,
     settings: &Settings,
 ) -> Forward {
     let upstream = &settings.upstream;
     let rewrite = if template::groups(&resource.path) <= MAX_GROUPS {
         Rewrite::Regex {
             pattern: pattern.to_owned(),
-            substitution: template::substitution(base_path, &resource.path),
+            substitution: template::substitution(endpoint_base, &resource.path),
         }
     } else {
         // Only the start is replaced, so the client's own trailing slash stays.
         Rewrite::Regex {
-            pattern: template::prefix(
-                &project.base_path,
-                &project.identity.version,
-                project.default_version,
-            ),
-            substitution: template::substitution(base_path, ""),
+            pattern: template::prefix(base_path),
+            substitution: template::substitution(endpoint_base, ""),
         }
     };
     let retries = |endpoints: &Option<EndpointCluster>| {

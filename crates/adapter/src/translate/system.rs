@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use trireme_proto::names::{ENFORCER_REST_CLUSTER, SYSTEM_FRAGMENT};
+use trireme_routing::RouteTable;
 use trireme_routing::snapshot::{
     Action, Check, ClusterRef, Forward, Fragment, LocalLimit, PathMatch, Position, Revision, Rewrite, Route,
     VirtualHost,
@@ -32,6 +33,40 @@ pub fn fragment(settings: &Settings) -> Fragment {
             routes,
         }],
     }
+}
+
+/// Methods that a route is looked for with; all but `OPTIONS`, which every route takes.
+const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"];
+
+/// Paths of the gateway's own that an API would answer if they were not: the owner of the API should know.
+pub(super) fn shadows(api: &Fragment, settings: &Settings) -> Vec<String> {
+    let own = fragment(settings);
+    let (Some(here), Some(there)) = (own.virtual_hosts.first(), api.virtual_hosts.first()) else {
+        return Vec::new();
+    };
+    // Compiling an API's patterns costs; few have a base path above one of these.
+    let near = |path: &str| {
+        let above = |route: &Route| {
+            let rest = path.strip_prefix(route.name.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        there.routes.iter().any(above)
+    };
+    let paths: Vec<&str> = here
+        .routes
+        .iter()
+        .map(|route| route.name.as_str())
+        .filter(|path| here.name == there.name && near(path))
+        .collect();
+    if paths.is_empty() {
+        return Vec::new();
+    }
+    let table = RouteTable::new().update(vec![api.clone()], &[]).table;
+    let served = |path: &&str| {
+        let finds = |method: &&str| table.find(&there.name, path, method, |_| None).is_some();
+        METHODS.iter().any(|method| finds(&method))
+    };
+    paths.into_iter().filter(served).map(str::to_owned).collect()
 }
 
 fn route(path: &str, action: Action, local_limit: Option<LocalLimit>) -> Route {

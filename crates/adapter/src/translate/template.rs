@@ -1,17 +1,20 @@
-//! Path templates as regular expressions (spec/adapter.md 5.3, 5.4).
+//! Path templates as regular expressions (spec/adapter.md 5.3, 5.4). Literal text is in the form in which requests are matched,
+//! so that a path has one spelling on both sides.
 
-/// Expression that matches whole paths of one resource, capturing its parameters.
+use trireme_openapi::normal::literal;
+
+/// Expression that matches whole paths of one resource below `base_path`, capturing its parameters.
 #[must_use]
-pub fn pattern(base_path: &str, version: &str, default_version: bool, template: &str) -> String {
-    let mut pattern = prefix(base_path, version, default_version);
+pub fn pattern(base_path: &str, template: &str) -> String {
+    let mut pattern = prefix(base_path);
     let template = path_of(template);
-    let (literal, end) = match template.strip_suffix("/*") {
+    let (steps, end) = match template.strip_suffix("/*") {
         Some(start) => (start, "(/.*)*"),
         None => (template.strip_suffix('/').unwrap_or(template), "[/]{0,1}"),
     };
-    for part in parts(literal) {
+    for part in parts(steps) {
         match part {
-            Part::Literal(text) => escape(text, &mut pattern),
+            Part::Literal(text) => escape(&literal(text), &mut pattern),
             Part::Parameter => pattern.push_str("([^/]+)"),
         }
     }
@@ -19,21 +22,11 @@ pub fn pattern(base_path: &str, version: &str, default_version: bool, template: 
     pattern
 }
 
-/// Expression for the base path at the start of a path; a default version may leave the version out.
+/// Expression for the base path at the start of a path.
 #[must_use]
-pub fn prefix(base_path: &str, version: &str, default_version: bool) -> String {
-    let base_path = base_path.trim_end_matches('/');
+pub fn prefix(base_path: &str) -> String {
     let mut prefix = String::from("^");
-    match unversioned(base_path, version).filter(|_| default_version) {
-        Some(context) => {
-            prefix.push_str("(?:");
-            escape(base_path, &mut prefix);
-            prefix.push('|');
-            escape(&context, &mut prefix);
-            prefix.push(')');
-        }
-        None => escape(base_path, &mut prefix),
-    }
+    escape(base_path.trim_end_matches('/'), &mut prefix);
     prefix
 }
 
@@ -43,14 +36,14 @@ pub fn substitution(endpoint_base: &str, template: &str) -> String {
     let mut substitution = String::new();
     escape_substitution(endpoint_base.trim_end_matches('/'), &mut substitution);
     let template = path_of(template);
-    let (literal, wildcard) = match template.strip_suffix("/*") {
+    let (steps, wildcard) = match template.strip_suffix("/*") {
         Some(start) => (start, true),
         None => (template, false),
     };
     let mut group = 0_u32;
-    for part in parts(literal) {
+    for part in parts(steps) {
         match part {
-            Part::Literal(text) => escape_substitution(text, &mut substitution),
+            Part::Literal(text) => escape_substitution(&literal(text), &mut substitution),
             Part::Parameter => {
                 group += 1;
                 substitution.push_str(&format!("\\{group}"));
@@ -184,22 +177,22 @@ mod tests {
             },
             Case {
                 template: "/a(b)|c$/{open",
-                pattern: "^/v2/a\\(b\\)\\|c\\$/\\{open[/]{0,1}",
-                substitution: "/up/a(b)|c$/{open",
+                pattern: "^/v2/a\\(b\\)%7Cc\\$/%7Bopen[/]{0,1}",
+                substitution: "/up/a(b)%7Cc$/%7Bopen",
             },
             Case {
                 template: "/a/*/b\\1",
-                pattern: "^/v2/a/\\*/b\\\\1[/]{0,1}",
-                substitution: "/up/a/*/b\\\\1",
+                pattern: "^/v2/a/\\*/b%5C1[/]{0,1}",
+                substitution: "/up/a/*/b%5C1",
+            },
+            Case {
+                template: "/gr\u{f6}\u{df}e/my path/%61%3ab%2f{id}",
+                pattern: "^/v2/gr%C3%B6%C3%9Fe/my%20path/a:b%2F([^/]+)[/]{0,1}",
+                substitution: "/up/gr%C3%B6%C3%9Fe/my%20path/a:b%2F\\1",
             },
         ];
         for case in cases {
-            assert_eq!(
-                pattern("/v2/", "1.0.0", false, case.template),
-                case.pattern,
-                "{}",
-                case.template
-            );
+            assert_eq!(pattern("/v2/", case.template), case.pattern, "{}", case.template);
             assert_eq!(
                 substitution("/up/", case.template),
                 case.substitution,
@@ -210,15 +203,41 @@ mod tests {
     }
 
     #[test]
-    fn a_default_version_matches_with_and_without_it() {
+    fn a_version_is_taken_out_where_it_stands_last() {
         let cases = [
-            ("/pets/1.0.0", "1.0.0", "^(?:/pets/1\\.0\\.0|/pets)/a[/]{0,1}"),
-            ("/v2/v2", "v2", "^(?:/v2/v2|/v2)/a[/]{0,1}"),
-            ("/v2/pets", "v2", "^(?:/v2/pets|/pets)/a[/]{0,1}"),
-            ("/pets", "1.0.0", "^/pets/a[/]{0,1}"),
+            ("/pets/1.0.0", "1.0.0", Some("/pets")),
+            ("/v2/v2", "v2", Some("/v2")),
+            ("/v2/pets", "v2", Some("/pets")),
+            ("/pets", "1.0.0", None),
         ];
         for (base_path, version, want) in cases {
-            assert_eq!(pattern(base_path, version, true, "/a"), want, "{base_path}");
+            assert_eq!(unversioned(base_path, version).as_deref(), want, "{base_path}");
+        }
+    }
+
+    /// Definitions are read by one crate and requests by another; what they take for the same path must agree.
+    #[test]
+    fn literals_have_the_form_of_requests() {
+        const PIECES: [&str; 24] = [
+            "a", "Z", "%", "%2", "%41", "%6d", "%3A", "%40", "%2f", "%2C", "%c3%b6", "%C3", "\u{f6}", " ",
+            "|", "{", "}", "\\", ";", ",", "@", "/", "~", "\u{7f}",
+        ];
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        for _ in 0..20_000 {
+            let text: String = (0..random.usize(0..8))
+                .map(|_| PIECES[random.usize(..PIECES.len())])
+                .collect();
+            let normal = literal(&text);
+            assert_eq!(
+                normal,
+                trireme_routing::normal_path(&text),
+                "seed {seed}: {text:?}"
+            );
+            if let Ok(target) = trireme_routing::Target::parse(&format!("/{normal}"), "localhost") {
+                assert_eq!(target.path, format!("/{normal}"), "seed {seed}: {text:?}");
+            }
         }
     }
 
