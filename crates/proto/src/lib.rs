@@ -5,9 +5,11 @@
 //! types, and generated types stop there.
 
 pub mod names;
+mod wire;
 
 pub use envoy_types::pb::envoy;
 pub use envoy_types::pb::google;
+pub use wire::Wire;
 
 /// Generated code opts out of the workspace's lints here and nowhere else.
 macro_rules! generated {

@@ -5,8 +5,9 @@
 //! parts: the message without its map by `prost`, the map's entries, sorted, by [`Writer`]. A protobuf reader merges the
 //! parts.
 
+use prost::Name;
 use prost::encoding::{WireType, encode_key, encode_varint};
-use prost::{Message, Name};
+use trireme_proto::Wire;
 use trireme_proto::google::protobuf::{Any, Value, value};
 
 /// Collects the fields of one message.
@@ -15,13 +16,13 @@ pub(crate) struct Writer(Vec<u8>);
 
 impl Writer {
     /// Starts with the fields that `message` has set.
-    pub(crate) fn of(message: &impl Message) -> Self {
-        Self(message.encode_to_vec())
+    pub(crate) fn of(message: &impl Wire) -> Self {
+        Self(message.to_wire())
     }
 
     /// Appends the fields that `message` has set.
-    pub(crate) fn message(&mut self, message: &impl Message) {
-        self.0.extend_from_slice(&message.encode_to_vec());
+    pub(crate) fn message(&mut self, message: &impl Wire) {
+        self.0.extend_from_slice(&message.to_wire());
     }
 
     /// Appends a length-delimited field: a nested message, a string or bytes.
@@ -46,10 +47,10 @@ impl Writer {
 }
 
 /// Packs a message into an `Any`.
-pub(crate) fn pack<M: Message + Name>(message: &M) -> Any {
+pub(crate) fn pack<M: Wire + Name>(message: &M) -> Any {
     Any {
         type_url: M::type_url(),
-        value: message.encode_to_vec(),
+        value: message.to_wire(),
     }
 }
 
@@ -60,7 +61,7 @@ pub(crate) fn json_format<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str
         let value = Value {
             kind: Some(value::Kind::StringValue(format.to_owned())),
         };
-        object.entry(1, name, &value.encode_to_vec());
+        object.entry(1, name, &value.to_wire());
     }
     object.finish()
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem::take;
 use std::sync::Arc;
 
-use prost::{Message, Name};
+use prost::Name;
+use trireme_proto::Wire;
 use trireme_proto::envoy::config::core::v3 as core;
 use trireme_proto::envoy::config::route::v3::FilterConfig;
 use trireme_proto::envoy::extensions::filters::http::cors::v3::CorsPolicy;
@@ -61,7 +62,7 @@ pub(super) fn per_route(mut configs: HashMap<String, Any>, path: &Path<'_>) -> R
 }
 
 /// Reads one of our own messages, wrapped in a `FilterConfig` or bare.
-pub(super) fn own_config<M: Message + Default>(any: Any, url: &str, path: &Path<'_>) -> Result<M, Invalid> {
+pub(super) fn own_config<M: Wire>(any: Any, url: &str, path: &Path<'_>) -> Result<M, Invalid> {
     let mut any = any;
     if any.type_url.rsplit('/').next() == Some(FilterConfig::full_name().as_str()) {
         let mut wrapper: FilterConfig = unpack(Some(&any), path)?;
@@ -75,8 +76,7 @@ pub(super) fn own_config<M: Message + Default>(any: Any, url: &str, path: &Path<
     if any.type_url.rsplit('/').next() != url.rsplit('/').next() {
         return Err(path.invalid(format!("type {:?} instead of {url:?}", any.type_url)));
     }
-    M::decode(any.value.as_slice())
-        .map_err(|error| path.invalid(format!("not a message of its type: {error}")))
+    M::from_wire(&any.value).map_err(|error| path.invalid(format!("not a message of its type: {error}")))
 }
 
 fn check(any: &Any, path: &Path<'_>) -> Result<Check, Invalid> {

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use prost::{Message, Name};
+use prost::Name;
+use trireme_proto::Wire;
 use trireme_proto::envoy::config::core::v3 as core;
 use trireme_proto::google::protobuf::{self, Any, BoolValue, UInt32Value};
 
@@ -112,20 +113,20 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-fn read<M: Message + Default>(message: &[u8]) -> Result<M, Invalid> {
+fn read<M: Wire>(message: &[u8]) -> Result<M, Invalid> {
     if message.len() > MAX_RESOURCE {
         return Err(Path::ROOT.invalid(format!("larger than {MAX_RESOURCE} bytes")));
     }
-    M::decode(message).map_err(|error| Path::ROOT.invalid(format!("not a message of its type: {error}")))
+    M::from_wire(message).map_err(|error| Path::ROOT.invalid(format!("not a message of its type: {error}")))
 }
 
 /// Reads what an `Any` holds, which must be of type `M`.
-fn unpack<M: Message + Default + Name>(any: Option<&Any>, path: &Path<'_>) -> Result<M, Invalid> {
+fn unpack<M: Wire + Name>(any: Option<&Any>, path: &Path<'_>) -> Result<M, Invalid> {
     let any = any.ok_or_else(|| path.invalid("missing"))?;
     if any.type_url.rsplit('/').next() != Some(M::full_name().as_str()) {
         return Err(path.invalid(format!("type {:?} instead of {}", any.type_url, M::full_name())));
     }
-    M::decode(any.value.as_slice()).map_err(|error| path.invalid(format!("not a {}: {error}", M::NAME)))
+    M::from_wire(&any.value).map_err(|error| path.invalid(format!("not a {}: {error}", M::NAME)))
 }
 
 /// Refuses a message in which anything is still set, naming the first such field.

@@ -1,5 +1,6 @@
 //! What is outside the subset is refused with the path of the field.
 
+use prost::Message as _;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -120,7 +121,7 @@ fn a_cluster() -> Cluster {
 }
 
 /// Encodes, changes the message, decodes, and gives what is wrong.
-fn refusal<M: Message + Default, T: fmt::Debug>(
+fn refusal<M: prost::Message + Default, T: fmt::Debug>(
     wire: &Any,
     change: impl FnOnce(&mut M),
     decode: impl FnOnce(&[u8]) -> Result<T, Invalid>,

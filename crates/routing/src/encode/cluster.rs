@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
-use prost::Message;
+use trireme_proto::Wire as _;
 use trireme_proto::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, DnsLookupFamily, LbPolicy, TransportSocketMatch,
 };
@@ -77,7 +77,7 @@ pub(super) fn message(cluster: &Cluster) -> Vec<u8> {
         typed_extension_protocol_options: protocol_options(&cluster.protocol),
         ..Default::default()
     };
-    message.encode_to_vec()
+    message.to_wire()
 }
 
 /// Each endpoint is a locality of its own (spec/adapter.md 5.7).

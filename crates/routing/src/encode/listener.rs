@@ -1,6 +1,7 @@
 //! Listeners and their HTTP connection manager (spec/adapter.md 5.1).
 
-use prost::{Message, Name};
+use prost::Name;
+use trireme_proto::Wire;
 use trireme_proto::envoy::config::accesslog::v3 as accesslog;
 use trireme_proto::envoy::config::core::v3 as core;
 use trireme_proto::envoy::config::listener::v3 as proto;
@@ -57,7 +58,7 @@ pub(super) fn message(listener: &Listener) -> Vec<u8> {
         per_connection_buffer_limit_bytes: number(BUFFER_LIMIT),
         ..Default::default()
     };
-    message.encode_to_vec()
+    message.to_wire()
 }
 
 fn connection_manager(listener: &Listener) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Bodies of the answers that the router itself gives (spec/adapter.md 5.14).
 
-use prost::Message;
+use trireme_proto::Wire as _;
 use trireme_proto::envoy::config::accesslog::v3 as accesslog;
 use trireme_proto::envoy::config::accesslog::v3::access_log_filter::FilterSpecifier;
 use trireme_proto::envoy::config::core::v3::SubstitutionFormatString;
@@ -160,7 +160,7 @@ fn fault(reply: &Reply, soap: Soap) -> Vec<u8> {
         body_format_override: Some(format),
         ..reply.mapper(conditions)
     }
-    .encode_to_vec()
+    .to_wire()
 }
 
 impl Reply {
@@ -244,7 +244,7 @@ fn unmarked() -> accesslog::AccessLogFilter {
 /// for SOAP calls before the rest.
 pub(crate) fn soap(config: &LocalReplyConfig) -> Option<bool> {
     [false, true].into_iter().find(|soap| {
-        LocalReplyConfig::decode(message(*soap).as_slice()).is_ok_and(|own| {
+        LocalReplyConfig::from_wire(&message(*soap)).is_ok_and(|own| {
             let faults = own.mappers.len().saturating_sub(REPLIES.len());
             let (mine, given) = (
                 own.mappers.split_at_checked(faults),
@@ -280,7 +280,7 @@ mod tests {
             ("no row", false, Vec::clear, None),
         ];
         for (name, faults, change, want) in cases {
-            let mut config = LocalReplyConfig::decode(message(faults).as_slice()).expect("encoded");
+            let mut config = LocalReplyConfig::from_wire(&message(faults)).expect("encoded");
             assert_eq!(
                 config.mappers.len(),
                 if faults { 3 * rows } else { rows },

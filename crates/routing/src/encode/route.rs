@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use prost::{Message, Name};
+use prost::Name;
+use trireme_proto::Wire;
 use trireme_proto::envoy::config::core::v3 as core;
 use trireme_proto::envoy::config::route::v3 as proto;
 use trireme_proto::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
@@ -64,7 +65,7 @@ pub(super) fn fragment(fragment: &Fragment) -> Vec<u8> {
     message.entry(
         tag::ROUTE_CONFIGURATION_TYPED_PER_FILTER_CONFIG,
         filter::FRAGMENT,
-        &settings.encode_to_vec(),
+        &settings.to_wire(),
     );
     message.finish()
 }
@@ -152,7 +153,7 @@ fn route(host: &str, route: &Route, node: For) -> Vec<u8> {
         filters.insert(filter::REQUEST, optional(type_url::REQUEST_RULES, &rules));
     }
     for (name, config) in filters {
-        message.entry(tag::ROUTE_TYPED_PER_FILTER_CONFIG, name, &config.encode_to_vec());
+        message.entry(tag::ROUTE_TYPED_PER_FILTER_CONFIG, name, &config.to_wire());
     }
     message.finish()
 }
@@ -346,10 +347,10 @@ fn substitute(pattern: &str, substitution: String) -> RegexMatchAndSubstitute {
 }
 
 /// Ours, so wrapped that a node which does not know the type passes over it.
-fn optional(url: &str, message: &impl Message) -> Any {
+fn optional(url: &str, message: &impl Wire) -> Any {
     let config = Any {
         type_url: url.to_owned(),
-        value: message.encode_to_vec(),
+        value: message.to_wire(),
     };
     pack(&proto::FilterConfig {
         config: Some(config),

@@ -11,7 +11,7 @@ use super::program::{Compiler, Program};
 use super::rewrite::{Fault, Plan};
 use super::template::Captures;
 use crate::Invalid;
-use crate::snapshot::{Action, Check, Cors, Fragment, Position, Revision, Route, VirtualHost};
+use crate::snapshot::{Action, Check, Cors, Fragment, PathMatch, Position, Revision, Route, VirtualHost};
 
 /// A fragment, compiled.
 #[derive(Debug)]
@@ -135,6 +135,13 @@ impl Build {
             route.cors = Some(cors);
             origins
         });
+        // What is compiled is not held as text as well: a gateway has ten thousands of routes.
+        if let Action::Forward(forward) = &mut route.action {
+            forward.rewrite = None;
+        }
+        if matches!(program, Program::Template(_)) {
+            route.path = PathMatch::Regex(String::new());
+        }
         let context = match &mut route.check {
             Check::Disabled => BTreeMap::new(),
             Check::Required { context, .. } => std::mem::take(context),

@@ -284,7 +284,7 @@ fn first<'t, 'h>(
 // === impl Matched ===
 
 impl<'t> Matched<'t> {
-    /// The route, without the context of its check.
+    /// The route, without the context of its check, its rewrite and the pattern of a template, which are held compiled.
     #[must_use]
     pub fn route(&self) -> &'t Route {
         &self.entry.route
