@@ -2,12 +2,16 @@
 //!
 //! System routes come first, then the more specific base path, then ordinary APIs before default versions. What is equal
 //! so far is ordered by the name of the fragment, then by the place in the fragment. Of two base paths that a path lies
-//! under, one lies under the other, so that the one with more segments is the more specific.
+//! under, one lies under the other, so that the one with more segments is the more specific. A route below two base paths,
+//! that of a default version, stands in two places.
 //!
 //! [`crate::RouteTable`] tries routes in this order, and [`crate::encode::assembled`] writes them in it. Whoever puts
 //! routes together elsewhere sorts them by [`key`], with a sort that is stable.
 
-use crate::snapshot::{Fragment, Position, Route};
+use std::borrow::Cow;
+
+use crate::snapshot::{Action, Forward, Fragment, PathMatch, Position, Rewrite, Route};
+use crate::table::alternatives;
 
 /// As many segments of a base path count.
 const MAX_DEPTH: u32 = 0xffff;
@@ -30,6 +34,36 @@ pub fn rank(position: Position, route_name: &str) -> u32 {
 #[must_use]
 pub fn key<'a>(fragment: &'a Fragment, route: &Route) -> (u32, &'a str) {
     (rank(fragment.position, &route.name), &fragment.name)
+}
+
+/// A route below several base paths as one for each, so that each can stand where its base path belongs.
+pub(crate) fn apart(route: &Route) -> Vec<Cow<'_, Route>> {
+    let PathMatch::Regex(pattern) = &route.path else {
+        return vec![Cow::Borrowed(route)];
+    };
+    let Some(paths) = alternatives(pattern) else {
+        return vec![Cow::Borrowed(route)];
+    };
+    let rewrites = match &route.action {
+        Action::Forward(Forward {
+            rewrite: Some(Rewrite::Regex { pattern, .. }),
+            ..
+        }) => alternatives(pattern),
+        Action::Forward(_) | Action::Direct { .. } => None,
+    };
+    let rewrites = rewrites.filter(|rewrites| rewrites.len() == paths.len());
+    let mut rewrites = rewrites.unwrap_or_default().into_iter();
+    let each = paths.into_iter().map(|(name, pattern)| {
+        let mut route = route.clone();
+        (route.name, route.path) = (name, PathMatch::Regex(pattern));
+        if let (Action::Forward(forward), Some((_, begun))) = (&mut route.action, rewrites.next())
+            && let Some(Rewrite::Regex { pattern, .. }) = &mut forward.rewrite
+        {
+            *pattern = begun;
+        }
+        Cow::Owned(route)
+    });
+    each.collect()
 }
 
 #[cfg(test)]

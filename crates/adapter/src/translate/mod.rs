@@ -115,17 +115,10 @@ pub fn api(deployed: &Deployed<'_>, settings: &Settings) -> Result<Api, Vec<Diag
         settings,
         &mut findings,
     );
-    let mut served = Vec::with_capacity(project.resources.len());
+    let mut routes = Vec::with_capacity(project.resources.len());
     for resource in project.resources.iter().filter(|resource| is_served(resource)) {
-        served.push((resource, plan.targets(resource, &mut findings)));
-    }
-    let mut routes = Vec::with_capacity(served.len());
-    for base_path in routes::base_paths(project) {
-        for (resource, targets) in &served {
-            routes.extend(routes::of_resource(
-                deployed, &base_path, resource, targets, settings,
-            ));
-        }
+        let targets = plan.targets(resource, &mut findings);
+        routes.extend(routes::of_resource(deployed, resource, &targets, settings));
     }
     let fragment = Fragment {
         name: deployed.name(),

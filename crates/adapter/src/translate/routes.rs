@@ -15,44 +15,29 @@ use super::{Deployed, template};
 /// RE2 substitutions name their groups by one digit.
 const MAX_GROUPS: usize = 9;
 
-/// The base paths of an API: a default version has one without the version as well. They are routes of their own, because
-/// among the APIs of a virtual host the more specific base path is tried first.
-pub(super) fn base_paths(project: &ApiProject) -> Vec<String> {
-    let mut all = vec![project.base_path.clone()];
-    if project.default_version {
-        let base_path = project.base_path.trim_end_matches('/');
-        let context = template::unversioned(base_path, &project.identity.version);
-        all.extend(context.map(|context| {
-            if context.is_empty() {
-                "/".to_owned()
-            } else {
-                context
-            }
-        }));
-    }
-    all
-}
-
-/// Routes of one resource below one base path: the sandbox's own one first, where a single rewrite can't serve both
-/// environments.
+/// Routes of one resource: the sandbox's own one first, where a single rewrite can't serve both environments.
 pub(super) fn of_resource(
     deployed: &Deployed<'_>,
-    base_path: &str,
     resource: &Resource,
     targets: &Targets,
     settings: &Settings,
 ) -> Vec<Route> {
     let project = deployed.project;
-    let pattern = template::pattern(base_path, &resource.path);
+    let pattern = template::pattern(
+        &project.base_path,
+        &project.identity.version,
+        project.default_version,
+        &resource.path,
+    );
     let route = |target: Option<&Target>, headers: Vec<(String, String)>| Route {
-        name: base_path.to_owned(),
+        name: project.base_path.clone(),
         path: PathMatch::Regex(pattern.clone()),
         methods: methods(resource),
         headers,
         action: Action::Forward(forward(
             project,
             resource,
-            (base_path, &pattern),
+            &pattern,
             target.map_or("", |target| &target.base_path),
             settings,
         )),
@@ -92,7 +77,7 @@ fn methods(resource: &Resource) -> Vec<String> {
 fn forward(
     project: &ApiProject,
     resource: &Resource,
-    (base_path, pattern): (&str, &str),
+    pattern: &str,
     endpoint_base: &str,
     settings: &Settings,
 ) -> Forward {
@@ -105,7 +90,11 @@ fn forward(
     } else {
         // Only the start is replaced, so the client's own trailing slash stays.
         Rewrite::Regex {
-            pattern: template::prefix(base_path),
+            pattern: template::prefix(
+                &project.base_path,
+                &project.identity.version,
+                project.default_version,
+            ),
             substitution: template::substitution(endpoint_base, ""),
         }
     };

@@ -3,10 +3,10 @@
 
 use trireme_openapi::normal::literal;
 
-/// Expression that matches whole paths of one resource below `base_path`, capturing its parameters.
+/// Expression that matches whole paths of one resource, capturing its parameters.
 #[must_use]
-pub fn pattern(base_path: &str, template: &str) -> String {
-    let mut pattern = prefix(base_path);
+pub fn pattern(base_path: &str, version: &str, default_version: bool, template: &str) -> String {
+    let mut pattern = prefix(base_path, version, default_version);
     let template = path_of(template);
     let (steps, end) = match template.strip_suffix("/*") {
         Some(start) => (start, "(/.*)*"),
@@ -22,11 +22,21 @@ pub fn pattern(base_path: &str, template: &str) -> String {
     pattern
 }
 
-/// Expression for the base path at the start of a path.
+/// Expression for the base path at the start of a path; a default version may leave the version out.
 #[must_use]
-pub fn prefix(base_path: &str) -> String {
+pub fn prefix(base_path: &str, version: &str, default_version: bool) -> String {
+    let base_path = base_path.trim_end_matches('/');
     let mut prefix = String::from("^");
-    escape(base_path.trim_end_matches('/'), &mut prefix);
+    match unversioned(base_path, version).filter(|_| default_version) {
+        Some(context) => {
+            prefix.push_str("(?:");
+            escape(base_path, &mut prefix);
+            prefix.push('|');
+            escape(&context, &mut prefix);
+            prefix.push(')');
+        }
+        None => escape(base_path, &mut prefix),
+    }
     prefix
 }
 
@@ -192,7 +202,12 @@ mod tests {
             },
         ];
         for case in cases {
-            assert_eq!(pattern("/v2/", case.template), case.pattern, "{}", case.template);
+            assert_eq!(
+                pattern("/v2/", "1.0.0", false, case.template),
+                case.pattern,
+                "{}",
+                case.template
+            );
             assert_eq!(
                 substitution("/up/", case.template),
                 case.substitution,
@@ -203,15 +218,15 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_taken_out_where_it_stands_last() {
+    fn a_default_version_matches_with_and_without_it() {
         let cases = [
-            ("/pets/1.0.0", "1.0.0", Some("/pets")),
-            ("/v2/v2", "v2", Some("/v2")),
-            ("/v2/pets", "v2", Some("/pets")),
-            ("/pets", "1.0.0", None),
+            ("/pets/1.0.0", "1.0.0", "^(?:/pets/1\\.0\\.0|/pets)/a[/]{0,1}"),
+            ("/v2/v2", "v2", "^(?:/v2/v2|/v2)/a[/]{0,1}"),
+            ("/v2/pets", "v2", "^(?:/v2/pets|/pets)/a[/]{0,1}"),
+            ("/pets", "1.0.0", "^/pets/a[/]{0,1}"),
         ];
         for (base_path, version, want) in cases {
-            assert_eq!(unversioned(base_path, version).as_deref(), want, "{base_path}");
+            assert_eq!(pattern(base_path, version, true, "/a"), want, "{base_path}");
         }
     }
 

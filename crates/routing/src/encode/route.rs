@@ -1,5 +1,6 @@
 //! Route configurations (spec/adapter.md 5.2 to 5.8).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -71,11 +72,14 @@ pub(super) fn fragment(fragment: &Fragment) -> Vec<u8> {
 }
 
 pub(super) fn assembled<'a>(fragments: impl Iterator<Item = &'a Fragment>) -> Vec<u8> {
-    let mut hosts: BTreeMap<String, Vec<(&Fragment, &Route)>> = BTreeMap::new();
+    let mut hosts: BTreeMap<String, Vec<(&Fragment, Cow<'_, Route>)>> = BTreeMap::new();
     for fragment in fragments {
         for VirtualHost { name, routes } in &fragment.virtual_hosts {
             if !routes.is_empty() {
-                let routes = routes.iter().map(|route| (fragment, route));
+                let routes = routes
+                    .iter()
+                    .flat_map(order::apart)
+                    .map(|route| (fragment, route));
                 hosts.entry(name.to_ascii_lowercase()).or_default().extend(routes);
             }
         }
@@ -83,7 +87,7 @@ pub(super) fn assembled<'a>(fragments: impl Iterator<Item = &'a Fragment>) -> Ve
     let mut message = configuration(DEFAULT_ROUTE_CONFIG);
     for (name, mut routes) in hosts {
         routes.sort_by_cached_key(|(fragment, route)| order::key(fragment, route));
-        let routes = routes.into_iter().map(|(_, route)| route);
+        let routes = routes.iter().map(|(_, route)| &**route);
         message.field(
             tag::ROUTE_CONFIGURATION_VIRTUAL_HOSTS,
             &virtual_host(&name, routes, For::Envoy),

@@ -1,5 +1,6 @@
 //! One fragment in the form in which its routes are tried.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,9 +10,9 @@ use prost::Message;
 use super::origin::Origins;
 use super::program::{Compiler, Program};
 use super::rewrite::{Fault, Plan};
-use super::template::Captures;
-use crate::Invalid;
+use super::template::{Captures, Template};
 use crate::snapshot::{Action, Check, Cors, Fragment, PathMatch, Position, Revision, Route, VirtualHost};
+use crate::{Invalid, order};
 
 /// A fragment, compiled.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub(super) struct Candidate {
     pub(super) fragment: Arc<Compiled>,
     pub(super) host: u32,
     pub(super) route: u32,
+    /// Which of the route's keys.
+    pub(super) key: u32,
 }
 
 // === impl Compiled ===
@@ -102,6 +105,7 @@ impl Build {
             .routes
             .into_iter()
             .enumerate()
+            .flat_map(|(index, route)| apart(route).into_iter().map(move |route| (index, route)))
             .map(|(index, route)| {
                 self.entry(route).map_err(|(field, reason)| {
                     Invalid::new(format!("virtual_hosts[{at}].routes[{index}].{field}"), reason)
@@ -166,17 +170,29 @@ impl Build {
     }
 }
 
+/// A template has a key for each of its base paths; what the engine matches has not, so it becomes a route for each.
+fn apart(route: Route) -> Vec<Route> {
+    let apart = match &route.path {
+        PathMatch::Regex(pattern) if Template::parse(pattern).is_none() => order::apart(&route),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) | PathMatch::Regex(_) => return vec![route],
+    };
+    apart.into_iter().map(Cow::into_owned).collect()
+}
+
 // === impl Entry ===
 
 impl Entry {
-    /// The keys under which the index finds the route.
-    pub(super) fn keys(&self) -> Vec<Vec<u8>> {
-        self.program.keys(&self.route.path)
+    /// The keys under which the index finds the route, each with the base path under which it matches there.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Vec<u8>)> {
+        let keys = self.program.keys(&self.route.path);
+        keys.into_iter()
+            .map(|(base_path, key)| (base_path.unwrap_or(&self.route.name), key))
     }
 
     /// Tries the route.
     pub(super) fn matches<'h>(
         &self,
+        key: u32,
         path: &str,
         method: &str,
         header: &impl Fn(&str) -> Option<&'h [u8]>,
@@ -193,7 +209,7 @@ impl Entry {
                 .all(|(name, value)| header(name) == Some(value.as_bytes()))
         };
         if by_method && by_headers() {
-            self.program.matches(&route.path, path)
+            self.program.matches(&route.path, path, key)
         } else {
             None
         }
@@ -217,7 +233,7 @@ impl Ord for Candidate {
                 self.fragment.name.cmp(&other.fragment.name)
             }
         };
-        let place = || (self.host, self.route).cmp(&(other.host, other.route));
+        let place = || (self.host, self.route, self.key).cmp(&(other.host, other.route, other.key));
         self.rank.cmp(&other.rank).then_with(fragments).then_with(place)
     }
 }

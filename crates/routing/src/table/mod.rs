@@ -23,6 +23,7 @@ mod tests;
 use fragment::{Candidate, Compiled, Entry};
 use radix::{Met, Node};
 use template::Captures;
+pub(crate) use template::alternatives;
 
 /// All routes, indexed. Immutable: [`RouteTable::update`] gives a new table that shares what stayed.
 #[derive(Debug, Clone, Default)]
@@ -235,13 +236,13 @@ impl RouteTable {
                 let mut tree = trees.pop().unwrap_or_default();
                 let root = Arc::make_mut(&mut tree);
                 for (route, entry) in (0_u32..).zip(&entries.entries) {
-                    let rank = order::rank(fragment.position, &entry.route.name);
-                    for key in entry.keys() {
+                    for (number, (base_path, key)) in (0_u32..).zip(entry.keys()) {
                         let candidate = Candidate {
-                            rank,
+                            rank: order::rank(fragment.position, base_path),
                             fragment: Arc::clone(fragment),
                             host,
                             route,
+                            key: number,
                         };
                         root.edit(&key, |candidates| change(candidates, candidate));
                     }
@@ -268,7 +269,7 @@ fn first<'t, 'h>(
         let Some(entry) = candidate.entry().filter(|_| wanted(candidate)) else {
             continue;
         };
-        if let Some(captures) = entry.matches(path, method, header) {
+        if let Some(captures) = entry.matches(candidate.key, path, method, header) {
             return Some(Matched {
                 fragment: &candidate.fragment,
                 entry,

@@ -34,10 +34,10 @@ pub(super) struct Compiler {
 }
 
 impl Program {
-    /// Matches the whole of `path` (or its beginning, for a prefix condition).
-    pub(super) fn matches(&self, condition: &PathMatch, path: &str) -> Option<Captures> {
+    /// Matches the whole of `path` (or its beginning, for a prefix condition), found by the key of that number.
+    pub(super) fn matches(&self, condition: &PathMatch, path: &str, key: u32) -> Option<Captures> {
         let matched = match (self, condition) {
-            (Self::Template(template), _) => return template.captures(path),
+            (Self::Template(template), _) => return template.captures(path, key),
             (Self::Regex(regex), _) => regex.is_match(path),
             (Self::Literal, PathMatch::Exact(whole)) => path == whole,
             (Self::Literal, PathMatch::Prefix(prefix)) => path.starts_with(prefix.as_str()),
@@ -46,8 +46,9 @@ impl Program {
         matched.then(Captures::default)
     }
 
-    /// The keys under which the index finds the condition: each path that matches satisfies or begins with one of them.
-    pub(super) fn keys(&self, condition: &PathMatch) -> Vec<Vec<u8>> {
+    /// The keys under which the index finds the condition: each path that matches satisfies or begins with one of them. With
+    /// each goes the base path that it is for, where the condition has several.
+    pub(super) fn keys(&self, condition: &PathMatch) -> Vec<(Option<&str>, Vec<u8>)> {
         let (text, whole) = match (self, condition) {
             (Self::Template(template), _) => return template.keys(),
             (_, PathMatch::Exact(text)) => (text.clone(), true),
@@ -61,7 +62,7 @@ impl Program {
         if whole && key.len() == plain && plain > 0 {
             key.push(END);
         }
-        vec![key]
+        vec![(None, key)]
     }
 }
 
@@ -223,7 +224,7 @@ mod tests {
             let condition = PathMatch::Regex(pattern.to_owned());
             let program = compiler.whole(&condition).expect(pattern);
             assert_eq!(
-                program.matches(&condition, path).is_some(),
+                program.matches(&condition, path, 0).is_some(),
                 want,
                 "{pattern} on {path}"
             );

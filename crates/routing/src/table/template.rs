@@ -86,19 +86,18 @@ impl Template {
         self.parts.iter().filter(|part| **part == Part::Param).count() + usize::from(self.tail == Tail::Any)
     }
 
-    /// Matches the whole of `path`.
-    pub(super) fn captures(&self, path: &str) -> Option<Captures> {
+    /// Matches the whole of `path`, which begins with the alternative of that number.
+    pub(super) fn captures(&self, path: &str, head: u32) -> Option<Captures> {
         if self.heads.is_empty() {
             return self.captures_from(path, 0);
         }
-        self.heads
-            .iter()
-            .filter(|head| path.starts_with(&***head))
-            .find_map(|head| self.captures_from(path, head.len()))
+        let head = self.heads.get(usize::try_from(head).ok()?)?;
+        path.starts_with(&**head)
+            .then(|| self.captures_from(path, head.len()))?
     }
 
-    /// The keys under which the index finds this template.
-    pub(super) fn keys(&self) -> Vec<Vec<u8>> {
+    /// The keys under which the index finds this template, with the alternative that each begins with: one key when there are none.
+    pub(super) fn keys(&self) -> Vec<(Option<&str>, Vec<u8>)> {
         let mut key = Vec::new();
         let mut whole = true;
         for (at, part) in self.parts.iter().enumerate() {
@@ -115,11 +114,11 @@ impl Template {
             key.push(END);
         }
         if self.heads.is_empty() {
-            return vec![key];
+            return vec![(None, key)];
         }
         self.heads
             .iter()
-            .map(|head| [head.as_bytes(), &key].concat())
+            .map(|head| (Some(&**head), [head.as_bytes(), &key].concat()))
             .collect()
     }
 
@@ -255,6 +254,24 @@ fn parse_heads(mut rest: &str) -> Option<(Vec<Box<str>>, &str)> {
     }
 }
 
+/// The beginnings of a pattern such as `^(?:/a/1\.0|/a)/b`, each with the pattern that it begins: what one expression says in one
+/// place, two can say in two. `None` for patterns without alternatives.
+pub(crate) fn alternatives(pattern: &str) -> Option<Vec<(String, String)>> {
+    let mut rest = pattern.strip_prefix("^(?:")?;
+    let (heads, after) = parse_heads(rest)?;
+    let mut alternatives = Vec::with_capacity(heads.len());
+    for head in heads {
+        let start = rest;
+        for _ in head.chars() {
+            (_, rest) = parse_literal(rest)?;
+        }
+        let written = start.get(..start.len() - rest.len())?;
+        alternatives.push((head.into(), format!("^{written}{after}")));
+        rest = rest.get(1..)?;
+    }
+    Some(alternatives)
+}
+
 /// Reads one literal character, escaped or not, that no quantifier follows.
 pub(super) fn parse_literal(pattern: &str) -> Option<(char, &str)> {
     let mut chars = pattern.chars();
@@ -281,7 +298,8 @@ mod tests {
 
     fn groups(pattern: &str, path: &str) -> Option<Vec<String>> {
         let template = Template::parse(pattern).unwrap_or_else(|| panic!("{pattern} is a template"));
-        let captures = template.captures(path)?;
+        let heads = u32::try_from(template.heads.len().max(1)).expect("few");
+        let captures = (0..heads).find_map(|head| template.captures(path, head))?;
         Some(
             (1..=template.groups())
                 .map(|number| captures.of(number, path).to_owned())
@@ -333,6 +351,37 @@ mod tests {
     }
 
     #[test]
+    fn alternatives_come_apart() {
+        let apart = |pattern: &str| {
+            let all = alternatives(pattern)?;
+            Some(
+                all.iter()
+                    .map(|(head, whole)| format!("{head} {whole}"))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let cases: [(&str, Option<&[&str]>); 6] = [
+            (
+                r"^(?:/a/v1\.0|/a)/([^/]+)[/]{0,1}",
+                Some(&[r"/a/v1.0 ^/a/v1\.0/([^/]+)[/]{0,1}", "/a ^/a/([^/]+)[/]{0,1}"]),
+            ),
+            (r"^(?:/1\|0|)(/.*)*", Some(&[r"/1|0 ^/1\|0(/.*)*", " ^(/.*)*"])),
+            ("^(?:/a|/b)", Some(&["/a ^/a", "/b ^/b"])),
+            ("^/a/b", None),
+            ("^(?:/a|/.)/b", None),
+            ("^(?:/a|/b)+", None),
+        ];
+        for (pattern, want) in cases {
+            assert_eq!(
+                apart(pattern).as_deref(),
+                want.map(|want| want.iter().map(|&one| one.to_owned()).collect::<Vec<_>>())
+                    .as_deref(),
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
     fn leaves_the_rest_to_the_engine() {
         for pattern in [
             "^/a.b",
@@ -356,9 +405,10 @@ mod tests {
     #[test]
     fn keys_hold_all_that_is_certain() {
         let keys = |pattern: &str| {
-            let keys = Template::parse(pattern).expect("template").keys();
+            let template = Template::parse(pattern).expect("template");
+            let keys = template.keys();
             keys.iter()
-                .map(|key| {
+                .map(|(_, key)| {
                     String::from_utf8_lossy(key)
                         .replace('\0', "*")
                         .replace('\u{1}', "!")

@@ -453,12 +453,25 @@ impl Naive {
         let mut hosts: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for fragment in fragments {
             for host in fragment.virtual_hosts {
-                let routes = host.routes.into_iter().map(|route| {
-                    let depth = route
-                        .name
-                        .split('/')
-                        .filter(|segment| !segment.is_empty())
-                        .count();
+                let routes = host.routes.into_iter().flat_map(|route| match &route.path {
+                    // By text, each base path by itself.
+                    PathMatch::Regex(pattern) if pattern.starts_with("^(?:") => {
+                        let (heads, rest) = pattern.strip_prefix("^(?:").unwrap().split_once(')').unwrap();
+                        let each = heads.split('|').map(|head| Route {
+                            path: PathMatch::Regex(format!("^{head}{rest}")),
+                            ..route.clone()
+                        });
+                        let named = each
+                            .zip(heads.split('|'))
+                            .map(|(route, head)| (head.to_owned(), route));
+                        named.collect()
+                    }
+                    PathMatch::Exact(_) | PathMatch::Prefix(_) | PathMatch::Regex(_) => {
+                        vec![(route.name.clone(), route)]
+                    }
+                });
+                let routes = routes.map(|(base_path, route)| {
+                    let depth = base_path.split('/').filter(|segment| !segment.is_empty()).count();
                     let order = match fragment.position {
                         Position::System => (0, Reverse(0), 0, fragment.name.clone()),
                         Position::Front => (1, Reverse(depth), 0, fragment.name.clone()),
@@ -567,7 +580,12 @@ fn any_route() -> impl Strategy<Value = Route> {
         (select(vec!["/", "/a/", "/a/b/", "//b//c/"]), any::<u32>()),
     )
         .prop_map(|(path, methods, (base, id))| {
-            let mut route = route(&format!("{base}{id}"), path.clone(), &methods);
+            let mut route = route(base, path.clone(), &methods);
+            // Who it is, whatever becomes of its name.
+            route.cors = Some(Arc::new(Cors {
+                expose_headers: vec![id.to_string()],
+                ..Cors::default()
+            }));
             if let PathMatch::Regex(pattern) = path {
                 let groups = regex::Regex::new(&pattern).expect("compiles").captures_len() - 1;
                 let substitution = ["/up", r"/up\1", r"/up/\2\1"][groups.min(2)].to_owned();
@@ -622,8 +640,8 @@ proptest! {
             for path in &paths {
                 for (host, method) in [("h", "GET"), ("g", "PUT"), ("other", "DELETE"), ("h", "OPTIONS")] {
                     let got = table.find(host, path, method, NO_HEADERS);
-                    let got = got.map(|got| (got.route().name.clone(), got.rewrite_path(path).into_owned()));
-                    let want = naive.find(host, path, method).map(|(route, path)| (route.name.clone(), path));
+                    let got = got.map(|got| (got.route().cors.clone(), got.rewrite_path(path).into_owned()));
+                    let want = naive.find(host, path, method).map(|(route, path)| (route.cors.clone(), path));
                     prop_assert_eq!(&got, &want, "round {} {} {} {}", round, host, method, path);
                 }
             }
