@@ -107,7 +107,7 @@ fn the_longest_base_path_wins_and_system_routes_before_it() {
                     .map(|(at, base)| {
                         let version = VERSIONS[versions / VERSIONS.len().pow(at) % VERSIONS.len()];
                         // Default versions too, in every place.
-                        let back = tables % (count + 1) == at.try_into().expect("small");
+                        let back = tables % (count + 1) == usize::try_from(at).expect("small");
                         api(base, version, if back { Position::Back } else { Position::Front })
                     })
                     .collect();

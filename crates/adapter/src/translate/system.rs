@@ -63,8 +63,9 @@ pub(super) fn shadows(api: &Fragment, settings: &Settings) -> Vec<String> {
     }
     let table = RouteTable::new().update(vec![api.clone()], &[]).table;
     let served = |path: &&str| {
-        let finds = |method: &&str| table.find(&there.name, path, method, |_| None).is_some();
-        METHODS.iter().any(|method| finds(&method))
+        METHODS
+            .iter()
+            .any(|method| table.find(&there.name, path, method, |_| None).is_some())
     };
     paths.into_iter().filter(served).map(str::to_owned).collect()
 }

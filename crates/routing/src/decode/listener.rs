@@ -98,6 +98,14 @@ fn connection_manager(
         &true,
         &path.field("strip_matching_host_port"),
     )?;
+    fixed(
+        &manager
+            .normalize_path
+            .take()
+            .is_none_or(|normalize| normalize.value),
+        &true,
+        &path.field("normalize_path"),
+    )?;
     match manager.route_specifier.take() {
         Some(RouteSpecifier::Rds(rds)) => discovered(rds, &path.field("rds"))?,
         _ => return Err(path.field("rds").invalid("missing")),

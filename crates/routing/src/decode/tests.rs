@@ -376,6 +376,10 @@ fn names_the_field_of_a_listener() {
     };
     let cases = [
         (
+            refused_manager(|manager| manager.normalize_path = Some(BoolValue { value: false })),
+            "normalize_path: must be true",
+        ),
+        (
             refused_manager(|manager| manager.merge_slashes = true),
             "merge_slashes: not supported",
         ),

@@ -112,6 +112,8 @@ fn connection_manager(listener: &Listener) -> Vec<u8> {
         use_remote_address: boolean(http.use_remote_address),
         server_name: http.server_name.clone(),
         strip_matching_host_port: true,
+        // Ours knows nothing else. A stock Envoy must not take an encoded letter for another path than its upstream does.
+        normalize_path: boolean(true),
         access_log: listener.access_log.iter().map(access_log).collect(),
         ..Default::default()
     };
