@@ -15,8 +15,9 @@ pub const PARTIAL: &str = ";more";
 /// Subscription to everything of a type.
 const WILDCARD: &str = "*";
 
-/// A response stays below 1 MiB unless one resource alone is larger; the difference is for the fields beside the resources.
-const MESSAGE_BYTES: usize = (1 << 20) - 2048;
+/// A response stays below 256 KiB unless one resource alone is larger; the difference is for the fields beside the resources.
+/// Both ends keep a buffer as large as the largest message they have had.
+const MESSAGE_BYTES: usize = (256 << 10) - 2048;
 
 /// Upper bound of the tags and lengths around one resource on the wire.
 const RESOURCE_OVERHEAD: usize = 40;

@@ -237,7 +237,7 @@ async fn a_server_with_a_new_store_removes_what_it_does_not_know() {
 async fn a_split_first_answer_is_complete_with_its_last_part() {
     let cache = Cache::new();
     let resources = (0..5)
-        .map(|i| Resource::new(format!("r{i}"), "1", vec![b'x'; 400_000]))
+        .map(|i| Resource::new(format!("r{i}"), "1", vec![b'x'; 100_000]))
         .collect();
     cache.apply("api/L", urls::API, resources, vec![]);
     cache.seal("api/L", urls::API);

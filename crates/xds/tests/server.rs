@@ -267,7 +267,7 @@ async fn an_unsealed_group_waits_and_demand_is_seen() {
 async fn large_content_is_split_below_one_mebibyte() {
     let cache = Cache::new();
     let resources = (0..20)
-        .map(|i| Resource::new(format!("r{i:02}"), "1", vec![b'x'; 200_000]))
+        .map(|i| Resource::new(format!("r{i:02}"), "1", vec![b'x'; 50_000]))
         .collect();
     let version = cache.apply("api/L", urls::API, resources, vec![]);
     cache.seal("api/L", urls::API);

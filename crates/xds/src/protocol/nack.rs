@@ -20,7 +20,7 @@ const ENVOY_NAMES: [&str; 2] = [
 ];
 /// Of the readable list; beyond it only the names go over, in the details.
 const MESSAGE_BYTES: usize = 16 << 10;
-/// Reasons in the details, together. The names always go over: a response is below 1 MiB, so they are as well.
+/// Reasons in the details, together. The names always go over: a response is below 256 KiB, so they are as well.
 const REASON_BYTES: usize = 4 << 20;
 /// Names that were not sent and are remembered all the same.
 const MOST_OTHERS: usize = 64;
