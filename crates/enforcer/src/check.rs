@@ -210,7 +210,7 @@ fn credentials<'a>(api: &'a Api, security: &'a Security) -> Vec<&'a str> {
 /// to offer.
 fn upstream_path(attributes: &Attributes<'_>, api: &Api, bare: bool, kept_here: bool) -> Option<String> {
     let path = attributes.path_only();
-    let slash = bare && path == api.policy.base_path;
+    let slash = bare && path == api.policy.base_path && !path.ends_with('/');
     let query = attributes.query();
     let is_key = |pair: &str| {
         let name = pair.split('=').next().unwrap_or_default();

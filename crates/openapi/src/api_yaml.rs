@@ -277,6 +277,18 @@ fn policies(section: &Section<'_>, key: &str, findings: &mut Findings) -> Operat
     let Some(flows) = section.section(key, findings) else {
         return OperationPolicies::default();
     };
+    for key in flows.map.keys() {
+        let flow = key.to_ascii_lowercase();
+        if !["request", "response", "fault"].contains(&flow.as_str()) && !flow.starts_with("x-") {
+            // A guard under a name that nobody reads would be no guard.
+            let pointer = flows.pointer.key(key);
+            findings.error(
+                flows.file,
+                &pointer,
+                "is none of the flows request, response, fault",
+            );
+        }
+    }
     let mut flow = |name: &str| {
         let name = flows.entry(name).map_or(name, |(name, _)| name);
         let list_pointer = flows.pointer.key(name);

@@ -157,6 +157,44 @@ fn drop_requirements(project: &mut ApiProject, replaced: bool) -> BTreeMap<Strin
     dropped
 }
 
+/// In a bare definition keys and passwords are its upstream's and pass through, so scopes on them can't be asked for. The first of a
+/// scheme is told.
+pub(crate) fn check_bare(project: &ApiProject, file: &str, findings: &mut Findings) {
+    let keys: BTreeMap<&str, &str> = project
+        .security_schemes
+        .iter()
+        // Types that nobody knows are told by themselves.
+        .filter(|scheme| ["apiKey", "basic", "http", "mutualTLS"].contains(&scheme.kind.trim()))
+        .map(|scheme| (scheme.definition.as_str(), scheme.kind.as_str()))
+        .collect();
+    let mut told = BTreeSet::new();
+    let mut look = |requirements: &[Requirement], place: Place<'_>| {
+        for (name, scopes) in requirements
+            .iter()
+            .flatten()
+            .filter(|(_, scopes)| !scopes.is_empty())
+        {
+            let Some(kind) = keys.get(name.as_str()).filter(|_| told.insert(name.clone())) else {
+                continue;
+            };
+            let scopes = listed(&scopes.iter().cloned().collect());
+            let message = format!(
+                "security scheme {name:?} of type {kind:?} has no scopes that could be asked for; {place} would be open to callers \
+                 without {scopes}"
+            );
+            findings.push(Diagnostic::error(file, place.pointer(), message));
+        }
+    };
+    look(&project.security, Place::Api);
+    for resource in &project.resources {
+        let path = resource.path.as_str();
+        for operation in &resource.operations {
+            let method = operation.method.as_str();
+            look(&operation.security, Place::Operation { method, path });
+        }
+    }
+}
+
 fn tell_dropped(
     dropped: BTreeMap<String, Dropped>,
     replaced: bool,

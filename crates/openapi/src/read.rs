@@ -181,8 +181,9 @@ fn assemble(
     project.application_security = chosen.application_security;
     chosen::apply(&mut project, &defined.schemes.odd, chosen, file, findings);
     twins::check(&project, file, findings);
-    if let Some(api) = &api {
-        attach::policies(&mut project, api, api_file, findings);
+    match &api {
+        Some(api) => attach::policies(&mut project, api, api_file, findings),
+        None => chosen::check_bare(&project, file, findings),
     }
     overrides(&mut project, settings, addresses, findings);
     if broken_api {

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use trireme_routing::RouteTable;
 use trireme_routing::snapshot::{
-    Action, Check, ClusterRef, Forward, Fragment, PathMatch, Position, Revision, Rewrite, Route, VirtualHost,
+    Action, Check, ClusterRef, Forward, Fragment, Guard, PathMatch, Position, Revision, Rewrite, Route,
+    VirtualHost,
 };
 
 const ROUTES_PER_API: usize = 25;
@@ -67,6 +68,7 @@ fn api(number: usize, routes: usize) -> Fragment {
             cors: None,
             local_limit: None,
             allow_ambiguous_path: false,
+            guard: Guard::Untold,
         }
     };
     let routes = (0..routes).map(route).collect();

@@ -183,6 +183,21 @@ pub struct Route {
     pub local_limit: Option<LocalLimit>,
     /// Take request targets with two readings (design D15).
     pub allow_ambiguous_path: bool,
+    /// What its operations ask of callers, so far as it is told.
+    pub guard: Guard,
+}
+
+/// What the operations of a route ask of callers, for routes of one API to be compared: a path that others take for another
+/// route's is refused where that one asks for something else. Nothing is decided by it, that is the enforcer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Guard {
+    /// A number that routes share which ask for the same; neither 0 nor 1. Wire: itself.
+    Demand(u64),
+    /// Nothing. Wire: 1.
+    Open,
+    /// It is not told, so it may be anything. Wire: 0.
+    #[default]
+    Untold,
 }
 
 /// Path condition of a route, on the path without query.

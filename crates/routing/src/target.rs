@@ -112,6 +112,8 @@ pub enum Refused {
 impl<'a> Target<'a> {
     /// Greatest length of path and query together.
     pub const MAX_BYTES: usize = 16 * 1024;
+    /// Greatest number of `;` and escapes in a path that holds a `;` or an escaped sub-delimiter.
+    pub const MAX_DELIMITERS: usize = 256;
 
     /// Reads path and query (`/a/b?c=d`) and the authority (`example.com:9095`, from `Host` or `:authority`).
     ///
@@ -159,19 +161,43 @@ impl<'a> Target<'a> {
 
     /// What the path is to those who decode sub-delimiters, to those who cut path parameters off, and to those who do both
     /// in either order. Of little use without the routes: see [`crate::RouteTable::admit`]. None for ordinary paths.
-    pub(crate) fn readings(&self) -> Vec<(Ambiguity, String)> {
+    ///
+    /// # Errors
+    /// [`Ambiguity::EncodedDelimiter`] when the path has more than [`Target::MAX_DELIMITERS`]: each reading is a look-up more.
+    pub(crate) fn readings(&self) -> Result<Vec<(Ambiguity, String)>, Ambiguity> {
         if !self.delimiters {
-            return Vec::new();
+            return Ok(Vec::new());
+        }
+        if self
+            .path
+            .bytes()
+            .filter(|byte| matches!(byte, b';' | b'%'))
+            .count()
+            > Self::MAX_DELIMITERS
+        {
+            return Err(Ambiguity::EncodedDelimiter);
         }
         let (decoded, cut) = (decode(&self.path), cut(&self.path));
         let both = [self::cut(&decoded), decode(&cut)];
-        let mut readings = vec![
+        let mut readings: Vec<(Ambiguity, String)> = Vec::with_capacity(4);
+        let each = [
             (Ambiguity::EncodedDelimiter, decoded),
             (Ambiguity::PathParameter, cut),
         ];
-        readings.extend(both.map(|path| (Ambiguity::PathParameter, path)));
-        readings.retain(|(_, path)| *path != self.path);
-        readings
+        for (reason, path) in each
+            .into_iter()
+            .chain(both.map(|path| (Ambiguity::PathParameter, path)))
+        {
+            if *path != *self.path && readings.iter().all(|(_, known)| *known != path) {
+                readings.push((reason, path));
+            }
+        }
+        Ok(readings)
+    }
+
+    /// Whether there is anything in the path that some read in another way.
+    pub(crate) fn has_readings(&self) -> bool {
+        self.delimiters
     }
 }
 

@@ -93,6 +93,7 @@ fn route(name: &str, path: PathMatch, action: Action) -> Route {
         cors: None,
         local_limit: None,
         allow_ambiguous_path: true,
+        guard: Guard::Untold,
     }
 }
 

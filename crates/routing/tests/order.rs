@@ -29,6 +29,7 @@ fn route(name: &str, path: PathMatch) -> Route {
         cors: None,
         local_limit: None,
         allow_ambiguous_path: false,
+        guard: Guard::Untold,
     }
 }
 

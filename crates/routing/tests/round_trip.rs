@@ -177,10 +177,22 @@ fn route() -> impl Strategy<Value = Route> {
             .prop_map(|(context, with_body)| Check::Required { context, with_body }),
     ];
     let limit = (1..u32::MAX, span()).prop_map(|(tokens, interval)| LocalLimit { tokens, interval });
-    let filters = (check, option::of(cors()), option::of(limit), any::<bool>());
+    let filters = (
+        check,
+        option::of(cors()),
+        option::of(limit),
+        any::<bool>(),
+        0..3_usize,
+    );
     let name = prop_oneof![anything(), "(/[ab]?){0,4}"];
     (name, path_and_action, methods, headers, filters).prop_map(
-        |(name, (path, action), methods, headers, (check, cors, local_limit, allow_ambiguous_path))| Route {
+        |(
+            name,
+            (path, action),
+            methods,
+            headers,
+            (check, cors, local_limit, allow_ambiguous_path, local_guard),
+        )| Route {
             name,
             path,
             methods,
@@ -190,6 +202,7 @@ fn route() -> impl Strategy<Value = Route> {
             cors: cors.map(std::sync::Arc::new),
             local_limit,
             allow_ambiguous_path,
+            guard: [Guard::Untold, Guard::Open, Guard::Demand(7)][local_guard],
         },
     )
 }
@@ -350,7 +363,7 @@ proptest! {
         for fragment in fragments.iter().cloned().map(canonical) {
             for VirtualHost { name: host, routes } in &fragment.virtual_hosts {
                 for route in routes {
-                    let route = Route { allow_ambiguous_path: false, ..route.clone() };
+                    let route = Route { allow_ambiguous_path: false, guard: Guard::Untold, ..route.clone() };
                     all.push((host.clone(), order::rank(fragment.position, &route.name), fragment.name.clone(), route));
                 }
             }

@@ -45,6 +45,7 @@ fn table(templates: &[&str]) -> RouteTable {
         cors: None,
         local_limit: None,
         allow_ambiguous_path: false,
+        guard: Guard::Untold,
     });
     let fragment = Fragment {
         name: "h/1".to_owned(),

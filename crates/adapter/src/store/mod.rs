@@ -283,7 +283,7 @@ impl Store {
         outcome
     }
 
-    /// Whether the store can be written, as far as is known: after a write that failed, one that changes nothing is tried.
+    /// Whether the store can be written, as far as is known: after a write that failed, another is tried.
     ///
     /// # Errors
     /// Why it can't.
@@ -331,13 +331,13 @@ impl Store {
         Ok(records)
     }
 
-    /// Writes what is there already.
+    /// Writes something that nobody reads: SQLite would leave a page alone that does not change.
     async fn touch(&self) -> Result<(), StoreError> {
         let mut writer = Writer(Some(self.pool.acquire().await?));
         let mut transaction = writer.begin().await?;
-        sqlx::query("UPDATE meta SET value = value WHERE key = 'counter'")
-            .execute(&mut *transaction)
-            .await?;
+        let count = "INSERT INTO meta (key, value) VALUES ('touched', 1) \
+                     ON CONFLICT (key) DO UPDATE SET value = value + 1";
+        sqlx::query(count).execute(&mut *transaction).await?;
         transaction.commit().await?;
         writer.keep();
         Ok(())

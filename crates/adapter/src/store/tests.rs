@@ -216,10 +216,10 @@ async fn a_full_disk_is_told_and_the_last_state_stays() {
 
 /// SQLite rolls back by itself then, as it does when the disk is full.
 async fn refuse_writes(store: &Store) {
-    for table in ["UPDATE ON meta", "DELETE ON deployment"] {
-        let name = table.rsplit(' ').next().unwrap_or_default();
+    for change in ["INSERT", "UPDATE"] {
         let trigger = format!(
-            "CREATE TRIGGER refuse_{name} BEFORE {table} BEGIN SELECT RAISE(ROLLBACK, 'database or disk is full'); END"
+            "CREATE TRIGGER refuse_{change} BEFORE {change} ON meta \
+             BEGIN SELECT RAISE(ROLLBACK, 'database or disk is full'); END"
         );
         sqlx::query(sqlx::AssertSqlSafe(trigger))
             .execute(&store.pool)
@@ -229,8 +229,8 @@ async fn refuse_writes(store: &Store) {
 }
 
 async fn allow_writes(store: &Store) {
-    for name in ["meta", "deployment"] {
-        sqlx::query(sqlx::AssertSqlSafe(format!("DROP TRIGGER refuse_{name}")))
+    for change in ["INSERT", "UPDATE"] {
+        sqlx::query(sqlx::AssertSqlSafe(format!("DROP TRIGGER refuse_{change}")))
             .execute(&store.pool)
             .await
             .unwrap();

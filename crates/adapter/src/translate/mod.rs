@@ -122,7 +122,7 @@ pub fn api(deployed: &Deployed<'_>, settings: &Settings) -> Result<Api, Vec<Diag
     }
     let fragment = Fragment {
         name: deployed.name(),
-        position: if project.default_version {
+        position: if is_default(project) {
             Position::Back
         } else {
             Position::Front
@@ -145,6 +145,11 @@ pub fn api(deployed: &Deployed<'_>, settings: &Settings) -> Result<Api, Vec<Diag
         policy,
         warnings: findings.found,
     })
+}
+
+/// Whether the API has a base path without its version as well.
+fn is_default(project: &ApiProject) -> bool {
+    project.default_version && template::unversioned(&project.base_path, &project.identity.version).is_some()
 }
 
 /// A resource whose every method is unknown to the enforcer has no routes either.

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
 use trireme_openapi::{ApiProject, Cors as ProjectCors, EndpointCluster, Resource};
 use trireme_proto::names::{CLUSTER_HEADER, context};
-use trireme_routing::snapshot::{Action, Check, ClusterRef, Cors, Forward, PathMatch, Retry, Rewrite, Route};
+use trireme_routing::snapshot::{
+    Action, Check, ClusterRef, Cors, Forward, Guard, PathMatch, Retry, Rewrite, Route,
+};
 
 use super::clusters::{Target, Targets};
 use super::settings::Settings;
@@ -48,6 +51,7 @@ pub(super) fn of_resource(
         cors: cors(project, settings),
         local_limit: None,
         allow_ambiguous_path: false,
+        guard: guard(project, resource),
     };
     let mut routes = Vec::with_capacity(2);
     if let (Some(production), Some(sandbox)) = (&targets.production, &targets.sandbox)
@@ -59,6 +63,30 @@ pub(super) fn of_resource(
     let target = targets.production.as_ref().or(targets.sandbox.as_ref());
     routes.push(route(target, Vec::new()));
     routes
+}
+
+/// What the operations of a resource ask for, told only where all ask for the same.
+fn guard(project: &ApiProject, resource: &Resource) -> Guard {
+    let mut demands = resource.operations.iter().map(|operation| {
+        let security = match operation.security.as_slice() {
+            [] => &project.security,
+            _ => &operation.security,
+        };
+        (!operation.disable_security).then_some(security)
+    });
+    let Some(first) = demands
+        .next()
+        .filter(|first| demands.all(|other| other == *first))
+    else {
+        return Guard::Untold;
+    };
+    let Some(security) = first else {
+        return Guard::Open;
+    };
+    let digest = Sha256::digest(format!("{security:?}"));
+    let number = digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    // 0 and 1 mean something else.
+    Guard::Demand(number.max(2))
 }
 
 /// OPTIONS is always let through: the enforcer answers it when the resource doesn't define it.

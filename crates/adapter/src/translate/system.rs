@@ -5,11 +5,12 @@ use std::time::Duration;
 use trireme_proto::names::{ENFORCER_REST_CLUSTER, SYSTEM_FRAGMENT};
 use trireme_routing::RouteTable;
 use trireme_routing::snapshot::{
-    Action, Check, ClusterRef, Forward, Fragment, LocalLimit, PathMatch, Position, Revision, Rewrite, Route,
-    VirtualHost,
+    Action, Check, ClusterRef, Forward, Fragment, Guard, LocalLimit, PathMatch, Position, Revision, Rewrite,
+    Route, VirtualHost,
 };
 
 use super::settings::Settings;
+use super::template;
 
 /// The fragment with the system routes. It is only published after the initial load, so `/ready` may always be in it.
 #[must_use]
@@ -73,7 +74,8 @@ pub(super) fn shadows(api: &Fragment, settings: &Settings) -> Vec<String> {
 fn route(path: &str, action: Action, local_limit: Option<LocalLimit>) -> Route {
     Route {
         name: path.to_owned(),
-        path: PathMatch::Exact(path.to_owned()),
+        // With a slash at its end as well, like the paths of APIs: what is one path to many must not be an API's.
+        path: PathMatch::Regex(template::pattern(path, "", false, "")),
         methods: Vec::new(),
         headers: Vec::new(),
         action,
@@ -81,6 +83,7 @@ fn route(path: &str, action: Action, local_limit: Option<LocalLimit>) -> Route {
         cors: None,
         local_limit,
         allow_ambiguous_path: false,
+        guard: Guard::Untold,
     }
 }
 

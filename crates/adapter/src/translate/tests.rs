@@ -81,7 +81,7 @@ fn candidate(project: &ApiProject, base: &str, version: &str, default_version: b
 
 /// Whoever has the longest base path above the path; the gateway itself before all.
 fn model<'a>(candidates: &[&'a Candidate], path: &str) -> Option<&'a str> {
-    if SYSTEM.contains(&path) {
+    if SYSTEM.contains(&path.strip_suffix('/').unwrap_or(path)) {
         return Some("trireme.system");
     }
     let above = |base: &str| base.is_empty() || format!("{path}/").starts_with(&format!("/{base}/"));
@@ -125,11 +125,12 @@ fn matches(condition: &PathSpecifier, path: &str) -> bool {
     match condition {
         PathSpecifier::Path(exact) => path == exact,
         PathSpecifier::SafeRegex(regex) => {
-            let base = regex
-                .regex
-                .strip_prefix('^')
-                .and_then(|rest| rest.strip_suffix("(/.*)*"));
-            let base = base.expect("a wildcard").replace('\\', "");
+            let pattern = regex.regex.strip_prefix('^').expect("anchored");
+            if let Some(page) = pattern.strip_suffix("[/]{0,1}") {
+                return path.strip_suffix('/').unwrap_or(path) == page;
+            }
+            let base = pattern.strip_suffix("(/.*)*").expect("a wildcard");
+            let base = base.replace('\\', "");
             path.strip_prefix(&base)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         }
@@ -246,5 +247,19 @@ fn an_api_is_told_which_pages_are_not_its_own() {
     ];
     for (base, vhost, want) in cases {
         assert_eq!(shadowed(base, vhost), want, "{base} on {vhost}");
+    }
+}
+
+/// The flag alone says little: a bare definition with a base path of its own has it, too.
+#[test]
+fn a_default_version_without_a_version_in_its_base_path_stands_like_any_other() {
+    let project = wildcard();
+    for (base, version, flag, want) in [
+        ("/de", "1.0.0", true, Position::Front),
+        ("/de/1.0.0", "1.0.0", true, Position::Back),
+        ("/de/1.0.0", "1.0.0", false, Position::Front),
+    ] {
+        let fragment = candidate(&project, base, version, flag).fragment;
+        assert_eq!(fragment.position, want, "{base} {flag}");
     }
 }

@@ -256,3 +256,13 @@ fn keys_without_effect() {
         assert_eq!(got, want, "{line}");
     }
 }
+
+/// A guard under a name that nobody reads would be no guard.
+#[test]
+fn flows_have_three_names() {
+    let project = |lines: &str| pets(&format!("{lines}\n{ENDPOINT}"), &openapi(PATHS));
+    assert_eq!(
+        errors(project("  apiPolicies: {requests: [], x-note: 1, Response: []}")),
+        ["error: p/api.yaml#/data/apiPolicies/requests: is none of the flows request, response, fault"]
+    );
+}

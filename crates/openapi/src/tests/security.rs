@@ -434,3 +434,33 @@ fn the_nearest_switch_wins() {
         "not inherited"
     );
 }
+
+/// What passes through to the upstream can't be asked for scopes here.
+#[test]
+fn scopes_of_keys_and_passwords_are_refused_in_a_bare_definition() {
+    let bare = |scheme: &str, scopes: &str| {
+        let text = format!(
+            "openapi: 3.1.0\ninfo: {{title: t, version: v}}\nservers: [{{url: 'http://host'}}]\npaths:\n  /a:\n    get: {{security: [{{k: [{scopes}]}}]}}\ncomponents:\n  securitySchemes:\n    k: {scheme}\n"
+        );
+        let found = match alone(&text) {
+            Ok(reading) => reading.warnings,
+            Err(found) => found,
+        };
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    for (scheme, kind) in [
+        ("{type: http, scheme: bearer}", "http"),
+        ("{type: apiKey, name: k, in: header}", "apiKey"),
+        ("{type: mutualTLS}", "mutualTLS"),
+    ] {
+        assert_eq!(bare(scheme, ""), Vec::<String>::new(), "{kind} without scopes");
+        assert_eq!(
+            bare(scheme, "admin"),
+            [format!(
+                "error: my api.yaml#/paths/~1a/get/security: security scheme \"k\" of type \"{kind}\" has no scopes that could be asked \
+                 for; GET /a would be open to callers without admin"
+            )]
+        );
+    }
+    assert_eq!(bare("{type: oauth2, flows: {}}", "admin"), Vec::<String>::new());
+}

@@ -21,7 +21,7 @@ use trireme_proto::trireme::router::v1 as own;
 
 use super::{Path, boolean, nothing_else, number, span, unpack};
 use crate::Invalid;
-use crate::snapshot::{Check, Cors, LocalLimit};
+use crate::snapshot::{Check, Cors, Guard, LocalLimit};
 
 /// What a route's filters are told.
 pub(super) struct Filters {
@@ -29,6 +29,7 @@ pub(super) struct Filters {
     pub(super) cors: Option<Arc<Cors>>,
     pub(super) local_limit: Option<LocalLimit>,
     pub(super) allow_ambiguous_path: bool,
+    pub(super) guard: Guard,
 }
 
 pub(super) fn per_route(mut configs: HashMap<String, Any>, path: &Path<'_>) -> Result<Filters, Invalid> {
@@ -41,6 +42,7 @@ pub(super) fn per_route(mut configs: HashMap<String, Any>, path: &Path<'_>) -> R
         cors: None,
         local_limit: None,
         allow_ambiguous_path: false,
+        guard: Guard::Untold,
     };
     if let Some(any) = configs.remove(filter::EXT_AUTHZ) {
         filters.check = check(&any, &path.key(filter::EXT_AUTHZ))?;
@@ -54,6 +56,11 @@ pub(super) fn per_route(mut configs: HashMap<String, Any>, path: &Path<'_>) -> R
     if let Some(any) = configs.remove(filter::REQUEST) {
         let rules: own::RequestRules = own_config(any, type_url::REQUEST_RULES, &path.key(filter::REQUEST))?;
         filters.allow_ambiguous_path = rules.allow_ambiguous_path;
+        filters.guard = match rules.guard {
+            0 => Guard::Untold,
+            1 => Guard::Open,
+            demand => Guard::Demand(demand),
+        };
     }
     match configs.keys().min() {
         Some(other) => Err(path.key(other).invalid("not supported")),

@@ -161,6 +161,7 @@ fn route(mut message: proto::Route, path: &Path<'_>) -> Result<Route, Invalid> {
         cors,
         local_limit,
         allow_ambiguous_path,
+        guard,
     } = per_route(configs, &path.field("typed_per_filter_config"))?;
     nothing_else(&message, path)?;
     Ok(Route {
@@ -173,6 +174,7 @@ fn route(mut message: proto::Route, path: &Path<'_>) -> Result<Route, Invalid> {
         cors,
         local_limit,
         allow_ambiguous_path,
+        guard,
     })
 }
 

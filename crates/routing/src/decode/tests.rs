@@ -56,6 +56,7 @@ fn a_fragment() -> Fragment {
         cors: None,
         local_limit: None,
         allow_ambiguous_path: false,
+        guard: Guard::Untold,
     }];
     let virtual_hosts = vec![VirtualHost {
         name: "h".to_owned(),

@@ -29,8 +29,8 @@ use trireme_proto::trireme::router::v1 as own;
 use super::{boolean, duration, inline, number};
 use crate::order;
 use crate::snapshot::{
-    Action, Check, ClusterRef, Cors, Forward, Fragment, LocalLimit, PathMatch, Position, Retry, Rewrite,
-    Route, VirtualHost,
+    Action, Check, ClusterRef, Cors, Forward, Fragment, Guard, LocalLimit, PathMatch, Position, Retry,
+    Rewrite, Route, VirtualHost,
 };
 use crate::wire::{Writer, pack, tag};
 
@@ -150,9 +150,15 @@ fn route(host: &str, route: &Route, node: For) -> Vec<u8> {
     if let Some(limit) = &route.local_limit {
         filters.insert(filter::LOCAL_RATELIMIT, pack(&local_limit(limit)));
     }
-    if node == For::Trireme && route.allow_ambiguous_path {
+    let guard = match route.guard {
+        Guard::Demand(demand) => demand,
+        Guard::Open => 1,
+        Guard::Untold => 0,
+    };
+    if node == For::Trireme && (route.allow_ambiguous_path || guard > 0) {
         let rules = own::RequestRules {
-            allow_ambiguous_path: true,
+            allow_ambiguous_path: route.allow_ambiguous_path,
+            guard,
         };
         filters.insert(filter::REQUEST, optional(type_url::REQUEST_RULES, &rules));
     }

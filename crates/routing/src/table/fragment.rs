@@ -11,7 +11,9 @@ use super::origin::Origins;
 use super::program::{Compiler, Program};
 use super::rewrite::{Fault, Plan};
 use super::template::{Captures, Template};
-use crate::snapshot::{Action, Check, Cors, Fragment, PathMatch, Position, Revision, Route, VirtualHost};
+use crate::snapshot::{
+    Action, Check, Cors, Fragment, PathMatch, Position, Revision, Rewrite, Route, VirtualHost,
+};
 use crate::{Invalid, order};
 
 /// A fragment, compiled.
@@ -170,13 +172,21 @@ impl Build {
     }
 }
 
-/// A template has a key for each of its base paths; what the engine matches has not, so it becomes a route for each.
+/// A template has a key for each of its base paths. What the engine matches or rewrites has not, so it becomes a route for each.
 fn apart(route: Route) -> Vec<Route> {
-    let apart = match &route.path {
-        PathMatch::Regex(pattern) if Template::parse(pattern).is_none() => order::apart(&route),
-        PathMatch::Exact(_) | PathMatch::Prefix(_) | PathMatch::Regex(_) => return vec![route],
+    let PathMatch::Regex(pattern) = &route.path else {
+        return vec![route];
     };
-    apart.into_iter().map(Cow::into_owned).collect()
+    let searched = match &route.action {
+        Action::Forward(forward) => {
+            matches!(&forward.rewrite, Some(Rewrite::Regex { pattern: searched, .. }) if searched != pattern)
+        }
+        Action::Direct { .. } => false,
+    };
+    if !searched && Template::parse(pattern).is_some() {
+        return vec![route];
+    }
+    order::apart(&route).into_iter().map(Cow::into_owned).collect()
 }
 
 // === impl Entry ===

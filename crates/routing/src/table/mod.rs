@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::snapshot::{Fragment, Position, Revision, Route};
+use crate::snapshot::{Fragment, Guard, Position, Revision, Route};
 use crate::{Ambiguity, Invalid, Target, order};
 
 mod fragment;
@@ -122,8 +122,8 @@ impl RouteTable {
     }
 
     /// Refuses a path with two readings unless the matched route accepts it: what [`Target::admit`] refuses, and a path
-    /// that others read as another operation of the same API, because they decode sub-delimiters or cut path parameters
-    /// off. `matched` is what [`RouteTable::find`] gave for this target, method and headers.
+    /// that others read as another operation, one that asks its callers for something else, because they decode sub-delimiters or
+    /// cut path parameters off. Another API asks for something else unless it asks for nothing. `matched` is what [`RouteTable::find`] gave for this target, method and headers.
     ///
     /// Only a path that holds `;` or an escape of a sub-delimiter costs anything here.
     ///
@@ -138,13 +138,21 @@ impl RouteTable {
     ) -> Result<(), Ambiguity> {
         let allowed = matched.route().allow_ambiguous_path;
         target.admit(allowed)?;
-        let readings = if allowed { Vec::new() } else { target.readings() };
-        let another = |path: &str| {
-            let tree = self.host(matched.virtual_host())?;
-            let same_api = |candidate: &Candidate| candidate.fragment.name == matched.fragment.name;
-            first(tree, path, method, &header, same_api).filter(|found| found.context() != matched.context())
+        if allowed || !target.has_readings() {
+            return Ok(());
+        }
+        let Some(tree) = self.host(matched.virtual_host()) else {
+            return Ok(());
         };
-        match readings.iter().find(|(_, path)| another(path).is_some()) {
+        // An API may answer here what it could not if another one were not deployed, so its own routes are asked apart.
+        let same_api = |candidate: &Candidate| candidate.fragment.name == matched.fragment.name;
+        let asks_otherwise = |path: &str| {
+            let own = first(tree, path, method, &header, same_api);
+            let any = first(tree, path, method, &header, |_| true);
+            let mut found = own.into_iter().chain(any);
+            found.any(|found| matched.differs_from(&found))
+        };
+        match target.readings()?.iter().find(|(_, path)| asks_otherwise(path)) {
             Some((reason, _)) => Err(*reason),
             None => Ok(()),
         }
@@ -296,6 +304,18 @@ impl<'t> Matched<'t> {
     #[must_use]
     pub fn context(&self) -> &'t [u8] {
         &self.entry.context
+    }
+
+    /// Whether `other` may ask its callers for something that this route doesn't.
+    fn differs_from(&self, other: &Matched<'_>) -> bool {
+        match other.route().guard {
+            Guard::Open => false,
+            _ if self.context() == other.context() => false,
+            Guard::Demand(_) => {
+                self.fragment.name != other.fragment.name || self.route().guard != other.route().guard
+            }
+            Guard::Untold => true,
+        }
     }
 
     /// Name of the fragment that the route belongs to.

@@ -10,7 +10,7 @@ use prost::Message;
 use trireme_proto::envoy::service::auth::v3::AttributeContext;
 
 use super::*;
-use crate::snapshot::{Action, Check, ClusterRef, Cors, Forward, PathMatch, Rewrite, VirtualHost};
+use crate::snapshot::{Action, Check, ClusterRef, Cors, Forward, Guard, PathMatch, Rewrite, VirtualHost};
 
 const NO_HEADERS: fn(&str) -> Option<&'static [u8]> = |_| None;
 
@@ -41,6 +41,7 @@ fn route(name: &str, path: PathMatch, methods: &[&str]) -> Route {
         cors: None,
         local_limit: None,
         allow_ambiguous_path: false,
+        guard: Guard::Untold,
     }
 }
 
@@ -196,6 +197,7 @@ fn a_path_that_is_another_operation_to_others_is_refused() {
     };
     let open = Route {
         allow_ambiguous_path: true,
+        guard: Guard::Untold,
         ..operation("/open", "^/open(/.*)*", &[])
     };
     let mut sandbox = operation("/api", "^/api/me[/]{0,1}", &[]);
@@ -234,7 +236,8 @@ fn a_path_that_is_another_operation_to_others_is_refused() {
         ("h", "GET", "/api/me;a%2Fb", None, Err(EncodedSlash)),
         ("h", "GET", "/open/me;v=1", None, Ok(())),
         ("h", "GET", "/api;v=1/me", None, Err(PathParameter)),
-        ("h", "GET", "/open;v=1/me", None, Ok(())),
+        // Two APIs, one upstream: nobody knows that it isn't.
+        ("h", "GET", "/open;v=1/me", None, Err(PathParameter)),
         ("other", "GET", "/api/me;v=1", None, Err(PathParameter)),
     ];
     for (host, method, path, cluster, want) in cases {
@@ -246,6 +249,58 @@ fn a_path_that_is_another_operation_to_others_is_refused() {
             want,
             "{method} {host}{path}"
         );
+    }
+}
+
+#[test]
+fn a_path_is_another_operation_only_where_that_one_asks_for_something_else() {
+    let route = |name: &str, pattern: &str, guard| Route {
+        check: Check::Required {
+            context: BTreeMap::from([("path".to_owned(), pattern.to_owned())]),
+            with_body: false,
+        },
+        guard,
+        ..route(name, regex(pattern), &[])
+    };
+    let guards = [Guard::Untold, Guard::Open, Guard::Demand(2), Guard::Demand(3)];
+    for matched in guards {
+        for read in guards {
+            let table = table(vec![
+                fragment(
+                    "a",
+                    Position::Front,
+                    vec![(
+                        "h",
+                        vec![
+                            route("/a", "^/a/me[/]{0,1}", read),
+                            route("/a", "^/a/([^/]+)[/]{0,1}", matched),
+                        ],
+                    )],
+                ),
+                fragment(
+                    "b",
+                    Position::Front,
+                    vec![("h", vec![route("/a/b", "^/a/b(/.*)*", read)])],
+                ),
+            ]);
+            let admitted = |path: &str| {
+                let target = Target::parse(path, "h").expect(path);
+                let found = table.find("h", &target.path, "GET", NO_HEADERS).expect(path);
+                table.admit(&found, &target, "GET", NO_HEADERS).is_ok()
+            };
+            let equal = matches!((matched, read), (Guard::Demand(one), Guard::Demand(two)) if one == two);
+            assert_eq!(
+                admitted("/a/me;x"),
+                read == Guard::Open || equal,
+                "{matched:?} {read:?}"
+            );
+            assert_eq!(
+                admitted("/a/b;x"),
+                read == Guard::Open,
+                "another API: {matched:?} {read:?}"
+            );
+            assert!(admitted("/a/you;x"), "{matched:?} {read:?}");
+        }
     }
 }
 

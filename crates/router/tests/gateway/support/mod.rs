@@ -21,8 +21,8 @@ use trireme_router::settings::{Edge, Peer, Settings};
 use trireme_routing::encode;
 use trireme_routing::snapshot::{
     AccessLog, AccessLogFormat, Action, Check, CheckSettings, Cluster, ClusterLimits, ClusterRef, Endpoint,
-    Forward, Fragment, HttpSettings, Listener, ListenerTls, PathMatch, Pem, Position, Revision, Rewrite,
-    Route, TlsVersion, UpstreamProtocol, VirtualHost,
+    Forward, Fragment, Guard, HttpSettings, Listener, ListenerTls, PathMatch, Pem, Position, Revision,
+    Rewrite, Route, TlsVersion, UpstreamProtocol, VirtualHost,
 };
 use trireme_tls::{ClientAuth, Material};
 use trireme_xds::Resource;
@@ -411,6 +411,7 @@ pub(crate) fn api(name: &str, pattern: &str, substitution: &str) -> Route {
         cors: None,
         local_limit: None,
         allow_ambiguous_path: false,
+        guard: Guard::Untold,
     }
 }
 
@@ -429,6 +430,7 @@ pub(crate) fn direct(path: &str, body: &str) -> Route {
         cors: None,
         local_limit: None,
         allow_ambiguous_path: false,
+        guard: Guard::Untold,
     }
 }
 
