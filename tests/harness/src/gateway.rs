@@ -1,5 +1,6 @@
 //! A whole gateway, started by `trireme up`.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -112,6 +113,7 @@ pub struct GatewayBuilder {
     apis: Vec<PathBuf>,
     data: Option<TempDir>,
     environment: Vec<(&'static str, String)>,
+    through: Vec<OsString>,
 }
 
 impl GatewayBuilder {
@@ -136,6 +138,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Starts it through another command, which becomes what follows its own words.
+    #[must_use]
+    pub fn through<T: Into<OsString>>(mut self, words: impl IntoIterator<Item = T>) -> Self {
+        self.through = words.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Starts it and waits until it is ready.
     ///
     /// # Errors
@@ -145,7 +154,11 @@ impl GatewayBuilder {
             Some(data) => data,
             None => tempfile::tempdir()?,
         };
-        let mut command = Command::new(program("trireme")?);
+        let mut words = self.through;
+        words.push(program("trireme")?.into());
+        let (first, others) = words.split_first().context("a command")?;
+        let mut command = Command::new(first);
+        command.args(others);
         command.args([
             "up",
             "--json",

@@ -12,17 +12,24 @@ use tokio::process::Command;
 /// # Errors
 /// It has not been built.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    // target/<profile>/deps/<test>
-    let folder = own
-        .ancestors()
-        .nth(2)
-        .context("the test's executable lies too high")?;
-    let path = folder.join(name);
+    let path = folder()?.join(name);
     if !path.exists() {
         bail!("{} is not there: cargo build --workspace --bins", path.display());
     }
     Ok(path)
+}
+
+/// Whether the programs are built with the profile `dist`, which is what ships: bounds of memory and time are for it.
+pub fn is_dist() -> bool {
+    folder().is_ok_and(|folder| folder.ends_with("dist"))
+}
+
+/// Where cargo put the programs of the profile that built this test.
+fn folder() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // target/<profile>/deps/<test>
+    let folder = own.ancestors().nth(2);
+    Ok(folder.context("the test's executable lies too high")?.to_owned())
 }
 
 /// A program of others on this machine; `None`, said loudly, when it is missing.

@@ -42,6 +42,9 @@ pub struct Seen {
     pub headers: BTreeMap<String, String>,
     /// Body length, bytes.
     pub body_bytes: usize,
+    /// Trailers, as headers are; left out of the JSON when there are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub trailers: BTreeMap<String, String>,
 }
 
 impl Upstream {
@@ -118,10 +121,12 @@ async fn answer(request: Request<Incoming>, delay: Duration) -> io::Result<Respo
     if head.headers.contains_key("x-want-close") {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    let body = Limited::new(body, MAX_BODY)
-        .collect()
-        .await
-        .map(|body| body.to_bytes())
+    let body = Limited::new(body, MAX_BODY).collect().await;
+    let (body, trailers) = body
+        .map(|body| {
+            let trailers = body.trailers().map(headers).unwrap_or_default();
+            (body.to_bytes(), trailers)
+        })
         .unwrap_or_default();
     let seen = Seen {
         method: head.method.to_string(),
@@ -132,6 +137,7 @@ async fn answer(request: Request<Incoming>, delay: Duration) -> io::Result<Respo
             .unwrap_or_default(),
         headers: headers(&head.headers),
         body_bytes: body.len(),
+        trailers,
     };
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;

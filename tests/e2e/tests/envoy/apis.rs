@@ -67,3 +67,15 @@ x-wso2-basePath: /sand/1.0
 x-wso2-sandbox-endpoints: { urls: [ 'UPSTREAM/sand' ], type: load_balance }
 paths: { '/items/{id}': { get: { responses: {} } } }
 "#;
+
+/// An API whose base path all others lie under.
+pub(crate) const ROOT: &str = r#"
+openapi: 3.0.3
+info: { title: Root, version: '1.0' }
+x-wso2-basePath: /
+servers: [ { url: 'UPSTREAM/' } ]
+paths:
+  /*:
+    get: { responses: {} }
+    post: { responses: {} }
+"#;

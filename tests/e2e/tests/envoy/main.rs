@@ -165,12 +165,32 @@ async fn soap_faults_through_a_stock_envoy() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Calls of the gateway's own pages, and of an API below another, which no API takes.
+const SYSTEM: [&str; 4] = ["plain", "health", "ready", "test tokens without a password"];
+
 #[tokio::test]
 async fn system_routes_through_a_stock_envoy() -> anyhow::Result<()> {
     let generator = Gateway::builder().env("CC_ENFORCER_JWTGENERATOR_ENABLED", "true");
-    let Some(both) = Both::start(generator).await? else {
+    // An API that would have everything.
+    let root = Upstream::start(Duration::ZERO).await;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("root.yaml");
+    std::fs::write(&file, apis::ROOT.replace("UPSTREAM", &root.url()))?;
+    let Some(both) = Both::start(generator.api(file)).await? else {
         return Ok(());
     };
+    let token = both.gateway.token("some").await?;
+    let at_root = get("the API at the root", "/elsewhere", 200);
+    for address in [both.router(), both.envoy.address()] {
+        let observed = both.observe(at_root.http1(address, &token)).await?;
+        assert_eq!(observed.raw.status, 200, "{observed:?}");
+    }
+    let before = root.requests();
+    let own = requests::REQUESTS
+        .iter()
+        .filter(|case| SYSTEM.contains(&case.name));
+    assert_eq!(both.compare(own).await?, 2 * u32::try_from(SYSTEM.len())?);
+
     let mut keys = Vec::new();
     for address in [both.router(), both.envoy.address()] {
         let request = "GET /.wellknown/jwks HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -208,6 +228,11 @@ async fn system_routes_through_a_stock_envoy() -> anyhow::Result<()> {
         seen.push(names);
     }
     assert_eq!(seen.first(), seen.last(), "headers that the upstream saw");
+    assert_eq!(
+        root.requests(),
+        before,
+        "nothing of that is for the API at the root"
+    );
     both.gateway.stop().await?;
     Ok(())
 }
