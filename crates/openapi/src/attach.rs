@@ -10,6 +10,7 @@ use crate::model::{ApiKind, ApiProject, OperationPolicies, UnattachedPolicy};
 /// no operation is told and kept apart: it may have been meant to guard one.
 pub(crate) fn policies(project: &mut ApiProject, api: &ApiYaml, file: &str, findings: &mut Findings) {
     project.api_policies = api.policies.clone();
+    unasked_scopes(project, api, file, findings);
     if project.kind != ApiKind::Http {
         for (index, operation) in api.operations.iter().enumerate() {
             keep_apart(project, index, operation);
@@ -61,6 +62,46 @@ pub(crate) fn policies(project: &mut ApiProject, api: &ApiYaml, file: &str, find
             keep_apart(project, index, operation);
             let pointer = format!("/data/operations/{index}");
             findings.push(Diagnostic::warning(file, pointer, format!("ignored: {fault}")));
+        }
+    }
+}
+
+/// Scopes that `api.yaml` names for an operation and the definition doesn't: the definition decides (spec/adapter.md 3.4), so they
+/// aren't asked for, which their owner should know.
+fn unasked_scopes(project: &ApiProject, api: &ApiYaml, file: &str, findings: &mut Findings) {
+    if !matches!(project.kind, ApiKind::Http | ApiKind::Soap) {
+        return;
+    }
+    let end = |path: &str| path.strip_suffix('/').unwrap_or(path).to_owned();
+    let mut operations = BTreeMap::new();
+    for resource in &project.resources {
+        for operation in &resource.operations {
+            let place = (end(&resource.path), operation.method.to_uppercase());
+            operations.entry(place).or_insert(operation);
+        }
+    }
+    for (index, entry) in api.operations.iter().enumerate() {
+        let place = (end(&entry.target), entry.verb.to_uppercase());
+        let Some(operation) = operations.get(&place) else {
+            continue;
+        };
+        let security = match operation.security.as_slice() {
+            [] => &project.security,
+            own => own,
+        };
+        let asked = |scope: &String| {
+            security
+                .iter()
+                .flatten()
+                .any(|(_, scopes)| scopes.contains(scope))
+        };
+        if let Some(scope) = entry.scopes.iter().find(|scope| !asked(scope)) {
+            let message = format!("scope {scope:?} is not asked for: security of the definition decides");
+            findings.push(Diagnostic::warning(
+                file,
+                format!("/data/operations/{index}/scopes"),
+                message,
+            ));
         }
     }
 }

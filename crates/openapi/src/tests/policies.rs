@@ -266,3 +266,27 @@ fn flows_have_three_names() {
         ["error: p/api.yaml#/data/apiPolicies/requests: is none of the flows request, response, fault"]
     );
 }
+
+/// The definition decides about scopes; those of `api.yaml` alone are told.
+#[test]
+fn scopes_of_operations_are_told_when_nobody_asks_for_them() {
+    let told = |security: &str| {
+        let data = format!(
+            "{ENDPOINT}  operations:\n  - {{target: /a/, verb: get, scopes: [read, admin]}}\n  - {{target: /b, verb: GET, scopes: [x]}}\n"
+        );
+        let definition = openapi(&format!(
+            "components: {{securitySchemes: {{default: {{type: oauth2}}}}}}\npaths:\n  /a:\n    get: {{{security}}}\n"
+        ));
+        warnings(pets(&data, &definition))
+    };
+    assert_eq!(told("security: [{default: [read, admin]}]"), Vec::<String>::new());
+    for security in ["", "security: [{default: [read]}]"] {
+        let scope = if security.is_empty() { "read" } else { "admin" };
+        assert_eq!(
+            told(security),
+            [format!(
+                "warning: p/api.yaml#/data/operations/0/scopes: scope {scope:?} is not asked for: security of the definition decides"
+            )]
+        );
+    }
+}
