@@ -120,15 +120,15 @@ pub(crate) fn sample_call(archive: &[u8]) -> Option<Call> {
 
 /// Scopes of the first alternative that a token can satisfy.
 fn scopes(project: &ApiProject, operation: &Operation) -> Vec<String> {
-    let alternatives = match operation.security.is_empty() {
-        true => &project.security,
-        false => &operation.security,
-    };
     let asks = |name: &String| {
         let mut schemes = project.security_schemes.iter();
         schemes.any(|scheme| scheme.definition == *name && scheme.asks_for_token())
     };
-    let mut found = alternatives.iter().flatten().filter(|(name, _)| asks(name));
+    let mut found = project
+        .requirements(operation)
+        .iter()
+        .flatten()
+        .filter(|(name, _)| asks(name));
     found.next().map(|(_, scopes)| scopes.clone()).unwrap_or_default()
 }
 

@@ -85,12 +85,9 @@ fn unasked_scopes(project: &ApiProject, api: &ApiYaml, file: &str, findings: &mu
         let Some(operation) = operations.get(&place) else {
             continue;
         };
-        let security = match operation.security.as_slice() {
-            [] => &project.security,
-            own => own,
-        };
+        let requirements = project.requirements(operation);
         let asked = |scope: &String| {
-            security
+            requirements
                 .iter()
                 .flatten()
                 .any(|(_, scopes)| scopes.contains(scope))

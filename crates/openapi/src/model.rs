@@ -80,6 +80,17 @@ pub struct ApiProject {
     pub extensions: Extensions,
 }
 
+impl ApiProject {
+    /// The alternatives that guard an operation unless its security is off: its own, else those of the API.
+    #[must_use]
+    pub fn requirements<'a>(&'a self, operation: &'a Operation) -> &'a [Requirement] {
+        match operation.security.as_slice() {
+            [] => &self.security,
+            own => own,
+        }
+    }
+}
+
 /// Vendor extensions (`x-wso2-…`, `x-amzn-…`, `x-throttling-tier`, `x-auth-type`) of one object, as written.
 pub type Extensions = BTreeMap<String, Value>;
 

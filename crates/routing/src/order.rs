@@ -5,8 +5,8 @@
 //! under, one lies under the other, so that the one with more segments is the more specific. A route below two base paths,
 //! that of a default version, stands in two places.
 //!
-//! [`crate::RouteTable`] tries routes in this order, and [`crate::encode::assembled`] writes them in it. Whoever puts
-//! routes together elsewhere sorts them by [`key`], with a sort that is stable.
+//! [`crate::RouteTable`] tries routes in this order, and [`crate::encode::assembled`] writes them in it, taken apart where one
+//! stands in two places.
 
 use std::borrow::Cow;
 

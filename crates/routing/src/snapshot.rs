@@ -165,7 +165,8 @@ pub struct VirtualHost {
 /// One match and what is done with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
-    /// The base path under which it matches, or the system path; for logs, and for the [`crate::order`] of routes.
+    /// The base path under which it matches, or the system path; for logs, and for the [`crate::order`] of routes, unless the
+    /// pattern begins with several base paths: then each of them counts.
     pub name: String,
     /// Path condition.
     pub path: PathMatch,

@@ -67,13 +67,10 @@ pub(super) fn of_resource(
 
 /// What the operations of a resource ask for, told only where all ask for the same.
 fn guard(project: &ApiProject, resource: &Resource) -> Guard {
-    let mut demands = resource.operations.iter().map(|operation| {
-        let security = match operation.security.as_slice() {
-            [] => &project.security,
-            _ => &operation.security,
-        };
-        (!operation.disable_security).then_some(security)
-    });
+    let mut demands = resource
+        .operations
+        .iter()
+        .map(|operation| (!operation.disable_security).then(|| project.requirements(operation)));
     let Some(first) = demands
         .next()
         .filter(|first| demands.all(|other| other == *first))
