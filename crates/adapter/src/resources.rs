@@ -158,7 +158,7 @@ mod tests {
             let routes = &fragment.virtual_hosts[0].routes;
             assert!(!routes.is_empty());
             for route in routes {
-                let Check::Required { context: said, .. } = &route.check else {
+                let Check::Required { context: said, .. } = &route.filters.check else {
                     panic!("{name} is unchecked");
                 };
                 let want = [

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use trireme_routing::RouteTable;
 use trireme_routing::snapshot::{
-    Action, Check, ClusterRef, Forward, Fragment, Guard, PathMatch, Position, Revision, Rewrite, Route,
-    VirtualHost,
+    Action, Check, ClusterRef, Forward, Fragment, PathMatch, Position, Revision, Rewrite, Route, VirtualHost,
 };
 
 const ROUTES_PER_API: usize = 25;
@@ -40,36 +39,32 @@ fn api(number: usize, routes: usize) -> Fragment {
             "prodClusterName",
             "trireme.revision",
         ];
-        Route {
-            name: base.clone(),
-            path: PathMatch::Regex(pattern.clone()),
-            methods: vec!["GET".to_owned(), "OPTIONS".to_owned()],
-            headers: Vec::new(),
-            action: Action::Forward(Forward {
-                cluster: ClusterRef::Header("x-wso2-cluster-header".to_owned()),
-                rewrite: Some(Rewrite::Regex {
-                    pattern,
-                    substitution,
-                }),
-                auto_host: true,
-                timeout: Duration::from_secs(60),
-                idle_timeout: Duration::from_secs(300),
-                retry: None,
-                websocket: false,
-                max_stream_duration: None,
+        let action = Action::Forward(Forward {
+            cluster: ClusterRef::Header("x-wso2-cluster-header".to_owned()),
+            rewrite: Some(Rewrite::Regex {
+                pattern: pattern.clone(),
+                substitution,
             }),
-            check: Check::Required {
-                context: context
-                    .iter()
-                    .map(|&key| (key.to_owned(), base.clone()))
-                    .collect::<BTreeMap<_, _>>(),
-                with_body: false,
-            },
-            cors: None,
-            local_limit: None,
-            allow_ambiguous_path: false,
-            guard: Guard::Untold,
-        }
+            auto_host: true,
+            timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(300),
+            retry: None,
+            websocket: false,
+            max_stream_duration: None,
+        });
+        let mut route = Route {
+            name: base.clone(),
+            methods: vec!["GET".to_owned(), "OPTIONS".to_owned()],
+            ..Route::new(PathMatch::Regex(pattern), action)
+        };
+        route.filters.check = Check::Required {
+            context: context
+                .iter()
+                .map(|&key| (key.to_owned(), base.clone()))
+                .collect::<BTreeMap<_, _>>(),
+            with_body: false,
+        };
+        route
     };
     let routes = (0..routes).map(route).collect();
     Fragment {

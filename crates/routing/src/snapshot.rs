@@ -176,16 +176,41 @@ pub struct Route {
     pub headers: Vec<(String, String)>,
     /// What is done.
     pub action: Action,
+    /// What its filters are told.
+    pub filters: Filters,
+    /// Take request targets with two readings (design D15).
+    pub allow_ambiguous_path: bool,
+    /// What its operations ask of callers, so far as it is told.
+    pub guard: Guard,
+}
+
+impl Route {
+    /// A route for every method, without a name, that is as strict as a route can be: it is checked, and its guard is
+    /// untold.
+    #[must_use]
+    pub fn new(path: PathMatch, action: Action) -> Self {
+        Self {
+            name: String::new(),
+            path,
+            methods: Vec::new(),
+            headers: Vec::new(),
+            action,
+            filters: Filters::default(),
+            allow_ambiguous_path: false,
+            guard: Guard::default(),
+        }
+    }
+}
+
+/// What the filters of a route are told. One that is told nothing does nothing, but for the check.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Filters {
     /// Whether and with which context the enforcer is asked.
     pub check: Check,
     /// CORS policy; absent disables the filter. Shared, since the routes of an API mostly have the same.
     pub cors: Option<Arc<Cors>>,
     /// Local rate limit: tokens per interval; 429 beyond.
-    pub local_limit: Option<LocalLimit>,
-    /// Take request targets with two readings (design D15).
-    pub allow_ambiguous_path: bool,
-    /// What its operations ask of callers, so far as it is told.
-    pub guard: Guard,
+    pub limit: Option<LocalLimit>,
 }
 
 /// What the operations of a route ask of callers, for routes of one API to be compared: a path that others take for another
@@ -293,6 +318,16 @@ pub enum Check {
         /// Buffer the body and send it along.
         with_body: bool,
     },
+}
+
+impl Default for Check {
+    /// As in Envoy: a route that says nothing is checked, body and all.
+    fn default() -> Self {
+        Self::Required {
+            context: BTreeMap::new(),
+            with_body: true,
+        }
+    }
 }
 
 /// CORS policy of a route.

@@ -83,18 +83,13 @@ fn endpoint(host: &str, port: u16, priority: u32, tls: Option<UpstreamTls>) -> E
 }
 
 fn route(name: &str, path: PathMatch, action: Action) -> Route {
-    Route {
+    let mut route = Route {
         name: name.to_owned(),
-        path,
-        methods: Vec::new(),
-        headers: Vec::new(),
-        action,
-        check: Check::Disabled,
-        cors: None,
-        local_limit: None,
         allow_ambiguous_path: true,
-        guard: Guard::Untold,
-    }
+        ..Route::new(path, action)
+    };
+    route.filters.check = Check::Disabled;
+    route
 }
 
 fn forward(cluster: ClusterRef, rewrite: Option<Rewrite>) -> Forward {
@@ -118,7 +113,7 @@ fn system() -> Fragment {
         PathMatch::Exact("/.wellknown/jwks".to_owned()),
         to("/jwks"),
     );
-    jwks.local_limit = Some(LocalLimit {
+    jwks.filters.limit = Some(LocalLimit {
         tokens: 1000,
         interval: 10 * SECOND,
     });
@@ -157,14 +152,14 @@ fn api() -> Fragment {
         Action::Forward(action),
     );
     sandbox.methods = vec!["GET".to_owned(), "PUT".to_owned()];
-    sandbox.check = Check::Required {
+    sandbox.filters.check = Check::Required {
         context: BTreeMap::from([
             (names::context::PATH.to_owned(), "/pet/{id}/*".to_owned()),
             (names::context::REVISION.to_owned(), "1.2".to_owned()),
         ]),
         with_body: true,
     };
-    sandbox.cors = Some(std::sync::Arc::new(Cors {
+    sandbox.filters.cors = Some(std::sync::Arc::new(Cors {
         allow_origins: vec!["*".to_owned(), "https://*.example.com".to_owned()],
         allow_methods: vec!["GET".to_owned(), "PUT".to_owned()],
         allow_headers: vec!["authorization".to_owned()],

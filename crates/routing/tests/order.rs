@@ -1,7 +1,5 @@
 //! Which API answers where several could: every nesting of base paths against the rule that the longest one wins.
 
-use std::collections::BTreeMap;
-
 use trireme_routing::RouteTable;
 use trireme_routing::snapshot::*;
 
@@ -13,23 +11,13 @@ const VERSIONS: [&str; 4] = ["1.0.0", "!", "-1", "~"];
 const SYSTEM: [&str; 3] = ["/testkey", "/health", "/a/b"];
 
 fn route(name: &str, path: PathMatch) -> Route {
+    let action = Action::Direct {
+        status: 200,
+        body: String::new(),
+    };
     Route {
         name: name.to_owned(),
-        path,
-        methods: Vec::new(),
-        headers: Vec::new(),
-        action: Action::Direct {
-            status: 200,
-            body: String::new(),
-        },
-        check: Check::Required {
-            context: BTreeMap::new(),
-            with_body: false,
-        },
-        cors: None,
-        local_limit: None,
-        allow_ambiguous_path: false,
-        guard: Guard::Untold,
+        ..Route::new(path, action)
     }
 }
 

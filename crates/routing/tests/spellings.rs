@@ -29,23 +29,21 @@ fn pattern(template: &str, text: impl Fn(&str) -> String) -> String {
 }
 
 fn table(templates: &[&str]) -> RouteTable {
-    let routes = templates.iter().map(|template| Route {
-        name: "/".to_owned(),
-        path: PathMatch::Regex(pattern(template, |text| normal_path(text).into_owned())),
-        methods: Vec::new(),
-        headers: Vec::new(),
-        action: Action::Direct {
+    let routes = templates.iter().map(|template| {
+        let path = PathMatch::Regex(pattern(template, |text| normal_path(text).into_owned()));
+        let action = Action::Direct {
             status: 200,
             body: String::new(),
-        },
-        check: Check::Required {
+        };
+        let mut route = Route {
+            name: "/".to_owned(),
+            ..Route::new(path, action)
+        };
+        route.filters.check = Check::Required {
             context: BTreeMap::from([("path".to_owned(), (*template).to_owned())]),
             with_body: false,
-        },
-        cors: None,
-        local_limit: None,
-        allow_ambiguous_path: false,
-        guard: Guard::Untold,
+        };
+        route
     });
     let fragment = Fragment {
         name: "h/1".to_owned(),

@@ -219,7 +219,7 @@ impl Api {
         self.fragment.revision = revision;
         for vhost in &mut self.fragment.virtual_hosts {
             for route in &mut vhost.routes {
-                if let Check::Required { context, .. } = &mut route.check {
+                if let Check::Required { context, .. } = &mut route.filters.check {
                     context.insert(context_key::REVISION.to_owned(), text.clone());
                 }
             }

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use trireme_openapi::{ApiProject, Cors as ProjectCors, EndpointCluster, Resource};
 use trireme_proto::names::{CLUSTER_HEADER, context};
 use trireme_routing::snapshot::{
-    Action, Check, ClusterRef, Cors, Forward, Guard, PathMatch, Retry, Rewrite, Route,
+    Action, Check, ClusterRef, Cors, Filters, Forward, Guard, PathMatch, Retry, Rewrite, Route,
 };
 
 use super::clusters::{Target, Targets};
@@ -32,26 +32,24 @@ pub(super) fn of_resource(
         project.default_version,
         &resource.path,
     );
-    let route = |target: Option<&Target>, headers: Vec<(String, String)>| Route {
-        name: project.base_path.clone(),
-        path: PathMatch::Regex(pattern.clone()),
-        methods: methods(resource),
-        headers,
-        action: Action::Forward(forward(
-            project,
-            resource,
-            &pattern,
-            target.map_or("", |target| &target.base_path),
-            settings,
-        )),
-        check: Check::Required {
-            context: context_of(deployed, resource, targets),
-            with_body: settings.pass_payload && project.pass_request_payload,
-        },
-        cors: cors(project, settings),
-        local_limit: None,
-        allow_ambiguous_path: false,
-        guard: guard(project, resource),
+    let route = |target: Option<&Target>, headers: Vec<(String, String)>| {
+        let base_path = target.map_or("", |target| &target.base_path);
+        let action = Action::Forward(forward(project, resource, &pattern, base_path, settings));
+        Route {
+            name: project.base_path.clone(),
+            methods: methods(resource),
+            headers,
+            filters: Filters {
+                check: Check::Required {
+                    context: context_of(deployed, resource, targets),
+                    with_body: settings.pass_payload && project.pass_request_payload,
+                },
+                cors: cors(project, settings),
+                ..Filters::default()
+            },
+            guard: guard(project, resource),
+            ..Route::new(PathMatch::Regex(pattern.clone()), action)
+        }
     };
     let mut routes = Vec::with_capacity(2);
     if let (Some(production), Some(sandbox)) = (&targets.production, &targets.sandbox)

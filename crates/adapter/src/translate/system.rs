@@ -5,8 +5,8 @@ use std::time::Duration;
 use trireme_proto::names::{ENFORCER_REST_CLUSTER, SYSTEM_FRAGMENT};
 use trireme_routing::RouteTable;
 use trireme_routing::snapshot::{
-    Action, Check, ClusterRef, Forward, Fragment, Guard, LocalLimit, PathMatch, Position, Revision, Rewrite,
-    Route, VirtualHost,
+    Action, Check, ClusterRef, Filters, Forward, Fragment, LocalLimit, PathMatch, Position, Revision,
+    Rewrite, Route, VirtualHost,
 };
 
 use super::settings::Settings;
@@ -71,19 +71,17 @@ pub(super) fn shadows(api: &Fragment, settings: &Settings) -> Vec<String> {
     paths.into_iter().filter(served).map(str::to_owned).collect()
 }
 
-fn route(path: &str, action: Action, local_limit: Option<LocalLimit>) -> Route {
+fn route(path: &str, action: Action, limit: Option<LocalLimit>) -> Route {
+    // With a slash at its end as well, like the paths of APIs: what is one path to many must not be an API's.
+    let pattern = template::pattern(path, "", false, "");
     Route {
         name: path.to_owned(),
-        // With a slash at its end as well, like the paths of APIs: what is one path to many must not be an API's.
-        path: PathMatch::Regex(template::pattern(path, "", false, "")),
-        methods: Vec::new(),
-        headers: Vec::new(),
-        action,
-        check: Check::Disabled,
-        cors: None,
-        local_limit,
-        allow_ambiguous_path: false,
-        guard: Guard::Untold,
+        filters: Filters {
+            check: Check::Disabled,
+            limit,
+            ..Filters::default()
+        },
+        ..Route::new(PathMatch::Regex(pattern), action)
     }
 }
 

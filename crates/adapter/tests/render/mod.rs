@@ -83,7 +83,7 @@ fn route(route: &Route, settings: &Settings) -> Value {
         .put("headers", headers)
         .put(
             "cors",
-            match &route.cors {
+            match &route.filters.cors {
                 global if *global == settings.cors => Value::Null,
                 None => "off".into(),
                 Some(cors) => self::cors(cors),
@@ -93,7 +93,7 @@ fn route(route: &Route, settings: &Settings) -> Value {
         Action::Direct { status, body } => object.put("direct", json!({ "status": status, "body": body })),
         Action::Forward(forward) => self::forward(object, forward, settings),
     };
-    match &route.check {
+    match &route.filters.check {
         Check::Disabled => object.put("check", "disabled"),
         Check::Required { context, with_body } => {
             let context: Map<String, Value> = context

@@ -43,7 +43,7 @@ fn allowed<'a>(
     matched: &Matched<'a>,
     origin: Option<&'a HeaderValue>,
 ) -> Option<(&'a Cors, &'a HeaderValue)> {
-    let cors = matched.route().cors.as_deref()?;
+    let cors = matched.route().filters.cors.as_deref()?;
     let origin = origin.filter(|origin| !origin.is_empty())?;
     matched
         .allows_origin(origin.to_str().ok()?)

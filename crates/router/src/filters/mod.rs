@@ -121,7 +121,7 @@ pub(crate) async fn run(
         .routes
         .admit(&call.matched, call.target, call.method.as_str(), header)
         .map_err(edge::ambiguous)?;
-    if let Some(limit) = route.local_limit {
+    if let Some(limit) = route.filters.limit {
         let key = (call.matched.fragment(), call.matched.place());
         call.worker
             .shared
@@ -135,13 +135,13 @@ pub(crate) async fn run(
     if call.upgrade {
         return Err(DownstreamError::UpgradeRefused.into());
     }
-    let with_body = matches!(route.check, Check::Required { with_body: true, .. });
+    let with_body = matches!(route.filters.check, Check::Required { with_body: true, .. });
     let payload = if with_body {
         Payload::Buffered(buffer(body, call.listener.check.max_request_bytes, event).await?)
     } else {
         Payload::Streamed(body)
     };
-    let (pass, admission) = match &route.check {
+    let (pass, admission) = match &route.filters.check {
         Check::Disabled => (Pass(()), Admission::default()),
         Check::Required { .. } => match ask(&call, &payload, event).await? {
             Ok(admitted) => admitted,

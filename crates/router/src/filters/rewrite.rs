@@ -180,7 +180,7 @@ pub(super) fn rematch<'a>(call: &mut Call<'a>, steering: &Steering) -> Result<Ma
         .map_err(edge::ambiguous)?;
     let same = after.fragment() == before.fragment()
         && after.context() == before.context()
-        && after.route().check == before.route().check;
+        && after.route().filters.check == before.route().filters.check;
     if same {
         Ok(after)
     } else {

@@ -15,7 +15,9 @@ async fn allowed_requests_are_forwarded() {
         let upstream = Upstream::echo().await;
         let mut setup = Setup::to(upstream.address);
         setup.mode = mode;
-        let Check::Required { context, .. } = &mut setup.fragments[0].virtual_hosts[0].routes[0].check else {
+        let Check::Required { context, .. } =
+            &mut setup.fragments[0].virtual_hosts[0].routes[0].filters.check
+        else {
             panic!("checked")
         };
         for (key, value) in [
@@ -238,7 +240,7 @@ async fn the_body_goes_to_the_enforcer_only_where_asked_and_within_the_bound() {
     let upstream =
         Upstream::answering(|arrived| http::Response::new(crate::support::full(arrived.body.clone()))).await;
     let mut with_body = api("/body", "^/body(/.*)*", r"\1");
-    if let Check::Required { with_body, .. } = &mut with_body.check {
+    if let Check::Required { with_body, .. } = &mut with_body.filters.check {
         *with_body = true;
     }
     let mut setup = Setup::to(upstream.address);

@@ -196,7 +196,7 @@ async fn what_is_touched_in_the_headers_does_not_come_in_trailers() {
     let (changed, removed) = (changed.to_vec(), removed.to_vec());
     let upstream = Upstream::echo().await;
     let mut body = api("/body", "^/body(/.*)*", r"\1");
-    if let Check::Required { with_body, .. } = &mut body.check {
+    if let Check::Required { with_body, .. } = &mut body.filters.check {
         *with_body = true;
     }
     let mut setup = Setup::to(upstream.address).answering(move |seen| {

@@ -110,7 +110,7 @@ async fn targets_with_two_readings_are_refused() {
 /// An operation of the API at `/api`, which the enforcer knows by its template.
 fn operation(template: &str, pattern: &str) -> Route {
     let mut route = api("/api", pattern, r"\1");
-    if let Check::Required { context, .. } = &mut route.check {
+    if let Check::Required { context, .. } = &mut route.filters.check {
         context.insert(context::PATH.to_owned(), template.to_owned());
     }
     route
@@ -222,7 +222,7 @@ async fn a_path_of_the_enforcer_is_read_like_a_callers_and_stays_in_the_operatio
 async fn cors() {
     let upstream = Upstream::echo().await;
     let mut route = api("/api", "^/api(/.*)*", r"\1");
-    route.cors = Some(std::sync::Arc::new(Cors {
+    route.filters.cors = Some(std::sync::Arc::new(Cors {
         allow_origins: vec!["https://*.good.test".to_owned()],
         allow_methods: vec!["GET".to_owned(), "POST".to_owned()],
         allow_headers: vec!["authorization".to_owned(), "x-a".to_owned()],

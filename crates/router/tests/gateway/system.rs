@@ -17,9 +17,9 @@ fn system_routes() -> trireme_routing::snapshot::Fragment {
         forward.rewrite = Some(Rewrite::Path("/jwks".to_owned()));
     });
     jwks.path = PathMatch::Exact("/.wellknown/jwks".to_owned());
-    jwks.check = Check::Disabled;
+    jwks.filters.check = Check::Disabled;
     let mut limited = jwks.clone();
-    limited.local_limit = Some(LocalLimit {
+    limited.filters.limit = Some(LocalLimit {
         tokens: 2,
         interval: Duration::from_secs(3600),
     });

@@ -1,6 +1,6 @@
 //! Typed per-route filter configuration.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::mem::take;
 use std::sync::Arc;
 
@@ -21,29 +21,15 @@ use trireme_proto::trireme::router::v1 as own;
 
 use super::{Path, boolean, nothing_else, number, span, unpack};
 use crate::Invalid;
-use crate::snapshot::{Check, Cors, Guard, LocalLimit};
+use crate::snapshot::{Check, Cors, Filters, Guard, LocalLimit, Route};
 
-/// What a route's filters are told.
-pub(super) struct Filters {
-    pub(super) check: Check,
-    pub(super) cors: Option<Arc<Cors>>,
-    pub(super) local_limit: Option<LocalLimit>,
-    pub(super) allow_ambiguous_path: bool,
-    pub(super) guard: Guard,
-}
-
-pub(super) fn per_route(mut configs: HashMap<String, Any>, path: &Path<'_>) -> Result<Filters, Invalid> {
-    // As in Envoy: a route that says nothing is checked, body and all.
-    let mut filters = Filters {
-        check: Check::Required {
-            context: BTreeMap::new(),
-            with_body: true,
-        },
-        cors: None,
-        local_limit: None,
-        allow_ambiguous_path: false,
-        guard: Guard::Untold,
-    };
+/// Reads into `route` what its filters are told.
+pub(super) fn per_route(
+    mut configs: HashMap<String, Any>,
+    route: &mut Route,
+    path: &Path<'_>,
+) -> Result<(), Invalid> {
+    let mut filters = Filters::default();
     if let Some(any) = configs.remove(filter::EXT_AUTHZ) {
         filters.check = check(&any, &path.key(filter::EXT_AUTHZ))?;
     }
@@ -51,20 +37,21 @@ pub(super) fn per_route(mut configs: HashMap<String, Any>, path: &Path<'_>) -> R
         filters.cors = cors(&any, &path.key(filter::CORS))?;
     }
     if let Some(any) = configs.remove(filter::LOCAL_RATELIMIT) {
-        filters.local_limit = Some(local_limit(&any, &path.key(filter::LOCAL_RATELIMIT))?);
+        filters.limit = Some(local_limit(&any, &path.key(filter::LOCAL_RATELIMIT))?);
     }
     if let Some(any) = configs.remove(filter::REQUEST) {
         let rules: own::RequestRules = own_config(any, type_url::REQUEST_RULES, &path.key(filter::REQUEST))?;
-        filters.allow_ambiguous_path = rules.allow_ambiguous_path;
-        filters.guard = match rules.guard {
+        route.allow_ambiguous_path = rules.allow_ambiguous_path;
+        route.guard = match rules.guard {
             0 => Guard::Untold,
             1 => Guard::Open,
             demand => Guard::Demand(demand),
         };
     }
+    route.filters = filters;
     match configs.keys().min() {
         Some(other) => Err(path.key(other).invalid("not supported")),
-        None => Ok(filters),
+        None => Ok(()),
     }
 }
 

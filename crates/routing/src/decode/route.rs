@@ -17,7 +17,7 @@ use trireme_proto::google::protobuf::Any;
 use trireme_proto::names::{CLUSTER_HEADER, filter, type_url};
 use trireme_proto::trireme::router::v1 as own;
 
-use super::filters::{Filters, own_config, per_route};
+use super::filters::{own_config, per_route};
 use super::{Path, boolean, duration, nothing_else, number, only, span, text};
 use crate::Invalid;
 use crate::encode::route::WHOLE_PATH;
@@ -156,26 +156,15 @@ fn route(mut message: proto::Route, path: &Path<'_>) -> Result<Route, Invalid> {
         Some(_) | None => return Err(path.field("action").invalid("must be route or direct_response")),
     };
     let configs = take(&mut message.typed_per_filter_config);
-    let Filters {
-        check,
-        cors,
-        local_limit,
-        allow_ambiguous_path,
-        guard,
-    } = per_route(configs, &path.field("typed_per_filter_config"))?;
-    nothing_else(&message, path)?;
-    Ok(Route {
+    let mut read = Route {
         name,
-        path: condition,
         methods,
         headers,
-        action,
-        check,
-        cors,
-        local_limit,
-        allow_ambiguous_path,
-        guard,
-    })
+        ..Route::new(condition, action)
+    };
+    per_route(configs, &mut read, &path.field("typed_per_filter_config"))?;
+    nothing_else(&message, path)?;
+    Ok(read)
 }
 
 type Conditions = (PathMatch, Vec<String>, Vec<(String, String)>);

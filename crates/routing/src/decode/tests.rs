@@ -43,21 +43,17 @@ fn a_fragment() -> Fragment {
         websocket: false,
         max_stream_duration: None,
     };
-    let routes = vec![Route {
+    let mut route = Route {
         name: "a".to_owned(),
-        path: PathMatch::Regex("^/a".to_owned()),
         methods: vec!["GET".to_owned()],
         headers: vec![("x".to_owned(), "y".to_owned())],
-        action: Action::Forward(forward),
-        check: Check::Required {
-            context: BTreeMap::new(),
-            with_body: false,
-        },
-        cors: None,
-        local_limit: None,
-        allow_ambiguous_path: false,
-        guard: Guard::Untold,
-    }];
+        ..Route::new(PathMatch::Regex("^/a".to_owned()), Action::Forward(forward))
+    };
+    route.filters.check = Check::Required {
+        context: BTreeMap::new(),
+        with_body: false,
+    };
+    let routes = vec![route];
     let virtual_hosts = vec![VirtualHost {
         name: "h".to_owned(),
         routes,
@@ -554,7 +550,7 @@ fn what_a_message_leaves_out_is_as_in_envoy() {
     );
     let route = &read.virtual_hosts[0].routes[0];
     assert_eq!(
-        route.check,
+        route.filters.check,
         Check::Required {
             context: BTreeMap::new(),
             with_body: true

@@ -144,10 +144,10 @@ fn route(host: &str, route: &Route, node: For) -> Vec<u8> {
     };
     let mut message = Writer::of(&message);
     let mut filters = BTreeMap::from([
-        (filter::CORS, pack(&cors(route.cors.as_deref()))),
-        (filter::EXT_AUTHZ, ext_authz(&route.check)),
+        (filter::CORS, pack(&cors(route.filters.cors.as_deref()))),
+        (filter::EXT_AUTHZ, ext_authz(&route.filters.check)),
     ]);
-    if let Some(limit) = &route.local_limit {
+    if let Some(limit) = &route.filters.limit {
         filters.insert(filter::LOCAL_RATELIMIT, pack(&local_limit(limit)));
     }
     let guard = match route.guard {

@@ -136,9 +136,9 @@ impl Build {
                     Fault::Substitution(reason) => ("route.regex_rewrite.substitution", reason),
                 },
             )?;
-        let origins = route.cors.take().map(|cors| {
+        let origins = route.filters.cors.take().map(|cors| {
             let (cors, origins) = self.policy(cors);
-            route.cors = Some(cors);
+            route.filters.cors = Some(cors);
             origins
         });
         // What is compiled is not held as text as well: a gateway has ten thousands of routes.
@@ -148,7 +148,7 @@ impl Build {
         if matches!(program, Program::Template(_)) {
             route.path = PathMatch::Regex(String::new());
         }
-        let context = match &mut route.check {
+        let context = match &mut route.filters.check {
             Check::Disabled => BTreeMap::new(),
             Check::Required { context, .. } => std::mem::take(context),
         };

@@ -10,7 +10,9 @@ use prost::Message;
 use trireme_proto::envoy::service::auth::v3::AttributeContext;
 
 use super::*;
-use crate::snapshot::{Action, Check, ClusterRef, Cors, Forward, Guard, PathMatch, Rewrite, VirtualHost};
+use crate::snapshot::{
+    Action, Check, ClusterRef, Cors, Filters, Forward, Guard, PathMatch, Rewrite, VirtualHost,
+};
 
 const NO_HEADERS: fn(&str) -> Option<&'static [u8]> = |_| None;
 
@@ -30,18 +32,8 @@ fn forward(rewrite: Option<Rewrite>) -> Action {
 fn route(name: &str, path: PathMatch, methods: &[&str]) -> Route {
     Route {
         name: name.to_owned(),
-        path,
         methods: methods.iter().map(|&method| method.to_owned()).collect(),
-        headers: Vec::new(),
-        action: forward(None),
-        check: Check::Required {
-            context: BTreeMap::new(),
-            with_body: false,
-        },
-        cors: None,
-        local_limit: None,
-        allow_ambiguous_path: false,
-        guard: Guard::Untold,
+        ..Route::new(path, forward(None))
     }
 }
 
@@ -189,7 +181,7 @@ fn a_path_that_is_another_operation_to_others_is_refused() {
     use Ambiguity::{EncodedDelimiter, EncodedSlash, PathParameter};
     let operation = |name: &str, pattern: &str, methods: &[&str]| {
         let mut operation = route(name, regex(pattern), methods);
-        operation.check = Check::Required {
+        operation.filters.check = Check::Required {
             context: BTreeMap::from([("path".to_owned(), pattern.to_owned())]),
             with_body: false,
         };
@@ -255,9 +247,12 @@ fn a_path_that_is_another_operation_to_others_is_refused() {
 #[test]
 fn a_path_is_another_operation_only_where_that_one_asks_for_something_else() {
     let route = |name: &str, pattern: &str, guard| Route {
-        check: Check::Required {
-            context: BTreeMap::from([("path".to_owned(), pattern.to_owned())]),
-            with_body: false,
+        filters: Filters {
+            check: Check::Required {
+                context: BTreeMap::from([("path".to_owned(), pattern.to_owned())]),
+                with_body: false,
+            },
+            ..Filters::default()
         },
         guard,
         ..route(name, regex(pattern), &[])
@@ -311,7 +306,7 @@ fn the_context_of_a_check_is_held_as_it_is_sent() {
         ("sandClusterName".to_owned(), String::new()),
     ]);
     let mut pets = route("pets", PathMatch::Exact("/pets".to_owned()), &["GET"]);
-    pets.check = Check::Required {
+    pets.filters.check = Check::Required {
         context: context.clone(),
         with_body: true,
     };
@@ -355,7 +350,7 @@ fn a_match_tells_what_the_router_needs() {
         pattern,
         substitution: r"/v9/pets/\1\2".to_owned(),
     }));
-    pets.cors = Some(std::sync::Arc::new(Cors {
+    pets.filters.cors = Some(std::sync::Arc::new(Cors {
         allow_origins: vec!["https://*.example".to_owned()],
         ..Cors::default()
     }));
@@ -637,7 +632,7 @@ fn any_route() -> impl Strategy<Value = Route> {
         .prop_map(|(path, methods, (base, id))| {
             let mut route = route(base, path.clone(), &methods);
             // Who it is, whatever becomes of its name.
-            route.cors = Some(Arc::new(Cors {
+            route.filters.cors = Some(Arc::new(Cors {
                 expose_headers: vec![id.to_string()],
                 ..Cors::default()
             }));
@@ -695,8 +690,8 @@ proptest! {
             for path in &paths {
                 for (host, method) in [("h", "GET"), ("g", "PUT"), ("other", "DELETE"), ("h", "OPTIONS")] {
                     let got = table.find(host, path, method, NO_HEADERS);
-                    let got = got.map(|got| (got.route().cors.clone(), got.rewrite_path(path).into_owned()));
-                    let want = naive.find(host, path, method).map(|(route, path)| (route.cors.clone(), path));
+                    let got = got.map(|got| (got.route().filters.cors.clone(), got.rewrite_path(path).into_owned()));
+                    let want = naive.find(host, path, method).map(|(route, path)| (route.filters.cors.clone(), path));
                     prop_assert_eq!(&got, &want, "round {} {} {} {}", round, host, method, path);
                 }
             }

@@ -21,8 +21,8 @@ use trireme_router::settings::{Edge, Peer, Settings};
 use trireme_routing::encode;
 use trireme_routing::snapshot::{
     AccessLog, AccessLogFormat, Action, Check, CheckSettings, Cluster, ClusterLimits, ClusterRef, Endpoint,
-    Forward, Fragment, Guard, HttpSettings, Listener, ListenerTls, PathMatch, Pem, Position, Revision,
-    Rewrite, Route, TlsVersion, UpstreamProtocol, VirtualHost,
+    Forward, Fragment, HttpSettings, Listener, ListenerTls, PathMatch, Pem, Position, Revision, Rewrite,
+    Route, TlsVersion, UpstreamProtocol, VirtualHost,
 };
 use trireme_tls::{ClientAuth, Material};
 use trireme_xds::Resource;
@@ -371,67 +371,58 @@ pub(crate) fn system(routes: Vec<Route>) -> Fragment {
 
 /// A route of an API, as the adapter makes them.
 pub(crate) fn api(name: &str, pattern: &str, substitution: &str) -> Route {
-    Route {
+    let action = Action::Forward(Forward {
+        cluster: ClusterRef::Header(CLUSTER_HEADER.to_owned()),
+        rewrite: Some(Rewrite::Regex {
+            pattern: pattern.to_owned(),
+            substitution: substitution.to_owned(),
+        }),
+        auto_host: true,
+        timeout: Duration::from_secs(60),
+        idle_timeout: Duration::from_secs(300),
+        retry: None,
+        websocket: false,
+        max_stream_duration: None,
+    });
+    let mut route = Route {
         name: name.to_owned(),
-        path: PathMatch::Regex(pattern.to_owned()),
         methods: ["GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS"]
             .map(str::to_owned)
             .to_vec(),
-        headers: Vec::new(),
-        action: Action::Forward(Forward {
-            cluster: ClusterRef::Header(CLUSTER_HEADER.to_owned()),
-            rewrite: Some(Rewrite::Regex {
-                pattern: pattern.to_owned(),
-                substitution: substitution.to_owned(),
-            }),
-            auto_host: true,
-            timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(300),
-            retry: None,
-            websocket: false,
-            max_stream_duration: None,
-        }),
-        check: Check::Required {
-            context: BTreeMap::from(
-                [
-                    (context::PATH, "/*"),
-                    (context::VHOST, "gw.test"),
-                    (context::BASE_PATH, "/api"),
-                    (context::METHOD, "GET POST"),
-                    (context::VERSION, "1.0.0"),
-                    (context::NAME, "API"),
-                    (context::PROD_CLUSTER, "up"),
-                    (context::SAND_CLUSTER, "sand"),
-                    (context::REVISION, "1.1"),
-                ]
-                .map(|(key, value)| (key.to_owned(), value.to_owned())),
-            ),
-            with_body: false,
-        },
-        cors: None,
-        local_limit: None,
-        allow_ambiguous_path: false,
-        guard: Guard::Untold,
-    }
+        ..Route::new(PathMatch::Regex(pattern.to_owned()), action)
+    };
+    route.filters.check = Check::Required {
+        context: BTreeMap::from(
+            [
+                (context::PATH, "/*"),
+                (context::VHOST, "gw.test"),
+                (context::BASE_PATH, "/api"),
+                (context::METHOD, "GET POST"),
+                (context::VERSION, "1.0.0"),
+                (context::NAME, "API"),
+                (context::PROD_CLUSTER, "up"),
+                (context::SAND_CLUSTER, "sand"),
+                (context::REVISION, "1.1"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        ),
+        with_body: false,
+    };
+    route
 }
 
 /// A system route that answers by itself.
 pub(crate) fn direct(path: &str, body: &str) -> Route {
-    Route {
+    let action = Action::Direct {
+        status: 200,
+        body: body.to_owned(),
+    };
+    let mut route = Route {
         name: path.to_owned(),
-        path: PathMatch::Exact(path.to_owned()),
-        methods: Vec::new(),
-        headers: Vec::new(),
-        action: Action::Direct {
-            status: 200,
-            body: body.to_owned(),
-        },
-        check: Check::Disabled,
-        cors: None,
-        local_limit: None,
-        allow_ambiguous_path: false,
-        guard: Guard::Untold,
-    }
+        ..Route::new(PathMatch::Exact(path.to_owned()), action)
+    };
+    route.filters.check = Check::Disabled;
+    route
 }
 
 /// Changes how a route forwards.
