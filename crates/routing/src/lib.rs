@@ -16,6 +16,7 @@ pub mod decode;
 pub mod encode;
 mod invalid;
 pub mod order;
+mod replies;
 pub mod snapshot;
 mod soap;
 pub mod table;

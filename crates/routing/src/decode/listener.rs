@@ -28,7 +28,7 @@ use super::{
 };
 use crate::Invalid;
 use crate::encode::listener::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, ROUTER, STAT_PREFIX};
-use crate::encode::replies;
+use crate::replies;
 use crate::snapshot::{AccessLog, AccessLogFormat, CheckSettings, HttpSettings, Listener};
 
 pub(super) fn listener(mut message: proto::Listener) -> Result<Listener, Invalid> {

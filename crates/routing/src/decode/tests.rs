@@ -21,7 +21,7 @@ use trireme_proto::names::filter;
 use super::*;
 use crate::encode;
 use crate::snapshot::*;
-use crate::wire::pack;
+use crate::wire::write::pack;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -21,7 +21,7 @@ use trireme_proto::google::protobuf::{Struct, Value, value};
 
 use super::{address, duration, number, tls, transport_socket};
 use crate::snapshot::{Cluster, ClusterLimits, Endpoint, HealthCheck, UpstreamProtocol};
-use crate::wire::pack;
+use crate::wire::write::pack;
 
 /// Key under which an endpoint's metadata chooses its transport socket.
 pub(crate) const SOCKET_MATCH: &str = "envoy.transport_socket_match";

@@ -20,9 +20,10 @@ use trireme_proto::envoy::extensions::formatter::req_without_query::v3::ReqWitho
 use trireme_proto::google::protobuf::Any;
 use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, filter};
 
-use super::{address, boolean, duration, inline, number, replies, tls, transport_socket};
+use super::{address, boolean, duration, inline, number, tls, transport_socket};
+use crate::replies;
 use crate::snapshot::{AccessLog, AccessLogFormat, CheckSettings, Listener};
-use crate::wire::{Writer, json_format, pack, tag};
+use crate::wire::write::{Writer, json_format, pack, tag};
 
 /// Name of the only network filter.
 pub(crate) const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";

@@ -11,7 +11,6 @@ use crate::snapshot::{Cluster, Fragment, Listener};
 
 pub(crate) mod cluster;
 pub(crate) mod listener;
-pub(crate) mod replies;
 pub(crate) mod route;
 mod tls;
 
@@ -64,15 +63,15 @@ fn duration(duration: Duration) -> Option<protobuf::Duration> {
     })
 }
 
-fn boolean(value: bool) -> Option<BoolValue> {
+pub(crate) fn boolean(value: bool) -> Option<BoolValue> {
     Some(BoolValue { value })
 }
 
-fn number(value: u32) -> Option<UInt32Value> {
+pub(crate) fn number(value: u32) -> Option<UInt32Value> {
     Some(UInt32Value { value })
 }
 
-fn inline(text: &str) -> Option<core::DataSource> {
+pub(crate) fn inline(text: &str) -> Option<core::DataSource> {
     source(core::data_source::Specifier::InlineString(text.to_owned()))
 }
 

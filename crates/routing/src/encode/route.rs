@@ -32,7 +32,7 @@ use crate::snapshot::{
     Action, Check, ClusterRef, Cors, Forward, Fragment, Guard, LocalLimit, PathMatch, Position, Retry,
     Rewrite, Route, VirtualHost,
 };
-use crate::wire::{Writer, pack, tag};
+use crate::wire::write::{Writer, pack, tag};
 
 /// Rewrites the whole path where Envoy's `prefix_rewrite` would rewrite a part of it.
 pub(crate) const WHOLE_PATH: &str = "^.*$";

@@ -10,7 +10,7 @@ use trireme_proto::google::protobuf::Any;
 
 use super::{boolean, inline, source};
 use crate::snapshot::{ListenerTls, Pem, TlsVersion, Trust, UpstreamTls};
-use crate::wire::pack;
+use crate::wire::write::pack;
 
 pub(super) fn downstream(settings: &ListenerTls) -> Any {
     let validation = settings

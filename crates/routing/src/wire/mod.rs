@@ -1,0 +1,3 @@
+//! Protobuf messages on the wire.
+
+pub(crate) mod write;
