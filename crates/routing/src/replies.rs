@@ -15,9 +15,8 @@ use trireme_proto::envoy::r#type::matcher::v3::metadata_matcher::{PathSegment, p
 use trireme_proto::envoy::r#type::matcher::v3::value_matcher::{MatchPattern, NullMatch};
 use trireme_proto::names;
 
-use crate::encode::{boolean, inline, number};
 use crate::soap::Soap;
-use crate::wire::write::{Writer, json_format, tag};
+use crate::wire::write::{Writer, boolean, inline, json_format, number, tag};
 
 /// One row of the table: response flag, status, code, message, and the description where it is not Envoy's own text.
 struct Reply(

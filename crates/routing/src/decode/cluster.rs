@@ -15,10 +15,11 @@ use trireme_proto::envoy::extensions::upstreams::http::v3::http_protocol_options
 use trireme_proto::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
 use trireme_proto::google::protobuf::Struct;
 
-use super::{Path, address, nothing_else, number, only, span, text, tls, transport_socket, unpack};
+use super::tls;
 use crate::Invalid;
-use crate::encode::cluster::{PROTOCOL_OPTIONS, SOCKET_MATCH};
 use crate::snapshot::{Cluster, ClusterLimits, Endpoint, HealthCheck, UpstreamProtocol, UpstreamTls};
+use crate::wire::names::{PROTOCOL_OPTIONS, SOCKET_MATCH};
+use crate::wire::read::{Path, address, nothing_else, number, only, span, text, transport_socket, unpack};
 
 /// Envoy's own, where the message says nothing.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

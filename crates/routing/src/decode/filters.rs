@@ -4,10 +4,7 @@ use std::collections::HashMap;
 use std::mem::take;
 use std::sync::Arc;
 
-use prost::Name;
-use trireme_proto::Wire;
 use trireme_proto::envoy::config::core::v3 as core;
-use trireme_proto::envoy::config::route::v3::FilterConfig;
 use trireme_proto::envoy::extensions::filters::http::cors::v3::CorsPolicy;
 use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::{
     ExtAuthzPerRoute, ext_authz_per_route::Override,
@@ -17,11 +14,12 @@ use trireme_proto::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use trireme_proto::envoy::r#type::v3::fractional_percent::DenominatorType;
 use trireme_proto::google::protobuf::Any;
 use trireme_proto::names::{filter, type_url};
-use trireme_proto::trireme::router::v1 as own;
+use trireme_proto::trireme::router::v1::RequestRules;
 
-use super::{Path, boolean, nothing_else, number, span, unpack};
 use crate::Invalid;
 use crate::snapshot::{Check, Cors, Filters, Guard, LocalLimit, Route};
+use crate::wire::own;
+use crate::wire::read::{Path, boolean, fixed, nothing_else, number, pattern, span, unpack};
 
 /// Reads into `route` what its filters are told.
 pub(super) fn per_route(
@@ -40,7 +38,7 @@ pub(super) fn per_route(
         filters.limit = Some(local_limit(&any, &path.key(filter::LOCAL_RATELIMIT))?);
     }
     if let Some(any) = configs.remove(filter::REQUEST) {
-        let rules: own::RequestRules = own_config(any, type_url::REQUEST_RULES, &path.key(filter::REQUEST))?;
+        let rules: RequestRules = own::read(any, type_url::REQUEST_RULES, &path.key(filter::REQUEST))?;
         route.allow_ambiguous_path = rules.allow_ambiguous_path;
         route.guard = match rules.guard {
             0 => Guard::Untold,
@@ -53,24 +51,6 @@ pub(super) fn per_route(
         Some(other) => Err(path.key(other).invalid("not supported")),
         None => Ok(()),
     }
-}
-
-/// Reads one of our own messages, wrapped in a `FilterConfig` or bare.
-pub(super) fn own_config<M: Wire>(any: Any, url: &str, path: &Path<'_>) -> Result<M, Invalid> {
-    let mut any = any;
-    if any.type_url.rsplit('/').next() == Some(FilterConfig::full_name().as_str()) {
-        let mut wrapper: FilterConfig = unpack(Some(&any), path)?;
-        any = wrapper
-            .config
-            .take()
-            .ok_or_else(|| path.field("config").invalid("missing"))?;
-        wrapper.is_optional = false;
-        nothing_else(&wrapper, path)?;
-    }
-    if any.type_url.rsplit('/').next() != url.rsplit('/').next() {
-        return Err(path.invalid(format!("type {:?} instead of {url:?}", any.type_url)));
-    }
-    M::from_wire(&any.value).map_err(|error| path.invalid(format!("not a message of its type: {error}")))
 }
 
 fn check(any: &Any, path: &Path<'_>) -> Result<Check, Invalid> {
@@ -103,7 +83,7 @@ fn cors(any: &Any, path: &Path<'_>) -> Result<Option<Arc<Cors>>, Invalid> {
         allow_origins.push(match matcher.match_pattern.take() {
             Some(MatchPattern::SafeRegex(regex)) => {
                 let path = &path.field("safe_regex");
-                let pattern = super::route::pattern(regex, path)?;
+                let pattern = pattern(regex, path)?;
                 origin(&pattern).ok_or_else(|| path.field("regex").invalid("must be literal text and .*"))?
             }
             Some(MatchPattern::Exact(text)) if !text.contains('*') => text,
@@ -162,7 +142,7 @@ fn local_limit(any: &Any, path: &Path<'_>) -> Result<LocalLimit, Invalid> {
     if tokens == 0 {
         return Err(path.field("max_tokens").invalid("must be greater than zero"));
     }
-    super::fixed(
+    fixed(
         &number(bucket.tokens_per_fill).unwrap_or(1),
         &tokens,
         &path.field("tokens_per_fill"),
@@ -184,7 +164,7 @@ fn always(fraction: Option<core::RuntimeFractionalPercent>, path: &Path<'_>) -> 
         Ok(DenominatorType::Million) => 1_000_000,
         Err(_) => u32::MAX,
     };
-    super::fixed(
+    fixed(
         &default.numerator,
         &whole,
         &path.field("default_value").field("numerator"),

@@ -23,13 +23,14 @@ use trireme_proto::envoy::extensions::formatter::req_without_query::v3::ReqWitho
 use trireme_proto::google::protobuf::value;
 use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, filter};
 
-use super::{
-    Path, address, boolean, duration, fixed, nothing_else, only, span, text, tls, transport_socket, unpack,
-};
+use super::tls;
 use crate::Invalid;
-use crate::encode::listener::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, ROUTER, STAT_PREFIX};
 use crate::replies;
 use crate::snapshot::{AccessLog, AccessLogFormat, CheckSettings, HttpSettings, Listener};
+use crate::wire::names::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, ROUTER, STAT_PREFIX, WEBSOCKET};
+use crate::wire::read::{
+    Path, address, boolean, duration, fixed, nothing_else, only, span, text, transport_socket, unpack,
+};
 
 pub(super) fn listener(mut message: proto::Listener) -> Result<Listener, Invalid> {
     let root = &Path::ROOT;
@@ -228,7 +229,7 @@ fn upgrades(configs: Vec<UpgradeConfig>, check: &CheckSettings, path: &Path<'_>)
     let path = &path.index(0);
     fixed(
         &config.upgrade_type.as_str(),
-        &"websocket",
+        &WEBSOCKET,
         &path.field("upgrade_type"),
     )?;
     let filters = &path.field("filters");

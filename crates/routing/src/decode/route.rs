@@ -15,15 +15,16 @@ use trireme_proto::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use trireme_proto::envoy::r#type::matcher::v3::{RegexMatchAndSubstitute, RegexMatcher};
 use trireme_proto::google::protobuf::Any;
 use trireme_proto::names::{CLUSTER_HEADER, filter, type_url};
-use trireme_proto::trireme::router::v1 as own;
+use trireme_proto::trireme::router::v1 as messages;
 
-use super::filters::{own_config, per_route};
-use super::{Path, boolean, duration, nothing_else, number, only, span, text};
+use super::filters::per_route;
 use crate::Invalid;
-use crate::encode::route::WHOLE_PATH;
 use crate::snapshot::{
     Action, ClusterRef, Forward, Fragment, PathMatch, Position, Retry, Revision, Rewrite, Route, VirtualHost,
 };
+use crate::wire::names::{RETRY_ON, WEBSOCKET, WHOLE_PATH};
+use crate::wire::own;
+use crate::wire::read::{Path, boolean, duration, fixed, nothing_else, number, only, pattern, span, text};
 
 /// Envoy's own, where the message says nothing.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -40,7 +41,7 @@ pub(super) fn fragment(mut message: proto::RouteConfiguration) -> Result<Fragmen
         .into_iter()
         .enumerate()
     {
-        super::fixed(&header.as_str(), &CLUSTER_HEADER, &removed.index(index))?;
+        fixed(&header.as_str(), &CLUSTER_HEADER, &removed.index(index))?;
     }
     let hosts = &root.field("virtual_hosts");
     let mut virtual_hosts: Vec<VirtualHost> = Vec::new();
@@ -75,11 +76,11 @@ fn settings(mut configs: HashMap<String, Any>, root: &Path<'_>) -> Result<(Posit
         return Ok((Position::Front, Revision::default()));
     };
     let path = &path.key(filter::FRAGMENT);
-    let settings: own::Fragment = own_config(any, type_url::FRAGMENT, path)?;
-    let position = match own::fragment::Position::try_from(settings.position) {
-        Ok(own::fragment::Position::Front) => Position::Front,
-        Ok(own::fragment::Position::Back) => Position::Back,
-        Ok(own::fragment::Position::System) => Position::System,
+    let settings: messages::Fragment = own::read(any, type_url::FRAGMENT, path)?;
+    let position = match messages::fragment::Position::try_from(settings.position) {
+        Ok(messages::fragment::Position::Front) => Position::Front,
+        Ok(messages::fragment::Position::Back) => Position::Back,
+        Ok(messages::fragment::Position::System) => Position::System,
         Err(_) => {
             return Err(path
                 .field("position")
@@ -226,15 +227,6 @@ fn method_names(matcher: RegexMatcher, path: &Path<'_>) -> Result<Vec<String>, I
     }
 }
 
-pub(super) fn pattern(matcher: RegexMatcher, path: &Path<'_>) -> Result<String, Invalid> {
-    let mut matcher = matcher;
-    // RE2 is what there is; older control planes still say so.
-    matcher.engine_type = None;
-    let pattern = text(take(&mut matcher.regex), &path.field("regex"))?;
-    nothing_else(&matcher, path)?;
-    Ok(pattern)
-}
-
 fn direct_response(mut message: proto::DirectResponseAction, path: &Path<'_>) -> Result<Action, Invalid> {
     let status = u16::try_from(take(&mut message.status))
         .ok()
@@ -337,7 +329,7 @@ fn regex_rewrite(
 
 fn retry_policy(mut policy: proto::RetryPolicy, path: &Path<'_>) -> Result<Retry, Invalid> {
     let on = take(&mut policy.retry_on);
-    super::fixed(&on.as_str(), &"retriable-status-codes", &path.field("retry_on"))?;
+    fixed(&on.as_str(), &RETRY_ON, &path.field("retry_on"))?;
     let codes = &path.field("retriable_status_codes");
     let status = |(index, code): (usize, u32)| {
         let status = u16::try_from(code)
@@ -375,9 +367,9 @@ fn upgrades(configs: Vec<UpgradeConfig>, path: &Path<'_>) -> Result<bool, Invali
     }
     let mut config = only(configs, path)?;
     let path = &path.index(0);
-    super::fixed(
+    fixed(
         &take(&mut config.upgrade_type).as_str(),
-        &"websocket",
+        &WEBSOCKET,
         &path.field("upgrade_type"),
     )?;
     // Enabled where the message says nothing.

@@ -1,12 +1,14 @@
 //! What is outside the subset is refused with the path of the field.
 
-use prost::Message as _;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
+use prost::Message as _;
 use trireme_proto::envoy::config::cluster::v3::cluster::{DiscoveryType, DnsLookupFamily, LbPolicy};
 use trireme_proto::envoy::config::cluster::v3::{Cluster as ClusterProto, cluster::ClusterDiscoveryType};
-use trireme_proto::envoy::config::core::v3::HeaderValueOption;
+use trireme_proto::envoy::config::core::v3::{self as core, HeaderValueOption};
 use trireme_proto::envoy::config::listener::v3::{Listener as ListenerProto, filter::ConfigType};
 use trireme_proto::envoy::config::route::v3 as route;
 use trireme_proto::envoy::config::route::v3::route::Action as ActionProto;
@@ -16,6 +18,7 @@ use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, E
 use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_filter;
 use trireme_proto::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
+use trireme_proto::google::protobuf::{self, Any, BoolValue, UInt32Value};
 use trireme_proto::names::filter;
 
 use super::*;

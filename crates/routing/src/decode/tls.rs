@@ -10,9 +10,9 @@ use trireme_proto::envoy::extensions::transport_sockets::tls::v3::tls_parameters
 use trireme_proto::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use trireme_proto::google::protobuf::Any;
 
-use super::{Path, boolean, nothing_else, only, unpack};
 use crate::Invalid;
 use crate::snapshot::{ListenerTls, Pem, TlsVersion, Trust, UpstreamTls};
+use crate::wire::read::{Path, boolean, nothing_else, only, unpack};
 
 /// What both sides' contexts hold.
 struct Common {

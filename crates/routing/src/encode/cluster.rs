@@ -19,16 +19,10 @@ use trireme_proto::envoy::extensions::upstreams::http::v3::http_protocol_options
 };
 use trireme_proto::google::protobuf::{Struct, Value, value};
 
-use super::{address, duration, number, tls, transport_socket};
+use super::tls;
 use crate::snapshot::{Cluster, ClusterLimits, Endpoint, HealthCheck, UpstreamProtocol};
-use crate::wire::write::pack;
-
-/// Key under which an endpoint's metadata chooses its transport socket.
-pub(crate) const SOCKET_MATCH: &str = "envoy.transport_socket_match";
-/// What is compared there.
-pub(crate) const SOCKET_ID: &str = "lb_id";
-/// Key of the protocol options.
-pub(crate) const PROTOCOL_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+use crate::wire::names::{PROTOCOL_OPTIONS, SOCKET_ID, SOCKET_MATCH};
+use crate::wire::write::{address, duration, number, pack, transport_socket};
 
 #[expect(
     deprecated,

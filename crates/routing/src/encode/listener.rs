@@ -20,21 +20,13 @@ use trireme_proto::envoy::extensions::formatter::req_without_query::v3::ReqWitho
 use trireme_proto::google::protobuf::Any;
 use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, filter};
 
-use super::{address, boolean, duration, inline, number, tls, transport_socket};
+use super::tls;
 use crate::replies;
 use crate::snapshot::{AccessLog, AccessLogFormat, CheckSettings, Listener};
-use crate::wire::write::{Writer, json_format, pack, tag};
-
-/// Name of the only network filter.
-pub(crate) const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
-/// Name of the last HTTP filter.
-pub(crate) const ROUTER: &str = "envoy.filters.http.router";
-/// Name of the access logger.
-pub(crate) const FILE_ACCESS_LOG: &str = "envoy.access_loggers.file";
-/// Statistics prefix of the connection manager.
-pub(crate) const STAT_PREFIX: &str = "ingress_http";
-/// `router.perConnectionBufferLimitBytes` where nothing else is said.
-pub(crate) const BUFFER_LIMIT: u32 = 1_048_576;
+use crate::wire::names::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, ROUTER, STAT_PREFIX, WEBSOCKET};
+use crate::wire::write::{
+    Writer, address, boolean, duration, inline, json_format, number, pack, tag, transport_socket,
+};
 
 pub(super) fn message(listener: &Listener) -> Vec<u8> {
     let manager = Any {
@@ -99,7 +91,7 @@ fn connection_manager(listener: &Listener) -> Vec<u8> {
             router(),
         ],
         upgrade_configs: vec![UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
+            upgrade_type: WEBSOCKET.to_owned(),
             filters: vec![cors(), check(), router()],
             enabled: boolean(true),
         }],

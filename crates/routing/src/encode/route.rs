@@ -19,23 +19,21 @@ use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::{
 };
 use trireme_proto::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
 use trireme_proto::envoy::r#type::matcher::v3::{
-    RegexMatchAndSubstitute, RegexMatcher, StringMatcher, string_matcher::MatchPattern,
+    RegexMatchAndSubstitute, StringMatcher, string_matcher::MatchPattern,
 };
 use trireme_proto::envoy::r#type::v3::{FractionalPercent, TokenBucket, fractional_percent::DenominatorType};
 use trireme_proto::google::protobuf::{Any, BoolValue};
 use trireme_proto::names::{CLUSTER_HEADER, DEFAULT_ROUTE_CONFIG, filter, type_url};
-use trireme_proto::trireme::router::v1 as own;
+use trireme_proto::trireme::router::v1::{self as messages, RequestRules};
 
-use super::{boolean, duration, inline, number};
 use crate::order;
 use crate::snapshot::{
     Action, Check, ClusterRef, Cors, Forward, Fragment, Guard, LocalLimit, PathMatch, Position, Retry,
     Rewrite, Route, VirtualHost,
 };
-use crate::wire::write::{Writer, pack, tag};
-
-/// Rewrites the whole path where Envoy's `prefix_rewrite` would rewrite a part of it.
-pub(crate) const WHOLE_PATH: &str = "^.*$";
+use crate::wire::names::{RETRY_ON, WEBSOCKET, WHOLE_PATH};
+use crate::wire::own;
+use crate::wire::write::{Writer, boolean, duration, inline, number, pack, regex, tag};
 
 /// Whether Trireme's own typed configuration goes along.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,11 +44,11 @@ enum For {
 
 pub(super) fn fragment(fragment: &Fragment) -> Vec<u8> {
     let position = match fragment.position {
-        Position::Front => own::fragment::Position::Front,
-        Position::Back => own::fragment::Position::Back,
-        Position::System => own::fragment::Position::System,
+        Position::Front => messages::fragment::Position::Front,
+        Position::Back => messages::fragment::Position::Back,
+        Position::System => messages::fragment::Position::System,
     };
-    let settings = own::Fragment {
+    let settings = messages::Fragment {
         position: position.into(),
         revision_epoch: fragment.revision.epoch,
         revision_counter: fragment.revision.counter,
@@ -62,7 +60,7 @@ pub(super) fn fragment(fragment: &Fragment) -> Vec<u8> {
             &virtual_host(&host.name, &host.routes, For::Trireme),
         );
     }
-    let settings = optional(type_url::FRAGMENT, &settings);
+    let settings = own::write(type_url::FRAGMENT, &settings);
     message.entry(
         tag::ROUTE_CONFIGURATION_TYPED_PER_FILTER_CONFIG,
         filter::FRAGMENT,
@@ -156,11 +154,11 @@ fn route(host: &str, route: &Route, node: For) -> Vec<u8> {
         Guard::Untold => 0,
     };
     if node == For::Trireme && (route.allow_ambiguous_path || guard > 0) {
-        let rules = own::RequestRules {
+        let rules = RequestRules {
             allow_ambiguous_path: route.allow_ambiguous_path,
             guard,
         };
-        filters.insert(filter::REQUEST, optional(type_url::REQUEST_RULES, &rules));
+        filters.insert(filter::REQUEST, own::write(type_url::REQUEST_RULES, &rules));
     }
     for (name, config) in filters {
         message.entry(tag::ROUTE_TYPED_PER_FILTER_CONFIG, name, &config.to_wire());
@@ -218,7 +216,7 @@ fn route_action(path: &PathMatch, forward: &Forward) -> proto::RouteAction {
         idle_timeout: duration(forward.idle_timeout),
         retry_policy: forward.retry.as_ref().map(retry_policy),
         upgrade_configs: vec![UpgradeConfig {
-            upgrade_type: "websocket".to_owned(),
+            upgrade_type: WEBSOCKET.to_owned(),
             enabled: boolean(forward.websocket),
             ..Default::default()
         }],
@@ -251,7 +249,7 @@ fn route_action(path: &PathMatch, forward: &Forward) -> proto::RouteAction {
 
 fn retry_policy(retry: &Retry) -> proto::RetryPolicy {
     proto::RetryPolicy {
-        retry_on: "retriable-status-codes".to_owned(),
+        retry_on: RETRY_ON.to_owned(),
         num_retries: number(retry.count),
         retriable_status_codes: retry.statuses.iter().copied().map(u32::from).collect(),
         retry_back_off: Some(proto::retry_policy::RetryBackOff {
@@ -342,29 +340,9 @@ fn local_limit(limit: &LocalLimit) -> LocalRateLimit {
     }
 }
 
-fn regex(pattern: String) -> RegexMatcher {
-    RegexMatcher {
-        regex: pattern,
-        ..Default::default()
-    }
-}
-
 fn substitute(pattern: &str, substitution: String) -> RegexMatchAndSubstitute {
     RegexMatchAndSubstitute {
         pattern: Some(regex(pattern.to_owned())),
         substitution,
     }
-}
-
-/// Ours, so wrapped that a node which does not know the type passes over it.
-fn optional(url: &str, message: &impl Wire) -> Any {
-    let config = Any {
-        type_url: url.to_owned(),
-        value: message.to_wire(),
-    };
-    pack(&proto::FilterConfig {
-        config: Some(config),
-        is_optional: true,
-        ..Default::default()
-    })
 }

@@ -8,9 +8,8 @@ use trireme_proto::envoy::extensions::transport_sockets::tls::v3::tls_parameters
 use trireme_proto::envoy::r#type::matcher::v3::{StringMatcher, string_matcher};
 use trireme_proto::google::protobuf::Any;
 
-use super::{boolean, inline, source};
 use crate::snapshot::{ListenerTls, Pem, TlsVersion, Trust, UpstreamTls};
-use crate::wire::write::pack;
+use crate::wire::write::{boolean, inline, pack, source};
 
 pub(super) fn downstream(settings: &ListenerTls) -> Any {
     let validation = settings

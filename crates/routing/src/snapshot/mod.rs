@@ -3,122 +3,16 @@
 //! Every value here is valid by construction or by [`crate::decode`]; the router never meets a generated type.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A socket the router accepts on. Wire: `envoy.config.listener.v3.Listener` with one filter chain that holds an HTTP
-/// connection manager whose routes come from the route configuration `default`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
-    /// Resource name: `HTTPListener` or `HTTPSListener`.
-    pub name: String,
-    /// Address to bind.
-    pub address: IpAddr,
-    /// Port to bind; never 0 on the wire.
-    pub port: u16,
-    /// TLS settings, absent on the plain listener.
-    pub tls: Option<ListenerTls>,
-    /// HTTP settings.
-    pub http: HttpSettings,
-    /// How the enforcer is asked.
-    pub check: CheckSettings,
-    /// The file access log; absent when disabled.
-    pub access_log: Option<AccessLog>,
-}
+mod cluster;
+mod listener;
 
-/// Downstream TLS of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerTls {
-    /// Certificate chain: `router.keystore`, by the path of a file of the router.
-    pub certificate: Pem,
-    /// Private key, named like the certificate; no key travels.
-    pub key: Pem,
-    /// CA bundle that client certificates are verified against; client certificates are asked for, never required.
-    pub client_ca: Option<Pem>,
-    /// Lowest protocol version.
-    pub min_version: TlsVersion,
-    /// Highest protocol version.
-    pub max_version: TlsVersion,
-    /// OpenSSL names of the TLS 1.2 cipher suites, empty for the default set.
-    pub ciphers: Vec<String>,
-}
-
-/// Where PEM material is. Wire: `envoy.config.core.v3.DataSource`, `filename` or `inline_string`.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Pem {
-    /// A file on the router.
-    File(String),
-    /// The text itself.
-    Inline(String),
-}
-
-impl std::fmt::Debug for Pem {
-    /// Keys are never printed.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
-            Self::Inline(text) => write!(f, "Inline({} bytes)", text.len()),
-        }
-    }
-}
-
-/// TLS protocol versions that are offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    V1_2,
-    /// TLS 1.3.
-    V1_3,
-}
-
-/// Connection manager settings. Zero durations mean "no limit", as in Envoy.
-#[derive(Debug, Clone, PartialEq)]
-pub struct HttpSettings {
-    /// Whole-request timeout.
-    pub request_timeout: Duration,
-    /// Time to receive the request head.
-    pub request_headers_timeout: Duration,
-    /// Idle timeout of a stream.
-    pub stream_idle_timeout: Duration,
-    /// Idle timeout of a connection.
-    pub idle_timeout: Duration,
-    /// Take the client address from the connection and append to `x-forwarded-for`; else trust the header.
-    pub use_remote_address: bool,
-    /// `server` response header.
-    pub server_name: String,
-    /// The gateway's own errors are SOAP faults for SOAP calls.
-    pub soap_errors: bool,
-}
-
-/// ext_authz settings of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckSettings {
-    /// Name of the cluster the enforcer is reached by; the router's own settings define it.
-    pub cluster: String,
-    /// Bound on one check.
-    pub timeout: Duration,
-    /// Greatest body, in bytes, that is buffered for the enforcer on routes that pass it; above it 413.
-    pub max_request_bytes: u32,
-}
-
-/// The file access log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessLog {
-    /// File to append to; `/dev/stdout` is the standard output.
-    pub path: String,
-    /// Envoy format string (text), or JSON fields by name.
-    pub format: AccessLogFormat,
-}
-
-/// How an access log line is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AccessLogFormat {
-    /// One format string per field of a JSON object.
-    Json(BTreeMap<String, String>),
-    /// One format string, line break included.
-    Text(String),
-}
+pub use self::cluster::{
+    Cluster, ClusterLimits, Endpoint, HealthCheck, Trust, UpstreamProtocol, UpstreamTls,
+};
+pub use self::listener::{AccessLog, AccessLogFormat, CheckSettings, HttpSettings, Listener, ListenerTls};
 
 /// The routes of one API on one virtual host (or the system routes). Wire: one `RouteConfiguration`.
 #[derive(Debug, Clone, PartialEq)]
@@ -354,105 +248,30 @@ pub struct LocalLimit {
     pub interval: Duration,
 }
 
-/// A named group of upstream addresses. Wire: `envoy.config.cluster.v3.Cluster`, type STRICT_DNS, with its load
-/// assignment inside.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cluster {
-    /// Resource name.
-    pub name: String,
-    /// Addresses; at least one.
-    pub endpoints: Vec<Endpoint>,
-    /// Time to connect, TLS included.
-    pub connect_timeout: Duration,
-    /// Name resolution interval.
-    pub dns_refresh: Duration,
-    /// Prefer the record's TTL to the interval.
-    pub respect_dns_ttl: bool,
-    /// Upstream protocol.
-    pub protocol: UpstreamProtocol,
-    /// TCP health check; only with two or more endpoints.
-    pub health: Option<HealthCheck>,
-    /// Limits; absent ones are Envoy's defaults.
-    pub limits: ClusterLimits,
+/// Where PEM material is. Wire: `envoy.config.core.v3.DataSource`, `filename` or `inline_string`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Pem {
+    /// A file on the router.
+    File(String),
+    /// The text itself.
+    Inline(String),
 }
 
-/// One upstream address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// 0 is preferred; the next is used when all of the lower are unhealthy.
-    pub priority: u32,
-    /// TLS towards this endpoint.
-    pub tls: Option<UpstreamTls>,
+impl std::fmt::Debug for Pem {
+    /// Keys are never printed.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Inline(text) => write!(f, "Inline({} bytes)", text.len()),
+        }
+    }
 }
 
-/// TLS towards an endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamTls {
-    /// Server name for SNI; absent for addresses.
-    pub sni: Option<String>,
-    /// CA bundle.
-    pub trust: Trust,
-    /// Name or address that the certificate must hold; absent skips the check.
-    pub verify_host: Option<String>,
-    /// Client certificate and key that are offered.
-    pub client_certificate: Option<(Pem, Pem)>,
-    /// Lowest protocol version.
-    pub min_version: TlsVersion,
-    /// Highest protocol version.
-    pub max_version: TlsVersion,
-    /// OpenSSL names of the TLS 1.2 cipher suites, empty for the default set.
-    pub ciphers: Vec<String>,
-}
-
-/// What an upstream certificate is verified against.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// These anchors.
-    Anchors(Pem),
-    /// No verification (`disableSslVerification`).
-    None,
-}
-
-/// Protocol towards the endpoints of a cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum UpstreamProtocol {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2, with prior knowledge on plain connections.
-    Http2 {
-        /// HPACK table size.
-        header_table_size: Option<u32>,
-        /// Concurrent streams.
-        max_streams: Option<u32>,
-    },
-}
-
-/// Active TCP health check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// Bound on one probe.
-    pub timeout: Duration,
-    /// Between probes.
-    pub interval: Duration,
-    /// Failures until ejected.
-    pub unhealthy: u32,
-    /// Successes until re-admitted.
-    pub healthy: u32,
-}
-
-/// Circuit breaker thresholds; Envoy's defaults are 1024, 1024, 1024 and 3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ClusterLimits {
-    /// Connections.
-    pub max_connections: Option<u32>,
-    /// Requests that wait for a connection.
-    pub max_pending: Option<u32>,
-    /// Requests under way.
-    pub max_requests: Option<u32>,
-    /// Retries under way.
-    pub max_retries: Option<u32>,
+/// TLS protocol versions that are offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
 }

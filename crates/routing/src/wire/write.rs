@@ -5,10 +5,16 @@
 //! parts: the message without its map by `prost`, the map's entries, sorted, by [`Writer`]. A protobuf reader merges the
 //! parts.
 
+use std::time::Duration;
+
 use prost::Name;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use trireme_proto::Wire;
-use trireme_proto::google::protobuf::{Any, Value, value};
+use trireme_proto::envoy::config::core::v3 as core;
+use trireme_proto::envoy::r#type::matcher::v3::RegexMatcher;
+use trireme_proto::google::protobuf::{self, Any, BoolValue, UInt32Value, Value, value};
+
+use super::names;
 
 /// Collects the fields of one message.
 #[derive(Debug, Default)]
@@ -64,6 +70,61 @@ pub(crate) fn json_format<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str
         object.entry(1, name, &value.to_wire());
     }
     object.finish()
+}
+
+pub(crate) fn duration(duration: Duration) -> Option<protobuf::Duration> {
+    // Protobuf's greatest duration is 10,000 years; a longer one is as good as that.
+    let seconds = i64::try_from(duration.as_secs())
+        .unwrap_or(i64::MAX)
+        .min(315_576_000_000);
+    Some(protobuf::Duration {
+        seconds,
+        nanos: i32::try_from(duration.subsec_nanos()).unwrap_or_default(),
+    })
+}
+
+pub(crate) fn boolean(value: bool) -> Option<BoolValue> {
+    Some(BoolValue { value })
+}
+
+pub(crate) fn number(value: u32) -> Option<UInt32Value> {
+    Some(UInt32Value { value })
+}
+
+pub(crate) fn inline(text: &str) -> Option<core::DataSource> {
+    source(core::data_source::Specifier::InlineString(text.to_owned()))
+}
+
+pub(crate) fn source(specifier: core::data_source::Specifier) -> Option<core::DataSource> {
+    Some(core::DataSource {
+        specifier: Some(specifier),
+        ..Default::default()
+    })
+}
+
+pub(crate) fn address(host: &str, port: u16) -> Option<core::Address> {
+    let socket = core::SocketAddress {
+        address: host.to_owned(),
+        port_specifier: Some(core::socket_address::PortSpecifier::PortValue(port.into())),
+        ..Default::default()
+    };
+    Some(core::Address {
+        address: Some(core::address::Address::SocketAddress(socket)),
+    })
+}
+
+pub(crate) fn transport_socket(context: Any) -> Option<core::TransportSocket> {
+    Some(core::TransportSocket {
+        name: names::TLS_SOCKET.to_owned(),
+        config_type: Some(core::transport_socket::ConfigType::TypedConfig(context)),
+    })
+}
+
+pub(crate) fn regex(pattern: String) -> RegexMatcher {
+    RegexMatcher {
+        regex: pattern,
+        ..Default::default()
+    }
 }
 
 /// Field numbers of what [`Writer`] writes.
