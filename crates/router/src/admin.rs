@@ -22,7 +22,7 @@ use tracing::debug;
 use trireme_telemetry::Metrics;
 use trireme_xds::client::Status;
 
-use crate::worker::Shared;
+use crate::downstream::worker::Shared;
 
 /// What the admin port shows.
 #[derive(Debug)]

@@ -17,18 +17,20 @@ use trireme_telemetry::Metrics;
 use trireme_tls::Material;
 use trireme_xds::client;
 
-pub use crate::ports::{BindError, Bound};
+pub use crate::downstream::ports::{BindError, Bound};
 
 use crate::admin::Admin;
+use crate::cluster::{Cluster, InvalidCluster};
 use crate::discovery::{self, Feed};
+use crate::downstream::ports::Ports;
+use crate::downstream::worker::{Command, Shared, Worker};
+use crate::enforcer::Enforcer;
+use crate::event::metrics::Tally;
+use crate::exchange;
+use crate::exporter::Exporter;
 use crate::filters::Buckets;
-use crate::filters::check::Enforcer;
-use crate::metrics::{Exporter, Tally};
-use crate::ports::Ports;
 use crate::settings::{Peer, Settings};
 use crate::snapshot::Store;
-use crate::upstream::cluster::{Cluster, InvalidCluster};
-use crate::worker::{Command, Shared, Worker};
 
 /// Why the router does not start.
 #[derive(Debug, thiserror::Error)]
@@ -125,8 +127,15 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
             connector: connector.clone(),
             connect_timeout: Duration::from_secs(20),
         };
-        let thread = Worker::spawn(index, Arc::clone(&shared), enforcer, Arc::clone(tally), receiver)
-            .map_err(StartError::Thread)?;
+        let thread = Worker::spawn(
+            index,
+            Arc::clone(&shared),
+            enforcer,
+            Arc::clone(tally),
+            receiver,
+            exchange::serve,
+        )
+        .map_err(StartError::Thread)?;
         workers.push(Handle {
             commands: sender,
             thread,

@@ -18,14 +18,15 @@ use trireme_telemetry::{LineWriter, WriterSettings};
 use trireme_xds::client::{Apply, Update};
 use trireme_xds::{Rejection, Resource};
 
-use crate::event::Log;
-use crate::ports::Ports;
+use crate::cluster::resolve::Resolver;
+use crate::cluster::transport::Builder;
+use crate::cluster::{Cluster, health};
+use crate::downstream::ports::Ports;
+use crate::downstream::worker::Shared;
+use crate::event::Sinks;
+use crate::event::access::Log;
 use crate::settings::Settings;
 use crate::snapshot::{Listener, Snapshot};
-use crate::upstream::check_health;
-use crate::upstream::cluster::{Builder, Cluster};
-use crate::upstream::resolve::Resolver;
-use crate::worker::Shared;
 
 /// The types we subscribe to. Routes come after the clusters that they name, listeners after both.
 pub(crate) const TYPES: [&str; 3] = [type_url::CLUSTER, type_url::ROUTE, type_url::LISTENER];
@@ -101,7 +102,7 @@ impl Feed {
         let cluster = Cluster::new(config, fingerprint, usage, &mut self.builder)
             .map_err(|error| reject(chain(&error)))?;
         self.resolver.watch(&cluster);
-        check_health(&cluster);
+        health::check(&cluster);
         self.clusters.insert(name, cluster);
         Ok(())
     }
@@ -199,7 +200,7 @@ impl Feed {
             check: listener.check.clone(),
             server: HeaderValue::from_str(&listener.http.server_name)
                 .unwrap_or_else(|_| HeaderValue::from_static("envoy")),
-            log: log.map(Arc::new),
+            sinks: Arc::new(Sinks::new(log)),
         }
     }
 

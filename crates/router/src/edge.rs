@@ -14,8 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use trireme_proto::names::CLUSTER_HEADER;
 use trireme_routing::{Ambiguity, Refused};
 
-use crate::connection::Peer;
 use crate::error::{DownstreamError, InternalError};
+use crate::peer::Peer;
 
 /// Greatest number of header fields, crumbs of cookies included.
 pub(crate) const MAX_FIELDS: usize = 100;
@@ -50,7 +50,7 @@ const NO_TRAILERS: [HeaderName; 15] = [
     X_REQUEST_ID,
 ];
 /// Prefix of the headers that steer the gateway itself.
-pub(crate) const INTERNAL: &str = "x-envoy-";
+const INTERNAL: &str = "x-envoy-";
 
 /// What the border found out about a request.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ pub(crate) fn enter(
 }
 
 /// A body has one length, and no coding that we would have to undo (RFC 9112 section 6.1). A length beside `chunked` is not
-/// seen here: hyper drops it, so [`crate::heads`] finds it in the bytes.
+/// seen here: hyper drops it, so [`crate::downstream::heads`] finds it in the bytes.
 fn framing(headers: &HeaderMap) -> Result<(), DownstreamError> {
     let several = |name: HeaderName| headers.get_all(name).iter().nth(1).is_some();
     if let Some(coding) = headers.get(TRANSFER_ENCODING)
@@ -163,7 +163,7 @@ fn strip_internal(headers: &mut HeaderMap) {
 }
 
 /// Removes `x-envoy-*`.
-pub(crate) fn strip_steering(headers: &mut HeaderMap) {
+fn strip_steering(headers: &mut HeaderMap) {
     while let Some(name) = headers
         .keys()
         .find(|name| name.as_str().starts_with(INTERNAL))
@@ -175,7 +175,7 @@ pub(crate) fn strip_steering(headers: &mut HeaderMap) {
 
 /// Removes the fields that belong to one connection, and those that `Connection` names (RFC 9110 section 7.6.1), which it
 /// gives back. Of `TE` only `trailers` passes.
-pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) -> Vec<HeaderName> {
+fn strip_hop_by_hop(headers: &mut HeaderMap) -> Vec<HeaderName> {
     let mut named = Vec::new();
     if headers.contains_key(CONNECTION) {
         // Naming the first four would take out what the message needs; no sender has reason to. The others go below.
@@ -254,6 +254,21 @@ pub(crate) fn leave(headers: &mut HeaderMap) -> Vec<HeaderName> {
     }
     headers.remove(CLUSTER_HEADER);
     named
+}
+
+/// Cleans the fields of an upstream's response, or of its trailers: those that belong to one connection, and `x-envoy-*`.
+pub(crate) fn back(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    strip_steering(headers);
+}
+
+/// Sets a header to a list; an empty one is left out.
+pub(crate) fn list(headers: &mut HeaderMap, name: HeaderName, values: &[String]) {
+    if !values.is_empty()
+        && let Ok(value) = HeaderValue::from_str(&values.join(", "))
+    {
+        headers.insert(name, value);
+    }
 }
 
 /// HTTP/2 may send one cookie field for each pair; HTTP/1 may not (RFC 9113 section 8.2.3).
@@ -359,6 +374,16 @@ pub(crate) fn with_path(sent: &PathAndQuery, path: Cow<'_, str>) -> Result<PathA
         None => path.into_owned(),
     };
     PathAndQuery::from_maybe_shared(Bytes::from(full)).map_err(|_| InternalError::Rewrite)
+}
+
+/// The protocol's name, as Envoy writes it.
+pub(crate) const fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
+    }
 }
 
 /// Names the reason why a target is refused outright.

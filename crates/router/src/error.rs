@@ -180,6 +180,26 @@ pub(crate) enum Flag {
     UpstreamTimeout,
 }
 
+impl From<&hyper::Error> for UpstreamError {
+    /// What a failed exchange with an upstream was about.
+    fn from(error: &hyper::Error) -> Self {
+        if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+            return Self::Protocol;
+        }
+        // Streams of HTTP/2 are reset; everything on HTTP/1 ends with its connection.
+        let cause = std::error::Error::source(error)
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        if cause.starts_with("stream error received") {
+            Self::Reset
+        } else if cause.starts_with("stream error") {
+            Self::ResetLocal
+        } else {
+            Self::Terminated
+        }
+    }
+}
+
 // === impl ProxyError ===
 
 impl ProxyError {
@@ -194,7 +214,39 @@ impl ProxyError {
     }
 }
 
+impl ProxyError {
+    /// Why the answer is the gateway's own, in Envoy's words (`%RESPONSE_CODE_DETAILS%`).
+    pub(crate) const fn details(&self) -> &'static str {
+        match self {
+            Self::Downstream(error) => error.details(),
+            Self::Internal(InternalError::Check(_)) => "ext_authz_error",
+            Self::Internal(InternalError::NoCluster) => "cluster_not_found",
+            Self::Internal(InternalError::Rewrite) => "rewrite_failed",
+            Self::Upstream(error) => error.details(),
+        }
+    }
+}
+
 impl DownstreamError {
+    const fn details(self) -> &'static str {
+        match self {
+            Self::AmbiguousTarget(_) | Self::Fragment => "path_normalization_failed",
+            Self::BodyBroken | Self::Framing => "http1.codec_error",
+            Self::BodyTooLarge => "request_payload_too_large",
+            Self::HeadersTooLarge => "http1.too_many_headers",
+            Self::InvalidHeader(_) => "http1.invalid_characters",
+            Self::Limited => "local_rate_limited",
+            Self::NoHost => "missing_host_header",
+            Self::NoPath => "missing_path_rejected",
+            Self::NoRoute => "route_not_found",
+            Self::RequestTimeout => "request_overall_timeout",
+            Self::StreamIdle => "stream_idle_timeout",
+            Self::TransferCoding => "http1.invalid_transfer_encoding",
+            Self::UpgradeRefused => "upgrade_failed",
+            Self::Version => "low_version",
+        }
+    }
+
     const fn flag(self) -> Flag {
         match self {
             Self::AmbiguousTarget(_) | Self::Fragment | Self::InvalidHeader(_) => Flag::InvalidHeader,
@@ -213,6 +265,20 @@ impl DownstreamError {
 }
 
 impl UpstreamError {
+    const fn details(self) -> &'static str {
+        match self {
+            Self::Connect => "upstream_reset_before_response_started{remote_connection_failure}",
+            Self::MaxDuration => "upstream_max_stream_duration_reached",
+            Self::NoEndpoint => "no_healthy_upstream",
+            Self::Overflow => "upstream_reset_before_response_started{overflow}",
+            Self::Protocol => "upstream_reset_before_response_started{protocol_error}",
+            Self::Reset => "upstream_reset_before_response_started{remote_reset}",
+            Self::ResetLocal => "upstream_reset_before_response_started{local_reset}",
+            Self::Terminated => "upstream_reset_before_response_started{connection_termination}",
+            Self::TimedOut => "response_timeout",
+        }
+    }
+
     /// The response flag it leaves in the access log.
     pub(crate) const fn flag(self) -> Flag {
         match self {
@@ -230,6 +296,29 @@ impl UpstreamError {
 }
 
 impl Flag {
+    /// All of them, each at the place of its number.
+    pub(crate) const ALL: [Self; 19] = [
+        Self::DownstreamGone,
+        Self::DownstreamProtocol,
+        Self::InvalidHeader,
+        Self::LocalReset,
+        Self::NoCluster,
+        Self::NoRoute,
+        Self::None,
+        Self::RateLimited,
+        Self::StreamIdle,
+        Self::Unauthorized,
+        Self::UpstreamConnect,
+        Self::UpstreamHealth,
+        Self::UpstreamMaxDuration,
+        Self::UpstreamOverflow,
+        Self::UpstreamProtocol,
+        Self::UpstreamReset,
+        Self::UpstreamRetries,
+        Self::UpstreamTerminated,
+        Self::UpstreamTimeout,
+    ];
+
     /// Envoy's short name, `-` for none.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -259,5 +348,22 @@ impl Flag {
 impl fmt::Display for Flag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_stand_in_their_order() {
+        for (at, flag) in Flag::ALL.iter().enumerate() {
+            assert_eq!(*flag as usize, at, "{flag}");
+        }
+        assert_eq!(
+            Flag::ALL.len(),
+            Flag::UpstreamTimeout as usize + 1,
+            "the last one"
+        );
     }
 }

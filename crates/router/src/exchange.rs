@@ -4,20 +4,20 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN, SERVER};
+use http::header::{CONNECTION, CONTENT_LENGTH, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use trireme_routing::{Matched, Target};
 
-use crate::body::Body;
-use crate::connection::Conn;
+use crate::downstream::body::Body;
+use crate::downstream::connection::Conn;
 use crate::edge;
 use crate::error::{DownstreamError, ProxyError};
+use crate::event::live::Live;
 use crate::event::{Completed, Head};
-use crate::filters::{self, Call, Outcome, check};
-use crate::live::Live;
+use crate::filters::{self, Call, Outcome};
 use crate::respond::{self, Speech};
 use crate::snapshot::{Listener, Snapshot};
 use crate::upstream;
@@ -42,7 +42,7 @@ pub(crate) async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<
         &live,
         &conn.worker.tally,
         &conn.peer,
-        listener.log.as_ref(),
+        &listener.sinks,
         &head,
         active,
     );
@@ -67,6 +67,7 @@ async fn answer(
     event: &mut Completed,
 ) -> Result<Response<Body>, ProxyError> {
     conn.admit()?;
+    let worker = &conn.worker;
     let (mut parts, body) = request.into_parts();
     let remote = listener.http.use_remote_address;
     let entry = edge::enter(
@@ -87,11 +88,12 @@ async fn answer(
     event.request(&authority, &parts.headers);
     let target = Target::parse(sent.as_str(), host).map_err(edge::refused)?;
     let path = edge::with_path(&sent, target.path.clone())?;
-    let matched = find(snapshot, &target, &parts.method, &parts)?;
+    let matched = find(snapshot, &target, &parts)?;
     event.route(&matched.route().name);
-    let origin = parts.headers.get(ORIGIN).cloned();
+    let mut trail = filters::trail(&matched, &parts.headers);
     let call = Call {
-        worker: &conn.worker,
+        enforcer: &worker.check,
+        buckets: &worker.shared.buckets,
         snapshot,
         listener,
         peer: &conn.peer,
@@ -106,29 +108,27 @@ async fn answer(
         headers: parts.headers,
         time,
     };
-    let outcome = filters::run(call, body, event).await;
-    let mut response = match outcome {
-        Ok(Outcome::Answer(response)) => {
-            event.local = true;
-            *response
+    let mut response = match filters::request(call, body, &mut trail, event).await {
+        Ok(Outcome::Answer(answer)) => {
+            event.facts.local = answer.details();
+            respond::answer(answer, speech, || worker.is_ready())
         }
-        Ok(Outcome::Send(admitted, payload, edits)) => {
-            match upstream::send(&conn.worker.pools, *admitted, payload, event).await {
-                Ok(response) => finish(response, edits),
+        Ok(Outcome::Send(admitted, payload)) => {
+            match upstream::send(&worker.pools, *admitted, payload, event).await {
+                Ok(response) => response.map(Body::upstream),
                 Err(error) => refuse(&error, speech, event),
             }
         }
         Err(error) => refuse(&error, speech, event),
     };
-    // Refusals are marked for their origin like any other answer, else a page could not read why.
-    filters::decorate(&matched, origin.as_ref(), response.headers_mut());
+    filters::response(trail, &mut response);
     Ok(response)
 }
 
 /// An answer of our own.
 fn refuse(error: &ProxyError, speech: Speech, event: &mut Completed) -> Response<Body> {
-    event.live.raise(error.flag());
-    event.local = true;
+    event.facts.live.raise(error.flag());
+    event.facts.local = error.details();
     respond::local(error, speech)
 }
 
@@ -136,10 +136,10 @@ fn refuse(error: &ProxyError, speech: Speech, event: &mut Completed) -> Response
 fn find<'s>(
     snapshot: &'s Snapshot,
     target: &Target<'_>,
-    method: &Method,
     parts: &http::request::Parts,
 ) -> Result<Matched<'s>, ProxyError> {
     let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
+    let method = &parts.method;
     match (
         snapshot
             .routes
@@ -150,22 +150,6 @@ fn find<'s>(
         (None, Some(reason)) => Err(edge::ambiguous(reason).into()),
         (None, None) => Err(DownstreamError::NoRoute.into()),
     }
-}
-
-/// The response of an upstream, cleaned, with the enforcer's changes.
-fn finish(mut response: Response<Body>, edits: Vec<check::Edit>) -> Response<Body> {
-    upstream::strip(response.headers_mut());
-    for check::Edit { field, value, mode } in edits {
-        let check::Field::Header(name) = field else {
-            continue;
-        };
-        if mode == check::Mode::Append {
-            response.headers_mut().append(name, value);
-        } else {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
 }
 
 /// What of a request is needed after it was consumed.

@@ -23,27 +23,24 @@ use trireme_telemetry::LogSettings;
 
 mod admin;
 pub mod app;
-mod body;
-mod connection;
+mod cluster;
 mod discovery;
+mod downstream;
 mod edge;
+mod edit;
+mod enforcer;
 mod error;
 mod event;
 mod exchange;
+mod exec;
+mod exporter;
 mod filters;
-mod heads;
-mod io;
-mod listener;
-mod live;
-mod material;
-mod metrics;
+mod peer;
 mod places;
-mod ports;
 mod respond;
 pub mod settings;
 mod snapshot;
 mod upstream;
-mod worker;
 
 /// Bad configuration (`EX_USAGE`).
 const BAD_CONFIGURATION: u8 = 64;

@@ -20,14 +20,20 @@
 //! A head above 16 KiB or 100 fields on HTTP/1 never becomes a request: hyper answers 431 with an empty body itself.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
+    TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use trireme_routing::Soap;
+use trireme_routing::snapshot::Cors;
 
-use crate::body::Body;
+use crate::downstream::body::Body;
+use crate::edge;
+use crate::enforcer::Denial;
 use crate::error::{DownstreamError, InternalError, ProxyError, UpstreamError};
-use crate::filters::check::{Denial, Edit, Field, Mode};
+use crate::filters::Answer;
 
 /// What a caller expects an error to look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +97,7 @@ pub(crate) fn local(error: &ProxyError, speech: Speech) -> Response<Body> {
 }
 
 /// Answers a route that needs no upstream.
-pub(crate) fn direct(status: u16, text: &str) -> Response<Body> {
+fn direct(status: u16, text: &str) -> Response<Body> {
     let mut response = Response::new(Body::full(Bytes::copy_from_slice(text.as_bytes())));
     // Discovery refuses statuses outside 200..600; anything else here is our fault.
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -103,8 +109,20 @@ pub(crate) fn direct(status: u16, text: &str) -> Response<Body> {
     response
 }
 
+/// An answer of the filters'.
+pub(crate) fn answer(answer: Answer<'_>, speech: Speech, ready: impl FnOnce() -> bool) -> Response<Body> {
+    match answer {
+        Answer::Denied(denial) => denied(denial, speech == Speech::Grpc),
+        Answer::Direct { status, body } => direct(status, body),
+        Answer::Preflight(cors) => preflight(cors),
+        Answer::Ready { status, body } if ready() => direct(status, body),
+        Answer::Ready { .. } => direct(503, r#"{"status": "not ready"}"#),
+    }
+}
+
 /// The enforcer's denial as it stands; a gRPC caller gets its text as the message.
-pub(crate) fn denied(denial: Denial, grpc: bool) -> Response<Body> {
+fn denied(denial: Denial, grpc: bool) -> Response<Body> {
+    let empty = grpc || denial.body.is_empty();
     let mut response = if grpc {
         grpc_reply(denial.status, &denial.body)
     } else {
@@ -113,26 +131,32 @@ pub(crate) fn denied(denial: Denial, grpc: bool) -> Response<Body> {
         response
     };
     let headers = response.headers_mut();
-    for Edit { field, value, mode } in denial.headers {
-        let Field::Header(name) = field else { continue };
-        // The framing of the answer is ours.
-        if matches!(name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION) || (grpc && name == CONTENT_TYPE) {
-            continue;
-        }
-        match mode {
-            Mode::Append => {
-                headers.append(name, value);
-            }
-            Mode::AddIfAbsent | Mode::Overwrite | Mode::OverwriteIfPresent => {
-                headers.insert(name, value);
-            }
-        }
+    // The framing of the answer is ours, and what has no body has no type.
+    let ours = |name: &HeaderName| {
+        matches!(*name, CONTENT_LENGTH | TRANSFER_ENCODING | CONNECTION) || (empty && *name == CONTENT_TYPE)
+    };
+    let mut told = denial.headers;
+    told.retain(|(name, _)| !ours(name));
+    for (name, _) in &told {
+        headers.remove(name);
+    }
+    for (name, value) in told {
+        headers.append(name, value);
     }
     response
 }
 
+/// Answers a preflight; who may read it is said for every answer alike.
+fn preflight(cors: &Cors) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    edge::list(headers, ACCESS_CONTROL_ALLOW_METHODS, &cors.allow_methods);
+    edge::list(headers, ACCESS_CONTROL_ALLOW_HEADERS, &cors.allow_headers);
+    response
+}
+
 /// Whether the caller speaks gRPC.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| {
         value
             .as_bytes()

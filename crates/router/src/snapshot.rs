@@ -8,8 +8,8 @@ use http::HeaderValue;
 use trireme_routing::RouteTable;
 use trireme_routing::snapshot::{CheckSettings, HttpSettings};
 
-use crate::event::Log;
-use crate::upstream::cluster::Cluster;
+use crate::cluster::Cluster;
+use crate::event::Sinks;
 
 /// Routes, clusters and listeners of one moment.
 #[derive(Debug, Default)]
@@ -35,8 +35,8 @@ pub(crate) struct Listener {
     pub(crate) check: CheckSettings,
     /// `server` header.
     pub(crate) server: HeaderValue,
-    /// Access log.
-    pub(crate) log: Option<Arc<Log>>,
+    /// Where its requests are recorded.
+    pub(crate) sinks: Arc<Sinks>,
 }
 
 /// Where the snapshot lies.

@@ -6,7 +6,21 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use trireme_routing::Matched;
 use trireme_routing::snapshot::LocalLimit;
+
+use crate::error::DownstreamError;
+
+/// Takes a token where the route has a limit.
+pub(super) fn on_request(buckets: &Buckets, matched: &Matched<'_>) -> Result<(), DownstreamError> {
+    let Some(limit) = matched.route().filters.limit else {
+        return Ok(());
+    };
+    let key = (matched.fragment(), matched.place());
+    buckets
+        .take(key, limit, Instant::now())
+        .map_err(|()| DownstreamError::Limited)
+}
 
 /// A fragment's name and the place of a route in it.
 type Key<'a> = (&'a str, (u32, u32));

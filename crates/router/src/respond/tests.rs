@@ -1,8 +1,8 @@
 use http_body_util::BodyExt;
 
 use super::*;
+use crate::enforcer::Metadata;
 use crate::error::{CheckError, Flag};
-use crate::filters::check::Metadata;
 
 async fn text(response: Response<Body>) -> String {
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -375,17 +375,16 @@ fn grpc_is_told_by_its_content_type() {
 
 #[tokio::test]
 async fn a_denial_does_not_set_the_framing() {
-    let edit = |name: &'static str, value: &'static str| Edit {
-        field: Field::Header(http::HeaderName::from_static(name)),
-        value: HeaderValue::from_static(value),
-        mode: Mode::Overwrite,
+    let header = |name: &'static str, value: &'static str| {
+        (HeaderName::from_static(name), HeaderValue::from_static(value))
     };
     let denial = Denial {
         status: StatusCode::UNAUTHORIZED,
         headers: vec![
-            edit("content-length", "1"),
-            edit("transfer-encoding", "chunked"),
-            edit("www-authenticate", "x"),
+            header("content-length", "1"),
+            header("transfer-encoding", "chunked"),
+            header("www-authenticate", "x"),
+            header("www-authenticate", "y"),
         ],
         body: Bytes::from_static(b"denied"),
         metadata: Metadata::default(),
@@ -396,5 +395,7 @@ async fn a_denial_does_not_set_the_framing() {
         (response.status().as_u16(), names),
         (401, vec!["www-authenticate"])
     );
+    let challenges = response.headers().get_all("www-authenticate").iter();
+    assert!(challenges.eq(["x", "y"]), "both arrive");
     assert_eq!(text(response).await, "denied");
 }

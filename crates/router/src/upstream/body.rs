@@ -1,23 +1,18 @@
-//! Bodies between the two sides: streamed frame by frame, counted, bounded in time.
+//! Request bodies on their way upstream: streamed frame by frame, counted, kept for a retry where that is wanted.
 
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::cluster::Permit;
-use super::pool::Lease;
-use super::retry;
 use crate::edge;
-use crate::error::{Flag, UpstreamError};
-use crate::live::Live;
+use crate::event::live::Live;
+use crate::filters::Buffered;
 
 /// A request body on its way upstream.
 #[derive(Debug)]
@@ -35,15 +30,6 @@ pub(crate) enum RequestBody {
         /// Names that its trailers must not hold; see [`edge::clean_trailers`].
         barred: Option<Vec<HeaderName>>,
     },
-}
-
-/// A body in memory.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Buffered {
-    /// Data, in order.
-    pub(crate) chunks: std::collections::VecDeque<Bytes>,
-    /// Trailers.
-    pub(crate) trailers: Option<HeaderMap>,
 }
 
 /// Keeps what a streamed body has sent, up to a bound, so that it can be sent again.
@@ -159,124 +145,5 @@ impl Body for RequestBody {
             }
             Self::Streamed { incoming, .. } => incoming.size_hint(),
         }
-    }
-}
-
-/// A response body on its way to the caller. It owns the connection it comes from, and gives it back at its end.
-#[derive(Debug)]
-pub(crate) struct ResponseBody {
-    incoming: Incoming,
-    live: Rc<Live>,
-    lease: Option<Lease>,
-    _permit: Permit,
-    idle: Duration,
-    deadline: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl ResponseBody {
-    /// The body that follows a response head.
-    pub(super) fn new(
-        incoming: Incoming,
-        live: Rc<Live>,
-        lease: Lease,
-        permit: Permit,
-        idle: Duration,
-        deadline: Option<Instant>,
-    ) -> Self {
-        let mut body = Self {
-            incoming,
-            live,
-            lease: Some(lease),
-            _permit: permit,
-            idle,
-            deadline,
-            timer: None,
-        };
-        if body.incoming.is_end_stream() {
-            body.finish();
-        }
-        body
-    }
-
-    /// The connection can be used again, unless the request is still being sent on it.
-    fn finish(&mut self) {
-        if let Some(lease) = self.lease.take()
-            && self.live.request_done().is_some()
-        {
-            lease.give_back();
-        }
-    }
-
-    /// Bounds the wait for the next frame. The timer exists only for bodies that ever make us wait.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamError> {
-        loop {
-            let idle = (!self.idle.is_zero()).then(|| self.live.activity() + self.idle);
-            let Some(due) = [idle, self.deadline].into_iter().flatten().min() else {
-                return Poll::Pending;
-            };
-            let now = Instant::now();
-            if due <= now {
-                let over = self.deadline.is_some_and(|deadline| deadline <= now);
-                return Poll::Ready(if over {
-                    UpstreamError::MaxDuration
-                } else {
-                    UpstreamError::TimedOut
-                });
-            }
-            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
-            if timer.deadline() != due {
-                timer.as_mut().reset(due);
-            }
-            ready!(timer.as_mut().poll(cx));
-        }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = UpstreamError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
-        match Pin::new(&mut self.incoming).poll_frame(cx) {
-            Poll::Ready(Some(Ok(mut frame))) => {
-                self.live.touch(Instant::now());
-                if let Some(trailers) = frame.trailers_mut() {
-                    super::strip(trailers);
-                }
-                if self.incoming.is_end_stream() {
-                    self.finish();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                let error = retry::classify(&error);
-                self.live.raise(error.flag());
-                Poll::Ready(Some(Err(error)))
-            }
-            Poll::Ready(None) => {
-                self.finish();
-                Poll::Ready(None)
-            }
-            Poll::Pending => {
-                let error = ready!(self.poll_timer(cx));
-                self.live.raise(match error {
-                    UpstreamError::TimedOut => Flag::StreamIdle,
-                    error => error.flag(),
-                });
-                Poll::Ready(Some(Err(error)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }

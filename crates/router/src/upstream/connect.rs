@@ -1,5 +1,6 @@
 //! New upstream connections: TCP, TLS, HTTP handshake. Every connection is driven by a task of its worker.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,23 @@ use tracing::debug;
 use trireme_routing::snapshot::UpstreamProtocol;
 
 use super::body::RequestBody;
-use super::cluster::{Cluster, Host, Permit, Transport};
-use super::pool::Open;
-use crate::error::UpstreamError;
+use crate::cluster::transport::Transport;
+use crate::cluster::{Cluster, Host};
+use crate::exec::LocalExec;
+
+/// A new connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Its sending end.
+    pub(crate) sender: Sender,
+    /// Our address.
+    pub(crate) local: Option<SocketAddr>,
+}
+
+/// Why there is no connection, for the logs.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Unreachable(pub(crate) Box<str>);
 
 /// The sending end of a connection.
 #[derive(Debug)]
@@ -25,81 +40,73 @@ pub(crate) enum Sender {
     Http2(http2::SendRequest<RequestBody>),
 }
 
-/// What is given back when a connection ends.
-type Held = (Permit, Open);
-
-/// Runs tasks on the worker's own thread.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LocalExec;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
-}
-
-/// Connects to `host` within the cluster's connect timeout. The permit is given back when the connection ends.
-pub(crate) async fn connect(
+/// Connects to `host` within the cluster's connect timeout. What is `held` is dropped when the connection ends.
+pub(crate) async fn connect<H: 'static>(
     cluster: &Arc<Cluster>,
     host: &Host,
-    permit: Held,
-) -> Result<Sender, UpstreamError> {
+    held: H,
+) -> Result<Connection, Unreachable> {
     let bound = match cluster.config.connect_timeout {
         Duration::ZERO => Duration::from_secs(20),
         bound => bound,
     };
-    match timeout(bound, open(cluster, host, permit)).await {
-        Ok(result) => result,
-        Err(_) => Err(UpstreamError::Connect),
-    }
+    let outcome = timeout(bound, open(cluster, host, held)).await;
+    outcome
+        .unwrap_or_else(|_| Err(Unreachable("connection timeout".into())))
+        .inspect_err(|error| {
+            debug!(%error, cluster = cluster.config.name, address = %host.address, "upstream connection failed");
+        })
 }
 
-async fn open(cluster: &Arc<Cluster>, host: &Host, permit: Held) -> Result<Sender, UpstreamError> {
-    let failed = |error: std::io::Error| {
-        debug!(%error, cluster = cluster.config.name, address = %host.address, "upstream connection failed");
-        UpstreamError::Connect
-    };
+async fn open<H: 'static>(cluster: &Arc<Cluster>, host: &Host, held: H) -> Result<Connection, Unreachable> {
+    let failed = |error: std::io::Error| Unreachable(error.to_string().into());
     let tcp = TcpStream::connect(host.address).await.map_err(failed)?;
     tcp.set_nodelay(true).map_err(failed)?;
-    match &host.transport {
+    let local = tcp.local_addr().ok();
+    let sender = match &host.transport {
         Transport::Plain => match cluster.config.protocol {
-            UpstreamProtocol::Http1 => handshake1(tcp, permit).await,
-            UpstreamProtocol::Http2 { .. } => handshake2(tcp, cluster, permit).await,
+            UpstreamProtocol::Http1 => handshake1(tcp, held).await,
+            UpstreamProtocol::Http2 { .. } => handshake2(tcp, cluster, held).await,
         },
         Transport::Tls { dial, name } => {
             let connector = dial.load_full();
             let tls = Box::pin(connector.connect(name, tcp)).await.map_err(failed)?;
             let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
             if http2 {
-                handshake2(tls, cluster, permit).await
+                handshake2(tls, cluster, held).await
             } else {
-                handshake1(tls, permit).await
+                handshake1(tls, held).await
             }
         }
+    };
+    match sender {
+        Ok(sender) => Ok(Connection { sender, local }),
+        Err(error) => Err(Unreachable(error.to_string().into())),
     }
 }
 
-async fn handshake1<S>(io: S, permit: Held) -> Result<Sender, UpstreamError>
+async fn handshake1<S, H>(io: S, held: H) -> hyper::Result<Sender>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: 'static,
 {
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(128 << 10)
         .handshake(TokioIo::new(io))
-        .await
-        .map_err(|_| UpstreamError::Connect)?;
+        .await?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             debug!(%error, "upstream connection ended");
         }
-        drop(permit);
+        drop(held);
     });
     Ok(Sender::Http1(sender))
 }
 
-async fn handshake2<S>(io: S, cluster: &Cluster, permit: Held) -> Result<Sender, UpstreamError>
+async fn handshake2<S, H>(io: S, cluster: &Cluster, held: H) -> hyper::Result<Sender>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
+    H: 'static,
 {
     let mut builder = http2::Builder::new(LocalExec);
     builder
@@ -114,15 +121,12 @@ where
     {
         builder.header_table_size(size.min(1 << 16));
     }
-    let (sender, connection) = builder
-        .handshake(TokioIo::new(io))
-        .await
-        .map_err(|_| UpstreamError::Connect)?;
+    let (sender, connection) = builder.handshake(TokioIo::new(io)).await?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             debug!(%error, "upstream connection ended");
         }
-        drop(permit);
+        drop(held);
     });
     Ok(Sender::Http2(sender))
 }

@@ -1,13 +1,9 @@
 //! The upstream side: choose an endpoint, take a connection, send, wait within bounds, try again where that is safe.
 
-mod balance;
 pub(crate) mod body;
-pub(crate) mod cluster;
 pub(crate) mod connect;
-mod health;
-mod identity;
 pub(crate) mod pool;
-pub(crate) mod resolve;
+pub(crate) mod response;
 mod retry;
 mod timeout;
 
@@ -25,18 +21,18 @@ use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use self::body::{RequestBody, ResponseBody};
-use self::cluster::{Cluster, Host, Permit, Resource, Transport};
-pub(crate) use self::health::check as check_health;
-use self::pool::{Lease, Pools};
+use self::body::RequestBody;
+use self::pool::{Lease, Pools, Unleased};
+use self::response::ResponseBody;
 use self::retry::Source;
-pub(crate) use self::retry::{Payload, Retries};
-pub(crate) use self::timeout::Bounds;
-use crate::body::Body;
+use crate::cluster::limits::{Permit, Resource};
+use crate::cluster::transport::Transport;
+use crate::cluster::{Cluster, Host, balance};
+use crate::edge;
 use crate::error::{DownstreamError, Flag, InternalError, ProxyError, UpstreamError};
 use crate::event::Completed;
-use crate::filters::Admitted;
-use crate::live::Live;
+use crate::event::live::Live;
+use crate::filters::{Admitted, Payload};
 
 /// Greatest number of times a request is sent because connections turned out to be dead.
 const STALE_TRIES: u32 = 3;
@@ -51,12 +47,15 @@ pub(crate) async fn send(
     mut admitted: Admitted,
     payload: Payload,
     event: &mut Completed,
-) -> Result<Response<Body>, ProxyError> {
-    let live = Rc::clone(&event.live);
+) -> Result<Response<ResponseBody>, ProxyError> {
+    let live = Rc::clone(&event.facts.live);
     let cluster = Arc::clone(&admitted.cluster);
-    event.cluster = Some(Arc::clone(&cluster));
+    event.facts.cluster = Some(Arc::clone(&cluster));
     let source = Source::new(payload, admitted.barred.take(), &live, admitted.retries.count > 0);
-    let permit = cluster.permit(Resource::Request).ok_or(UpstreamError::Overflow)?;
+    let permit = cluster
+        .limits
+        .permit(Resource::Request)
+        .ok_or(UpstreamError::Overflow)?;
     let expiry = pin!(timeout::expiry(&live, admitted.bounds));
     let started = Instant::now();
     let call = Call {
@@ -75,7 +74,7 @@ pub(crate) async fn send(
     };
     match outcome {
         Ok((response, lease)) => {
-            event.upstream_time = Some(started.elapsed());
+            event.facts.upstream_time = Some(started.elapsed());
             Ok(finish(response, lease, permit, &live, &admitted))
         }
         Err(ProxyError::Upstream(_)) if live.request_broken() => Err(DownstreamError::BodyBroken.into()),
@@ -95,6 +94,10 @@ struct Call<'a> {
 }
 
 /// How one sending ended.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives for a moment, and nearly always is the large one"
+)]
 enum Try {
     Answer(Response<Incoming>, Lease),
     /// Nothing reached the upstream, or nothing that matters: again at once.
@@ -118,7 +121,7 @@ impl Call<'_> {
             }
             let again = wanted && left > 0 && self.source.can_replay();
             if again && retry_permit.is_none() {
-                retry_permit = self.cluster.permit(Resource::Retry);
+                retry_permit = self.cluster.limits.permit(Resource::Retry);
             }
             if !again || retry_permit.is_none() {
                 return Ok((response, lease));
@@ -135,16 +138,20 @@ impl Call<'_> {
         let pool = self.pools.of(self.cluster);
         let host = balance::pick(&self.cluster.hosts(), &pool.cursor, &self.tried);
         let host = host.ok_or(UpstreamError::NoEndpoint)?;
-        self.event.host = Some(host.address);
+        self.event.facts.host = Some(host.address);
         let mut lease = match pool
             .host(&host)
             .acquire(self.cluster, &host, self.event.tally())
             .await
         {
             Ok(lease) => lease,
-            Err(UpstreamError::Connect) => return self.elsewhere(&host),
-            Err(error) => return Err(error.into()),
+            Err(Unleased::Connect(error)) => {
+                self.event.facts.failure = Some(error.0);
+                return self.elsewhere(&host);
+            }
+            Err(Unleased::Overflow) => return Err(UpstreamError::Overflow.into()),
         };
+        self.event.facts.upstream_local = lease.local;
         let Some(body) = self.source.take() else {
             return Err(UpstreamError::Terminated.into());
         };
@@ -153,7 +160,7 @@ impl Call<'_> {
         let keep = repeatable && (left > 0 || (lease.reused && idempotent));
         let request = request(admitted, &host, lease.is_http2(), body, keep)?;
         let reused = lease.reused;
-        self.event.attempts += 1;
+        self.event.facts.attempts += 1;
         if admitted.auto_host {
             self.event.renamed(&host.host_header);
         }
@@ -204,7 +211,7 @@ impl Call<'_> {
             self.event.tally().retry();
             return Ok(Try::Again);
         }
-        Err(retry::classify(&error).into())
+        Err(UpstreamError::from(&error).into())
     }
 }
 
@@ -256,10 +263,11 @@ fn finish(
     permit: Permit,
     live: &Rc<Live>,
     admitted: &Admitted,
-) -> Response<Body> {
-    live.touch(Instant::now());
+) -> Response<ResponseBody> {
+    live.begin_response(Instant::now());
     let (mut parts, incoming) = response.into_parts();
     parts.extensions.clear();
+    edge::back(&mut parts.headers);
     let body = ResponseBody::new(
         incoming,
         Rc::clone(live),
@@ -268,7 +276,7 @@ fn finish(
         admitted.bounds.idle,
         admitted.bounds.deadline,
     );
-    Response::from_parts(parts, Body::upstream(body))
+    Response::from_parts(parts, body)
 }
 
 /// Whether the headers of an answer frame its body in one way. hyper undoes `chunked` and leaves a length beside it, which
@@ -281,10 +289,4 @@ fn has_one_length(headers: &HeaderMap) -> bool {
         (Some(coding), None) => lengths == 0 && coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     }
-}
-
-/// Removes the fields that belong to one connection (RFC 9110 section 7.6.1), and `x-envoy-*` (spec/adapter.md 5.16).
-pub(crate) fn strip(headers: &mut HeaderMap) {
-    crate::edge::strip_hop_by_hop(headers);
-    crate::edge::strip_steering(headers);
 }

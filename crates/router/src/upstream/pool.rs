@@ -15,10 +15,10 @@ use tokio::time::{Instant, timeout_at};
 use trireme_routing::snapshot::UpstreamProtocol;
 
 use super::body::RequestBody;
-use super::cluster::{Cluster, Host, Resource};
-use super::connect::{Sender, connect};
-use crate::error::UpstreamError;
-use crate::metrics::Tally;
+use super::connect::{Connection, Sender, Unreachable, connect};
+use crate::cluster::limits::Resource;
+use crate::cluster::{Cluster, Host};
+use crate::event::metrics::Tally;
 
 /// The pools of all clusters.
 #[derive(Debug, Default)]
@@ -49,6 +49,7 @@ pub(crate) struct HostPool {
 #[derive(Debug)]
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
+    local: Option<SocketAddr>,
     since: Instant,
 }
 
@@ -56,7 +57,17 @@ struct Idle {
 #[derive(Debug)]
 struct Shared {
     sender: http2::SendRequest<RequestBody>,
+    local: Option<SocketAddr>,
     streams: Cell<u32>,
+}
+
+/// Why there is no connection to send on.
+#[derive(Debug)]
+pub(crate) enum Unleased {
+    /// None could be made.
+    Connect(Unreachable),
+    /// A breaker is open.
+    Overflow,
 }
 
 /// The right to send one request on a connection.
@@ -64,6 +75,8 @@ struct Shared {
 pub(crate) struct Lease {
     pool: Rc<HostPool>,
     kind: Kind,
+    /// Our address on it.
+    pub(crate) local: Option<SocketAddr>,
     /// The connection had served a request before, so it may have gone stale meanwhile.
     pub(crate) reused: bool,
 }
@@ -138,13 +151,13 @@ impl HostPool {
     /// A connection to send one request on: an idle one, else a new one.
     ///
     /// # Errors
-    /// `Overflow` when a breaker is open, `Connect` when the connection cannot be made.
+    /// [`Unleased`].
     pub(crate) async fn acquire(
         self: &Rc<Self>,
         cluster: &Arc<Cluster>,
         host: &Host,
         tally: &Tally,
-    ) -> Result<Lease, UpstreamError> {
+    ) -> Result<Lease, Unleased> {
         let streams = match cluster.config.protocol {
             UpstreamProtocol::Http1 => STREAMS,
             UpstreamProtocol::Http2 { max_streams, .. } => max_streams.unwrap_or(STREAMS).clamp(1, STREAMS),
@@ -152,7 +165,10 @@ impl HostPool {
         if let Some(lease) = self.reuse(streams) {
             return Ok(lease);
         }
-        let _pending = cluster.permit(Resource::Pending).ok_or(UpstreamError::Overflow)?;
+        let _pending = cluster
+            .limits
+            .permit(Resource::Pending)
+            .ok_or(Unleased::Overflow)?;
         let multiplexed = matches!(cluster.config.protocol, UpstreamProtocol::Http2 { .. });
         let deadline = Instant::now() + cluster.config.connect_timeout.max(Duration::from_millis(100));
         loop {
@@ -161,18 +177,18 @@ impl HostPool {
                 None
             } else if self.open.get() == 0 {
                 // Every worker may have one connection whatever the others hold, else it could never serve.
-                Some(cluster.force(Resource::Connection))
+                Some(cluster.limits.force(Resource::Connection))
             } else {
-                cluster.permit(Resource::Connection)
+                cluster.limits.permit(Resource::Connection)
             };
             let Some(permit) = permit else {
-                let late = match multiplexed && self.connecting.get() {
-                    true => UpstreamError::Connect,
-                    false => UpstreamError::Overflow,
-                };
-                timeout_at(deadline, self.freed.notified())
-                    .await
-                    .map_err(|_| late)?;
+                let connecting = multiplexed && self.connecting.get();
+                if timeout_at(deadline, self.freed.notified()).await.is_err() {
+                    return Err(match connecting {
+                        true => Unleased::Connect(Unreachable("connection timeout".into())),
+                        false => Unleased::Overflow,
+                    });
+                }
                 if let Some(lease) = self.reuse(streams) {
                     return Ok(lease);
                 }
@@ -182,7 +198,9 @@ impl HostPool {
             let open = Open::new(self);
             let outcome = connect(cluster, host, (permit, open)).await;
             tally.connect(outcome.is_ok());
-            return outcome.map(|sender| self.lease(sender));
+            return outcome
+                .map(|connection| self.lease(connection))
+                .map_err(Unleased::Connect);
         }
     }
 
@@ -193,10 +211,10 @@ impl HostPool {
             .iter()
             .find(|connection| connection.streams.get() < streams)
         {
-            let kind = Kind::Http2(Stream::new(connection));
             return Some(Lease {
                 pool: Rc::clone(self),
-                kind,
+                kind: Kind::Http2(Stream::new(connection)),
+                local: connection.local,
                 reused: true,
             });
         }
@@ -208,10 +226,11 @@ impl HostPool {
             at -= 1;
             let sender = &idle.get(at)?.sender;
             if sender.is_ready() {
-                let Idle { sender, .. } = idle.swap_remove(at);
+                let Idle { sender, local, .. } = idle.swap_remove(at);
                 return Some(Lease {
                     pool: Rc::clone(self),
                     kind: Kind::Http1(sender),
+                    local,
                     reused: true,
                 });
             }
@@ -222,12 +241,14 @@ impl HostPool {
         None
     }
 
-    fn lease(self: &Rc<Self>, sender: Sender) -> Lease {
+    fn lease(self: &Rc<Self>, connection: Connection) -> Lease {
+        let Connection { sender, local } = connection;
         let kind = match sender {
             Sender::Http1(sender) => Kind::Http1(sender),
             Sender::Http2(sender) => {
                 let connection = Rc::new(Shared {
                     sender,
+                    local,
                     streams: Cell::new(0),
                 });
                 let stream = Stream::new(&connection);
@@ -238,6 +259,7 @@ impl HostPool {
         Lease {
             pool: Rc::clone(self),
             kind,
+            local,
             reused: false,
         }
     }
@@ -279,13 +301,16 @@ impl Lease {
 
     /// The exchange is over and the connection intact.
     pub(crate) fn give_back(self) {
-        let Self { pool, kind, .. } = self;
+        let Self {
+            pool, kind, local, ..
+        } = self;
         if let Kind::Http1(sender) = kind
             && !sender.is_closed()
             && !pool.retired.get()
         {
             pool.idle.borrow_mut().push(Idle {
                 sender,
+                local,
                 since: Instant::now(),
             });
         }
@@ -349,7 +374,7 @@ mod tests {
     use trireme_routing::snapshot::{self, ClusterLimits, Endpoint};
 
     use super::*;
-    use crate::upstream::cluster::Builder;
+    use crate::cluster::transport::Builder;
 
     #[tokio::test]
     async fn addresses_that_nobody_is_connected_to_are_forgotten() {

@@ -1,67 +1,14 @@
-//! What may be sent again, and from where its body comes the second time.
+//! From where the body of a request comes when it is sent again.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use http::{HeaderName, StatusCode, Version};
+use http::HeaderName;
 use http_body::Body as _;
-use hyper::body::Incoming;
 
-use super::body::{Buffered, RequestBody, Tee};
+use super::body::{RequestBody, Tee};
 use crate::edge;
-use crate::error::UpstreamError;
-use crate::live::Live;
-
-/// Retries by status code.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Retries {
-    /// How often beyond the first time.
-    pub(crate) count: u32,
-    /// For which answers.
-    pub(crate) statuses: Vec<u16>,
-    /// Base of the exponential backoff.
-    pub(crate) base: Duration,
-}
-
-impl Retries {
-    /// Envoy's base where none is configured.
-    pub(crate) const BASE: Duration = Duration::from_millis(25);
-
-    /// Whether an answer of that status is asked for again.
-    pub(crate) fn retries(&self, status: StatusCode) -> bool {
-        self.statuses.contains(&status.as_u16())
-    }
-
-    /// Wait before the retry after `done` others: random below a bound that doubles, at most ten times the base.
-    pub(crate) fn backoff(&self, done: u32) -> Duration {
-        let bound = self
-            .base
-            .saturating_mul(1_u32.checked_shl(done + 1).unwrap_or(u32::MAX))
-            .min(self.base * 10);
-        bound.mul_f64(fastrand::f64())
-    }
-}
-
-/// The body of a request, as the filters leave it.
-#[derive(Debug)]
-pub(crate) enum Payload {
-    /// In memory: the enforcer was shown it.
-    Buffered(Buffered),
-    /// Still with the caller.
-    Streamed(Incoming),
-}
-
-impl Payload {
-    /// Whether trailers may come. HTTP/1 has them behind chunks only.
-    pub(crate) fn may_trail(&self, version: Version) -> bool {
-        match self {
-            Self::Buffered(buffered) => buffered.trailers.is_some(),
-            Self::Streamed(body) => {
-                !body.is_end_stream() && (version == Version::HTTP_2 || body.size_hint().exact().is_none())
-            }
-        }
-    }
-}
+use crate::event::live::Live;
+use crate::filters::{Buffered, Payload};
 
 /// Gives out the body, once or more often.
 #[derive(Debug)]
@@ -146,56 +93,5 @@ impl Source {
     /// Whether there may be one later.
     pub(super) const fn may_replay(&self) -> bool {
         !matches!(self.replay, Replay::Never)
-    }
-}
-
-/// What a failed exchange was about.
-pub(super) fn classify(error: &hyper::Error) -> UpstreamError {
-    if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
-        return UpstreamError::Protocol;
-    }
-    // Streams of HTTP/2 are reset; everything on HTTP/1 ends with its connection.
-    let cause = std::error::Error::source(error)
-        .map(ToString::to_string)
-        .unwrap_or_default();
-    if cause.starts_with("stream error received") {
-        UpstreamError::Reset
-    } else if cause.starts_with("stream error") {
-        UpstreamError::ResetLocal
-    } else {
-        UpstreamError::Terminated
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_backoff_doubles_up_to_ten_times_its_base() {
-        let retries = Retries {
-            count: 9,
-            statuses: vec![504],
-            base: Duration::from_millis(25),
-        };
-        for (done, bound) in [(0, 50), (1, 100), (2, 200), (3, 250), (40, 250)] {
-            for _ in 0..50 {
-                assert!(
-                    retries.backoff(done) <= Duration::from_millis(bound),
-                    "after {done}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn only_listed_statuses_are_retried() {
-        let retries = Retries {
-            count: 1,
-            statuses: vec![504],
-            base: Retries::BASE,
-        };
-        assert!(retries.retries(StatusCode::GATEWAY_TIMEOUT));
-        assert!(!retries.retries(StatusCode::BAD_GATEWAY));
     }
 }

@@ -6,20 +6,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::error::{DownstreamError, ProxyError, UpstreamError};
-use crate::live::Live;
-
-/// Bounds of one exchange; zero means none.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    /// From the end of the request to the head of the response.
-    pub(crate) response: Duration,
-    /// Without anything moving.
-    pub(crate) idle: Duration,
-    /// For the whole request to arrive.
-    pub(crate) request: Duration,
-    /// End of the whole stream.
-    pub(crate) deadline: Option<Instant>,
-}
+use crate::event::live::Live;
+use crate::filters::Bounds;
 
 /// Ends when a bound is exceeded, with the fault. The end of the request is seen when the timer next looks, which is never
 /// after the bound that it starts.

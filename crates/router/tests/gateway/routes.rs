@@ -7,7 +7,7 @@ use trireme_routing::snapshot::{Check, Cors, Revision, Route};
 use trireme_xds::server::Settled;
 
 use crate::support::{
-    Setup, Upstream, allow, allow_with, api, deny, fragment, get, http2, raw, request, send2,
+    Mode, Setup, Upstream, allow, allow_with, api, deny, fragment, get, http2, raw, request, send2,
 };
 
 const NOT_FOUND: &str =
@@ -185,21 +185,6 @@ async fn a_path_is_matched_checked_and_forwarded_in_one_form() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_of_the_enforcer_is_read_like_a_callers_and_stays_in_the_operation() {
-    let upstream = Upstream::echo().await;
-    let gateway = Setup::to(upstream.address)
-        .routes(vec![
-            operation("/me", "^/api(/me)[/]{0,1}"),
-            operation("/*", "^/api(/.*)*"),
-        ])
-        .answering(|seen| {
-            let path = seen.headers.get("x-path").map_or("", String::as_str);
-            Some(Ok(allow_with(
-                &[("x-wso2-cluster-header", "up"), (":path", path)],
-                &[],
-            )))
-        })
-        .start()
-        .await;
     let cases = [
         ("another path", "/api/%79ou?%79", 200, "GET /you?%79"),
         ("the same", "/api/x", 200, "GET /x"),
@@ -208,14 +193,31 @@ async fn a_path_of_the_enforcer_is_read_like_a_callers_and_stays_in_the_operatio
         ("another operation to some", "/api/me;v=1", 400, "path_parameter"),
         ("two readings", "/api/a%2fb", 400, "encoded_slash"),
         ("another API", "/other", 404, ""),
-        ("no path", "", 500, ""),
+        ("no path", "x", 500, ""),
     ];
-    for (name, path, status, body) in cases {
-        let reply = request(gateway.http(), "GET /api/x", &format!("x-path: {path}\r\n"), "").await;
-        assert_eq!(reply.status, status, "{name}: {reply:?}");
-        assert!(reply.body.contains(body), "{name}: {reply:?}");
+    for mode in [Mode::Stream, Mode::StreamOfHeaders, Mode::UnaryOnly] {
+        let upstream = Upstream::echo().await;
+        let mut setup = Setup::to(upstream.address)
+            .routes(vec![
+                operation("/me", "^/api(/me)[/]{0,1}"),
+                operation("/*", "^/api(/.*)*"),
+            ])
+            .answering(|seen| {
+                let path = seen.headers.get("x-path").map_or("", String::as_str);
+                Some(Ok(allow_with(
+                    &[("x-wso2-cluster-header", "up"), (":path", path)],
+                    &[],
+                )))
+            });
+        setup.mode = mode;
+        let gateway = setup.start().await;
+        for (name, path, status, body) in cases {
+            let reply = request(gateway.http(), "GET /api/x", &format!("x-path: {path}\r\n"), "").await;
+            assert_eq!(reply.status, status, "{mode:?}, {name}: {reply:?}");
+            assert!(reply.body.contains(body), "{mode:?}, {name}: {reply:?}");
+        }
+        assert_eq!(upstream.arrived().len(), 2);
     }
-    assert_eq!(upstream.arrived().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ use trireme_proto::google::protobuf::{Struct, Value, value};
 use trireme_proto::google::rpc;
 use trireme_proto::names::{CLUSTER_HEADER, ENFORCER_REPLY};
 use trireme_proto::trireme::auth::v1::check_stream_server::{CheckStream, CheckStreamServer};
-use trireme_proto::trireme::auth::v1::{CheckBatch, Verdict, VerdictBatch};
+use trireme_proto::trireme::auth::v1::{CheckBatch, Steering, Verdict, VerdictBatch};
 use trireme_tls::ClientAuth;
 
 use super::Pki;
@@ -48,7 +48,10 @@ pub(crate) type Answer = dyn Fn(&Seen) -> Outcome + Send + Sync;
 /// Which services are offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
+    /// The stream; what steers comes as typed values.
     Stream,
+    /// The stream; what steers comes as headers.
+    StreamOfHeaders,
     UnaryOnly,
 }
 
@@ -71,7 +74,7 @@ struct Checks {
 }
 
 #[derive(Clone)]
-struct Service(Arc<Checks>);
+struct Service(Arc<Checks>, Mode);
 
 impl Enforcer {
     pub(crate) async fn start(mode: Mode, answer: Arc<Answer>) -> Self {
@@ -94,9 +97,9 @@ impl Enforcer {
     }
 
     fn serve(&mut self, listener: TcpListener) {
-        let service = Service(Arc::clone(&self.checks));
+        let service = Service(Arc::clone(&self.checks), self.mode);
         let unary = AuthorizationServer::new(service.clone());
-        let stream = (self.mode == Mode::Stream).then(|| CheckStreamServer::new(service));
+        let stream = (self.mode != Mode::UnaryOnly).then(|| CheckStreamServer::new(service));
         let listener = listener.into_std().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -195,14 +198,18 @@ impl CheckStream for Service {
         request: Request<Streaming<CheckBatch>>,
     ) -> Result<Response<Self::CheckStream>, Status> {
         let checks = Arc::clone(&self.0);
+        let mode = self.1;
         let answers = request.into_inner().map(move |batch| {
             checks.batches.fetch_add(1, Ordering::Relaxed);
-            let verdicts = batch?.checks.into_iter().filter_map(|check| {
+            let batch = batch?;
+            assert!(batch.steering, "every batch says what its sender reads");
+            let verdicts = batch.checks.into_iter().filter_map(|check| {
                 let request = CheckRequest::decode(check.request).expect("a check request");
                 let id = check.id;
                 checks.check(request).map(|outcome| match outcome {
-                    Ok(response) => Verdict {
+                    Ok(mut response) => Verdict {
                         id,
+                        steering: (mode == Mode::Stream).then(|| typed(&mut response)).flatten(),
                         response: response.encode_to_vec().into(),
                         ..Verdict::default()
                     },
@@ -219,6 +226,33 @@ impl CheckStream for Service {
         });
         Ok(Response::new(Box::pin(answers)))
     }
+}
+
+/// Takes what steers out of the headers of a yes.
+fn typed(response: &mut CheckResponse) -> Option<Steering> {
+    let Some(HttpResponse::OkResponse(ok)) = &mut response.http_response else {
+        return None;
+    };
+    let mut steering = Steering::default();
+    ok.headers.retain(|option| {
+        let Some(HeaderValue { key, value, .. }) = &option.header else {
+            return true;
+        };
+        match key.as_str() {
+            CLUSTER_HEADER => steering.cluster.clone_from(value),
+            ":path" => steering.path.clone_from(value),
+            ":method" => steering.method.clone_from(value),
+            "x-envoy-upstream-rq-timeout-ms" => steering.timeout_ms = Some(value.parse().unwrap()),
+            "x-envoy-max-retries" => steering.retries = Some(value.parse().unwrap()),
+            "x-envoy-retriable-status-codes" => {
+                steering.retry_statuses = value.split(',').map(|code| code.parse().unwrap()).collect();
+            }
+            "x-envoy-retry-on" => {}
+            _ => return true,
+        }
+        false
+    });
+    Some(steering)
 }
 
 fn header(key: &str, value: &str) -> HeaderValueOption {

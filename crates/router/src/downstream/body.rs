@@ -1,0 +1,123 @@
+//! Response bodies towards the caller. The event of the exchange lives in the body, so it is emitted when the last byte is
+//! handed over, or when the caller goes away before.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::error::UpstreamError;
+use crate::event::Completed;
+use crate::upstream::response::ResponseBody;
+
+/// A response body.
+#[derive(Debug)]
+pub(crate) struct Body {
+    kind: Kind,
+    event: Option<Completed>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Full(Bytes),
+    Upstream(ResponseBody),
+}
+
+impl Body {
+    /// No body.
+    pub(crate) const fn empty() -> Self {
+        Self::full(Bytes::new())
+    }
+
+    /// A body in memory.
+    pub(crate) const fn full(bytes: Bytes) -> Self {
+        Self {
+            kind: Kind::Full(bytes),
+            event: None,
+        }
+    }
+
+    /// The body of an upstream response.
+    pub(crate) const fn upstream(body: ResponseBody) -> Self {
+        Self {
+            kind: Kind::Upstream(body),
+            event: None,
+        }
+    }
+
+    /// Drops what would be sent: the answer to a HEAD request.
+    pub(crate) fn clear(&mut self) {
+        self.kind = Kind::Full(Bytes::new());
+    }
+
+    /// Length, when the whole body is in memory.
+    pub(crate) const fn len(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Full(bytes) => Some(bytes.len()),
+            Kind::Upstream(_) => None,
+        }
+    }
+
+    /// Hands the event over. It ends with this body.
+    pub(crate) fn attach(&mut self, event: Completed) {
+        self.event = Some(event);
+        if self.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(mut event) = self.event.take() {
+            event.end();
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = UpstreamError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        let item = match &mut self.kind {
+            Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Upstream(body) => Pin::new(body).poll_frame(cx),
+        };
+        match &item {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(event) = &mut self.event {
+                    match (frame.data_ref(), frame.trailers_ref()) {
+                        (Some(data), _) => event.facts.live.send(data.len()),
+                        (None, Some(trailers)) => event.trailers(trailers),
+                        (None, None) => {}
+                    }
+                }
+                if self.is_end_stream() {
+                    self.end();
+                }
+            }
+            // A failure after the head has its own flag; the exchange is over all the same.
+            Poll::Ready(None | Some(Err(_))) => self.end(),
+            Poll::Pending => {}
+        }
+        item
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Upstream(body) => body.size_hint(),
+        }
+    }
+}

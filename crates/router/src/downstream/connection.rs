@@ -1,0 +1,383 @@
+//! One downstream connection: TLS, protocol detection, hyper, and what is per connection: the caller's identity, idle
+//! times, drain.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::debug;
+use trireme_tls::Acceptor;
+
+use super::body::Body;
+use super::io::Io;
+use super::worker::Worker;
+use crate::edge;
+use crate::error::DownstreamError;
+use crate::event::active::{Active, Activity};
+use crate::exec::LocalExec;
+use crate::peer::{Peer, url_encoded};
+use crate::places::{Cap, Place};
+use crate::snapshot::Snapshot;
+
+/// A connection, as its exchanges and its worker see it.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    /// The caller.
+    pub(crate) peer: Rc<Peer>,
+    /// Name of the listener resource.
+    pub(crate) listener: Arc<str>,
+    /// The worker that owns it.
+    pub(crate) worker: Rc<Worker>,
+    activity: Rc<Activity>,
+    /// The first exchange of HTTP/1 to be refused for what its bytes are.
+    refused: Cell<Option<(u64, DownstreamError)>>,
+    head_since: Cell<Option<Instant>>,
+    http2: Cell<bool>,
+    doom: Cell<Option<Doom>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What answers the requests of connections. This side is told at its start, and knows nothing of what it serves.
+pub(crate) trait Serve: Copy + Send + 'static {
+    /// On the way.
+    type Answer: Future<Output = Result<Response<Body>, Infallible>> + 'static;
+
+    /// Answers one request.
+    fn serve(self, conn: Rc<Conn>, request: Request<Incoming>) -> Self::Answer;
+}
+
+impl<F, A> Serve for F
+where
+    F: Fn(Rc<Conn>, Request<Incoming>) -> A + Copy + Send + 'static,
+    A: Future<Output = Result<Response<Body>, Infallible>> + 'static,
+{
+    type Answer = A;
+
+    fn serve(self, conn: Rc<Conn>, request: Request<Incoming>) -> A {
+        self(conn, request)
+    }
+}
+
+/// What ends a connection from our side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doom {
+    /// At once, whatever is under way.
+    Cut,
+    /// When what is under way is finished.
+    Finish,
+}
+
+/// Counts a connection as long as it is open, from its acceptance on.
+#[derive(Debug)]
+pub(crate) struct Open {
+    worker: Rc<Worker>,
+    _place: Place,
+}
+
+/// Window of one stream, and of a connection; streams at once.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+const STREAMS: u32 = 100;
+/// What one stream may hold of an answer that its caller does not take.
+const SEND_BUFFER: usize = 64 << 10;
+/// Time without a request where the listener sets none.
+const IDLE: Duration = Duration::from_secs(300);
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    address: SocketAddr,
+    listener: Arc<str>,
+    acceptor: Option<Acceptor>,
+    exchange: impl Serve,
+    _open: Open,
+) {
+    let local = stream.local_addr().ok();
+    let header_time = worker.shared.edge.header_time;
+    let Some(acceptor) = acceptor else {
+        let conn = Registered::new(&worker, Peer::new(address, local, false, ""), listener);
+        if let Some(http2) = detect(&stream, &conn.conn, header_time).await {
+            let io = Io::new(stream, Rc::clone(&conn.conn), http2);
+            run(io, &conn.conn, http2, exchange).await;
+        }
+        return;
+    };
+    let tls = match timeout(header_time, acceptor.accept(stream)).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => return debug!(%error, peer = %address, "TLS handshake failed"),
+        Err(_) => return debug!(peer = %address, "TLS handshake not finished in time"),
+    };
+    let session = tls.get_ref().1;
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    let certificate = session
+        .peer_certificates()
+        .and_then(<[_]>::first)
+        .map(|certificate| url_encoded(&trireme_tls::certificate_pem(certificate)));
+    let peer = Peer::new(address, local, true, certificate.as_deref().unwrap_or_default());
+    let conn = Registered::new(&worker, peer, listener);
+    let io = Io::new(tls, Rc::clone(&conn.conn), http2);
+    run(io, &conn.conn, http2, exchange).await;
+}
+
+async fn run<S>(io: Io<S>, conn: &Rc<Conn>, http2: bool, exchange: impl Serve)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    conn.http2.set(http2);
+    if http2 && conn.worker.is_draining() {
+        conn.end(Doom::Finish);
+    }
+    let service = {
+        let conn = Rc::clone(conn);
+        service_fn(move |request| exchange.serve(Rc::clone(&conn), request))
+    };
+    let io = TokioIo::new(io);
+    let result = if http2 {
+        let mut connection = pin!(
+            http2::Builder::new(LocalExec)
+                .timer(TokioTimer::new())
+                .initial_stream_window_size(STREAM_WINDOW)
+                .initial_connection_window_size(CONNECTION_WINDOW)
+                .max_concurrent_streams(STREAMS)
+                .max_send_buf_size(SEND_BUFFER)
+                .max_header_list_size(u32::try_from(edge::MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+                .serve_connection(io, service)
+        );
+        conn.drive(connection.as_mut(), |connection| connection.graceful_shutdown())
+            .await
+    } else {
+        let mut connection = pin!(
+            http1::Builder::new()
+                .max_header_size(edge::MAX_HEAD_BYTES)
+                .max_buf_size(64 << 10)
+                // The worker watches the time itself: hyper's timer would also end idle connections.
+                .header_read_timeout(None)
+                .serve_connection(io, service)
+        );
+        conn.drive(connection.as_mut(), |connection| connection.graceful_shutdown())
+            .await
+    };
+    if let Err(error) = result {
+        debug!(%error, peer = %conn.peer.address, "connection ended");
+    }
+}
+
+/// Whether a plain connection begins with HTTP/2's preface; none when it ends before that is known.
+async fn detect(stream: &TcpStream, conn: &Rc<Conn>, bound: Duration) -> Option<bool> {
+    let mut first = [0; PREFACE.len()];
+    let mut since: Option<Instant> = None;
+    loop {
+        let doomed = std::future::poll_fn(|cx| conn.poll_doom(cx));
+        let read = tokio::select! {
+            read = stream.peek(&mut first) => read.ok()?,
+            _ = doomed => return None,
+        };
+        if read == 0 {
+            return None;
+        }
+        let (seen, preface) = (first.get(..read)?, PREFACE.get(..read)?);
+        if seen != preface {
+            return Some(false);
+        }
+        if read == PREFACE.len() {
+            return Some(true);
+        }
+        // A preface in pieces: peeking does not wait for more, so look again a little later.
+        if since.get_or_insert_with(Instant::now).elapsed() > bound {
+            return None;
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+// === impl Conn ===
+
+impl Conn {
+    /// Whether the connection speaks HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.http2.get()
+    }
+
+    /// An exchange begins.
+    pub(crate) fn begin(&self) -> Active {
+        self.head_since.set(None);
+        self.activity.begin()
+    }
+
+    /// An exchange, counted from 1, and all after it are not to be served.
+    pub(crate) fn refuse(&self, exchange: u64, error: DownstreamError) {
+        self.refused.set(Some((exchange, error)));
+    }
+
+    /// Whether the exchange that began last may be served, as far as [`crate::downstream::heads`] can tell.
+    pub(crate) fn admit(&self) -> Result<(), DownstreamError> {
+        match self.refused.get() {
+            Some((first, error)) if self.activity.begun() >= first => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes came in or went out.
+    pub(crate) fn moved(&self, inward: bool) {
+        let now = self.activity.moved();
+        if inward && !self.activity.is_active() && !self.http2.get() && self.head_since.get().is_none() {
+            self.head_since.set(Some(now));
+        }
+    }
+
+    /// The process shuts down. An HTTP/2 peer is told so; on HTTP/1 the next answer says so, since a connection that is
+    /// closed while its caller sends would lose a request.
+    pub(crate) fn drain(&self) {
+        if self.http2.get() {
+            self.end(Doom::Finish);
+        }
+    }
+
+    /// Looks whether the connection has been open for nothing.
+    pub(crate) fn review(
+        &self,
+        now: Instant,
+        snapshot: &Snapshot,
+        header_time: Duration,
+        drain: Option<(Duration, Duration)>,
+    ) {
+        let settings = snapshot.listener(&self.listener).map(|listener| &listener.http);
+        let quiet = self.activity.quiet(now);
+        let bound = |bound: Duration, otherwise: Duration| if bound.is_zero() { otherwise } else { bound };
+        if let Some((since, limit)) = drain {
+            if since >= limit {
+                return self.end(Doom::Cut);
+            }
+            if !self.activity.is_active() && quiet >= limit / 2 {
+                return self.end(Doom::Finish);
+            }
+        }
+        if self.activity.is_active() {
+            let idle = settings.map_or(Duration::ZERO, |http| http.stream_idle_timeout);
+            let longest = idle
+                .max(self.activity.patience())
+                .saturating_add(Duration::from_secs(1));
+            // The exchange watches its upstream side; this is a caller who stopped reading or sending. Where nothing at
+            // all moves on the connection, every stream of it is idle.
+            if !idle.is_zero() && quiet >= longest {
+                self.end(Doom::Cut);
+            }
+            return;
+        }
+        let head = settings.map_or(Duration::ZERO, |http| http.request_headers_timeout);
+        if self
+            .head_since
+            .get()
+            .is_some_and(|since| now.duration_since(since) >= bound(head, header_time))
+        {
+            return self.end(Doom::Cut);
+        }
+        let idle = settings.map_or(Duration::ZERO, |http| http.idle_timeout);
+        if quiet >= bound(idle, IDLE) {
+            self.end(Doom::Finish);
+        }
+    }
+
+    fn end(&self, doom: Doom) {
+        self.doom.set(Some(doom));
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_doom(&self, cx: &mut Context<'_>) -> Poll<Doom> {
+        if let Some(doom) = self.doom.take() {
+            return Poll::Ready(doom);
+        }
+        let mut waker = self.waker.borrow_mut();
+        if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Polls hyper's connection until it ends, by itself or by ours.
+    async fn drive<C, E>(&self, mut connection: Pin<&mut C>, shutdown: fn(Pin<&mut C>)) -> Result<(), E>
+    where
+        C: Future<Output = Result<(), E>>,
+    {
+        std::future::poll_fn(|cx| {
+            match self.poll_doom(cx) {
+                Poll::Ready(Doom::Cut) => return Poll::Ready(Ok(())),
+                Poll::Ready(Doom::Finish) => {
+                    shutdown(connection.as_mut());
+                    // Registers for what may come after.
+                    if self.poll_doom(cx) == Poll::Ready(Doom::Cut) {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Poll::Pending => {}
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await
+    }
+}
+
+/// A connection in its worker's list.
+struct Registered {
+    key: usize,
+    conn: Rc<Conn>,
+}
+
+impl Registered {
+    fn new(worker: &Rc<Worker>, peer: Peer, listener: Arc<str>) -> Self {
+        let conn = Rc::new(Conn {
+            peer: Rc::new(peer),
+            listener,
+            worker: Rc::clone(worker),
+            activity: Rc::new(Activity::new(Rc::clone(&worker.clock))),
+            refused: Cell::new(None),
+            head_since: Cell::new(None),
+            http2: Cell::new(false),
+            doom: Cell::new(None),
+            waker: RefCell::new(None),
+        });
+        let key = worker.connections.borrow_mut().insert(Rc::clone(&conn));
+        Self { key, conn }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.conn.worker.connections.borrow_mut().try_remove(self.key);
+    }
+}
+
+impl Open {
+    /// Counts one from `peer`; which cap it hits when there are as many as may be.
+    pub(crate) fn count(worker: &Rc<Worker>, peer: IpAddr) -> Result<Self, Cap> {
+        let place = worker.shared.open.take(peer, &worker.shared.edge)?;
+        worker.open.set(worker.open.get() + 1);
+        Ok(Self {
+            worker: Rc::clone(worker),
+            _place: place,
+        })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.worker.open.set(self.worker.open.get() - 1);
+    }
+}

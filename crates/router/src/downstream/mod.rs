@@ -1,0 +1,9 @@
+//! The callers' side: sockets, connections, the threads that own them, and the bodies that go back.
+
+pub(crate) mod body;
+pub(crate) mod connection;
+mod heads;
+mod io;
+pub(crate) mod listener;
+pub(crate) mod ports;
+pub(crate) mod worker;

@@ -1,0 +1,221 @@
+//! One thread of the data path: its own runtime, sockets, upstream connections and enforcer connection. It shares nothing
+//! with the others on the way of a request but the snapshot and the circuit breakers.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, interval};
+use tracing::error;
+
+use super::connection::{Conn, Serve};
+use super::listener::{self, Socket};
+use crate::enforcer::{Client, Enforcer};
+use crate::event::active::Clock;
+use crate::event::metrics::Tally;
+use crate::filters::Buckets;
+use crate::places::Places;
+use crate::settings::Edge;
+use crate::snapshot::{Snapshot, Store};
+use crate::upstream::pool::Pools;
+
+/// What all workers and the control runtime share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// What is served.
+    pub(crate) store: Arc<Store>,
+    /// Local limits.
+    pub(crate) buckets: Buckets,
+    /// Bounds of the edge.
+    pub(crate) edge: Edge,
+    /// Open downstream connections.
+    pub(crate) open: Arc<Places>,
+    /// Shutting down.
+    pub(crate) draining: AtomicBool,
+    /// One for each worker: it has, or had a moment ago, a connection to the enforcer.
+    pub(crate) enforcer: Vec<AtomicBool>,
+}
+
+/// What the control runtime tells a worker.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept on a socket.
+    Listen(Socket),
+    /// Stop accepting on the socket of that number, and drain what it accepted.
+    Unlisten(u64),
+    /// Stop accepting at all, finish what is open, end.
+    Drain,
+}
+
+/// One thread of the data path.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// Shared with the others.
+    pub(crate) shared: Arc<Shared>,
+    /// The enforcer.
+    pub(crate) check: Client,
+    /// Upstream connections.
+    pub(crate) pools: Pools,
+    /// Counters.
+    pub(crate) tally: Arc<Tally>,
+    /// Open connections.
+    pub(crate) connections: RefCell<Slab<Rc<Conn>>>,
+    /// Accepted connections, those still in their handshake included.
+    pub(crate) open: Cell<usize>,
+    /// A clock that is good enough for idle times and costs nothing to read.
+    pub(crate) clock: Clock,
+    view: RefCell<View>,
+    draining: Cell<Option<Instant>>,
+    index: usize,
+}
+
+/// A snapshot with a count of references that is the worker's own; the inner one is shared with other threads.
+pub(crate) type View = Rc<Arc<Snapshot>>;
+
+/// How often idle connections are looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// Ticks between two looks at the upstream pools.
+const SWEEP: u64 = 50;
+
+impl Shared {
+    /// Whether traffic should come here: something is served, the enforcer is there, and no shutdown is under way.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed)
+            && !self.store.load().listeners.is_empty()
+            && self
+                .enforcer
+                .iter()
+                .all(|reachable| reachable.load(Ordering::Relaxed))
+    }
+}
+
+impl Worker {
+    /// What is served. The count of references is the worker's own, so no request writes to memory that other threads use.
+    pub(crate) fn snapshot(&self) -> View {
+        let current = self.shared.store.load();
+        let mut view = self.view.borrow_mut();
+        if !Arc::ptr_eq(&current, &view) {
+            *view = Rc::new(Arc::clone(&current));
+        }
+        Rc::clone(&view)
+    }
+
+    /// Whether traffic should come here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.shared.is_ready()
+    }
+
+    /// Whether connections are to be given up.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get().is_some()
+    }
+
+    /// Starts the thread, which answers requests by `exchange`. It ends after [`Command::Drain`], when the last connection is gone, or when all senders are.
+    pub(crate) fn spawn(
+        index: usize,
+        shared: Arc<Shared>,
+        enforcer: Enforcer,
+        tally: Arc<Tally>,
+        commands: mpsc::Receiver<Command>,
+        exchange: impl Serve,
+    ) -> std::io::Result<std::thread::JoinHandle<()>> {
+        std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                    Ok(runtime) => runtime,
+                    Err(error) => {
+                        error!(%error, "worker has no runtime");
+                        return;
+                    }
+                };
+                let local = LocalSet::new();
+                local.block_on(&runtime, async move {
+                    let worker = Rc::new(Self {
+                        view: RefCell::new(Rc::new(Arc::clone(&shared.store.load()))),
+                        shared,
+                        check: Client::new(enforcer),
+                        pools: Pools::default(),
+                        tally,
+                        connections: RefCell::default(),
+                        open: Cell::new(0),
+                        clock: Rc::new(Cell::new(Instant::now())),
+                        draining: Cell::new(None),
+                        index,
+                    });
+                    worker.run(commands, exchange).await;
+                });
+            })
+    }
+
+    async fn run(self: Rc<Self>, mut commands: mpsc::Receiver<Command>, exchange: impl Serve) {
+        let link = tokio::task::spawn_local(self.check.clone().run());
+        let mut listeners = listener::Listeners::default();
+        let mut ticks = interval(TICK);
+        let mut count = 0_u64;
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Listen(socket)) => listeners.open(&self, socket, exchange),
+                    Some(Command::Unlisten(id)) => listeners.close(id),
+                    Some(Command::Drain) => {
+                        self.drain();
+                        listeners.close_all();
+                    }
+                    None => break,
+                },
+                now = ticks.tick() => {
+                    self.tick(now, count);
+                    count += 1;
+                    if self.is_over(&listeners, now) {
+                        break;
+                    }
+                }
+            }
+        }
+        link.abort();
+    }
+
+    fn drain(&self) {
+        self.draining.set(Some(Instant::now()));
+        for (_, connection) in self.connections.borrow().iter() {
+            connection.drain();
+        }
+    }
+
+    fn tick(&self, now: Instant, count: u64) {
+        self.clock.set(now);
+        if let Some(reachable) = self.shared.enforcer.get(self.index) {
+            reachable.store(
+                self.check.is_reachable(self.shared.edge.enforcer_grace),
+                Ordering::Relaxed,
+            );
+        }
+        let snapshot = self.snapshot();
+        let drain = self
+            .draining
+            .get()
+            .map(|since| (now.duration_since(since), self.shared.edge.drain_time));
+        for (_, connection) in self.connections.borrow().iter() {
+            connection.review(now, &snapshot, self.shared.edge.header_time, drain);
+        }
+        if count.is_multiple_of(SWEEP) {
+            let ids: std::collections::HashSet<u64> =
+                snapshot.clusters.values().map(|cluster| cluster.id).collect();
+            self.pools.sweep(now, |id| ids.contains(&id));
+        }
+    }
+
+    fn is_over(&self, listeners: &listener::Listeners, now: Instant) -> bool {
+        let Some(since) = self.draining.get() else {
+            return false;
+        };
+        let late = now.duration_since(since) > self.shared.edge.drain_time + Duration::from_secs(2);
+        late || (listeners.are_closed() && self.open.get() == 0)
+    }
+}
