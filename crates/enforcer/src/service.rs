@@ -278,6 +278,7 @@ fn failed(id: u64, status: &Status) -> Answer {
         response: Bytes::new(),
         grpc_status: i32::from(status.code()),
         grpc_message: status.message().to_owned(),
+        ..Answer::default()
     }
 }
 

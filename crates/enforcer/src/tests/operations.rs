@@ -438,6 +438,7 @@ async fn checks_that_wait_are_bounded_and_hold_nothing_but_themselves() {
                 request: buffer.clone(),
             })
             .collect(),
+        ..CheckBatch::default()
     };
     let rooms = [
         ("checks", 2, usize::MAX),
@@ -477,6 +478,7 @@ async fn a_router_that_never_pauses_does_not_keep_those_that_wait() {
                 id,
                 request: Bytes::from(request.encode_to_vec()),
             }],
+            ..CheckBatch::default()
         }
     };
     let (ahead, known) = (batch(1, "11.0"), batch(2, "10.5"));

@@ -243,7 +243,13 @@ impl Batches {
                 request: request.clone(),
             })
             .collect();
-        self.requests.send(CheckBatch { checks }).await.unwrap();
+        self.requests
+            .send(CheckBatch {
+                checks,
+                ..CheckBatch::default()
+            })
+            .await
+            .unwrap();
     }
 
     /// The next batch: status by id, gRPC codes as negative numbers.
