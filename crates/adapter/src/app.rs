@@ -196,8 +196,8 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     let discovery = server::service(cache.clone(), |node, wanted| {
         names::group(node, wanted).ok_or(UnknownType)
     });
-    let acceptor = material.acceptor(ClientAuth::Required, trireme_tls::grpc::ALPN);
-    let incoming = trireme_tls::grpc::incoming(xds_listener, acceptor);
+    let acceptor = material.acceptor(ClientAuth::Required, trireme_tls::GRPC_ALPN);
+    let incoming = trireme_tls::serve::incoming(xds_listener, acceptor);
     let discovery = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(300)))
         .http2_keepalive_timeout(Some(Duration::from_secs(20)))

@@ -18,8 +18,8 @@ use trireme_config::{ConfigError, EnforcerEnv, Env};
 use trireme_proto::envoy::config::core::v3::Node;
 use trireme_proto::google::protobuf::{Struct, Value, value::Kind};
 use trireme_telemetry::Metrics;
-use trireme_tls::grpc::{self, Target};
-use trireme_tls::{ClientAuth, Material, Settings as TlsSettings};
+use trireme_tls::channel::{Target, channel};
+use trireme_tls::{ClientAuth, GRPC_ALPN, Material, Settings as TlsSettings};
 use trireme_xds::client;
 
 use crate::admin::{self, Admin, Facts};
@@ -138,7 +138,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         port: env.adapter.port,
         server_name: env.adapter_server_name.clone(),
     };
-    let channel = grpc::channel(target, inside.connector(grpc::ALPN));
+    let channel = channel(target, inside.connector(GRPC_ALPN));
     let apply = Discovery {
         current: Arc::clone(&current),
         fetcher,
@@ -177,7 +177,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
             source,
         })?;
     // One for all, so that a session resumes on any worker.
-    let acceptor = inside.acceptor(ClientAuth::Required, grpc::ALPN);
+    let acceptor = inside.acceptor(ClientAuth::Required, GRPC_ALPN);
     let mut workers = Vec::with_capacity(listeners.len());
     for (index, listener) in listeners.into_iter().enumerate() {
         let worker = Worker {

@@ -23,7 +23,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use trireme_tls::{Acceptor, grpc};
+use trireme_tls::Acceptor;
+use trireme_tls::serve::incoming;
 
 use crate::event;
 use crate::snapshot::Current;
@@ -205,7 +206,7 @@ pub(crate) async fn serve(
     drain: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let mut incoming = grpc::incoming(listener, acceptor);
+    let mut incoming = incoming(listener, acceptor);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {

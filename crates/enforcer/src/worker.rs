@@ -11,7 +11,8 @@ use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 use trireme_proto::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use trireme_proto::trireme::auth::v1::check_stream_server::CheckStreamServer;
-use trireme_tls::{Acceptor, grpc};
+use trireme_tls::Acceptor;
+use trireme_tls::serve::incoming;
 
 use crate::event;
 use crate::health::Probe;
@@ -103,7 +104,7 @@ impl Worker {
             .add_service(CheckStreamServer::new(self.service.clone()).max_decoding_message_size(MAX_BATCH))
             .add_service(AuthorizationServer::new(self.service).max_decoding_message_size(MAX_CHECK))
             .add_service(HealthServer::new(self.probe))
-            .serve_with_incoming_shutdown(grpc::incoming(listener, self.acceptor), drain.cancelled_owned())
+            .serve_with_incoming_shutdown(incoming(listener, self.acceptor), drain.cancelled_owned())
             .await;
         if let Err(error) = served {
             event::WorkerFailed { error: &error }.emit();

@@ -256,13 +256,13 @@ fn discover(
         port,
         server_name,
     } = settings.adapter.clone();
-    let channel = trireme_tls::grpc::channel(
-        trireme_tls::grpc::Target {
+    let channel = trireme_tls::channel::channel(
+        trireme_tls::channel::Target {
             host,
             port,
             server_name,
         },
-        material.connector(trireme_tls::grpc::ALPN),
+        material.connector(trireme_tls::GRPC_ALPN),
     );
     let mut subscription = client::Settings::new(discovery::node(settings), discovery::TYPES.to_vec());
     subscription.last_good = settings

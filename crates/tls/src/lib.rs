@@ -5,8 +5,8 @@
 //! handshake; connections that are open keep what they were made with.
 //!
 //! ```text
-//! Settings ─▶ Material ─┬─▶ Acceptor  ─▶ grpc::incoming ─▶ tonic server
-//!     files ─▶ Watch ───┘└─▶ Connector ─▶ grpc::channel  ─▶ tonic client
+//! Settings ─▶ Material ─┬─▶ Acceptor  ─▶ serve::incoming  ─▶ tonic server, axum
+//!     files ─▶ Watch ───┘└─▶ Connector ─▶ channel::channel ─▶ tonic client
 //! ```
 //!
 //! It does not decide who may do what with a verified certificate, and it opens no listening sockets.
@@ -14,13 +14,14 @@
 
 mod acceptor;
 pub mod authority;
+pub mod channel;
 mod connector;
 mod error;
 mod facts;
-pub mod grpc;
 mod material;
 mod pem;
 mod protocols;
+pub mod serve;
 mod verify;
 mod watch;
 
@@ -29,5 +30,5 @@ pub use connector::{Connector, ServerCheck};
 pub use error::TlsError;
 pub use facts::{Facts, certificate_pem};
 pub use material::{Material, Pem, Settings};
-pub use protocols::{Protocols, Version};
+pub use protocols::{GRPC_ALPN, Protocols, Version};
 pub use watch::Watch;

@@ -5,6 +5,9 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{CipherSuite, SupportedCipherSuite, SupportedProtocolVersion};
 
+/// What gRPC peers agree on, as an acceptor's or a connector's application protocols.
+pub const GRPC_ALPN: &[&[u8]] = &[b"h2"];
+
 /// A TLS version that can be negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {

@@ -107,7 +107,7 @@ pub(crate) async fn serve(
     router: Router,
     shutdown: CancellationToken,
 ) {
-    let mut incoming = trireme_tls::grpc::incoming(listener, acceptor);
+    let mut incoming = trireme_tls::serve::incoming(listener, acceptor);
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let tasks = TaskTracker::new();
     let builder = builder();

@@ -28,8 +28,9 @@ use trireme_proto::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use trireme_proto::names::type_url;
 use trireme_proto::trireme::auth::v1::check_stream_client::CheckStreamClient;
 use trireme_proto::trireme::auth::v1::{Check, CheckBatch, VerdictBatch};
-use trireme_tls::grpc::{self, Target};
-use trireme_tls::{ClientAuth, Material, Settings as TlsSettings};
+use trireme_tls::channel::{self, Target};
+use trireme_tls::serve::incoming;
+use trireme_tls::{ClientAuth, GRPC_ALPN, Material, Settings as TlsSettings};
 use trireme_xds::Resource;
 use trireme_xds::server::{self, Cache};
 
@@ -95,9 +96,9 @@ impl Gateway {
             type_url::CONFIG => Ok("config".to_owned()),
             _ => Ok(format!("api/{}", node.id)),
         });
-        let incoming = grpc::incoming(
+        let incoming = incoming(
             listener,
-            material("theirs").acceptor(ClientAuth::Required, grpc::ALPN),
+            material("theirs").acceptor(ClientAuth::Required, GRPC_ALPN),
         );
         let served = Server::builder()
             .add_service(service)
@@ -182,7 +183,7 @@ fn channel(address: SocketAddr, name: &str) -> Channel {
         port: address.port(),
         server_name: "localhost".to_owned(),
     };
-    grpc::channel(target, material(name).connector(grpc::ALPN))
+    channel::channel(target, material(name).connector(GRPC_ALPN))
 }
 
 /// Settings whose password is looked up in the enforcer's environment.
@@ -549,7 +550,7 @@ async fn checks_need_a_certificate_of_the_installation() {
             port: gateway.enforcer.grpc.port(),
             server_name: "localhost".to_owned(),
         };
-        let channel = grpc::channel(target, material.connector(grpc::ALPN));
+        let channel = channel::channel(target, material.connector(GRPC_ALPN));
         let outcome = timeout(
             BOUND,
             AuthorizationClient::new(channel).check(request(&current_token())),

@@ -14,8 +14,9 @@ use tonic::server::NamedService;
 use tonic::transport::{Channel, Server};
 use tower::{Service, ServiceExt};
 use trireme_tls::authority::Issued;
-use trireme_tls::grpc::{ALPN, Peer, Target, channel, connect, incoming};
-use trireme_tls::{ClientAuth, Facts};
+use trireme_tls::channel::{Target, channel, connect};
+use trireme_tls::serve::{Peer, incoming};
+use trireme_tls::{ClientAuth, Facts, GRPC_ALPN};
 
 use crate::pki::{material, pki};
 
@@ -67,7 +68,7 @@ impl Running {
         let pki = pki();
         let listener = TcpListener::bind(at).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let acceptor = material(Some(&pki.enforcer), &[&pki.ca]).acceptor(ClientAuth::Required, ALPN);
+        let acceptor = material(Some(&pki.enforcer), &[&pki.ca]).acceptor(ClientAuth::Required, GRPC_ALPN);
         let (stop, stopped) = oneshot::channel();
         let served = Server::builder()
             .add_service(WhoAmI)
@@ -95,7 +96,7 @@ impl Running {
     }
 
     fn channel(&self, pair: Option<&Issued>) -> Channel {
-        channel(self.target(), material(pair, &[&pki().ca]).connector(ALPN))
+        channel(self.target(), material(pair, &[&pki().ca]).connector(GRPC_ALPN))
     }
 }
 
@@ -177,7 +178,7 @@ async fn a_channel_survives_its_server() {
 #[tokio::test]
 async fn connection_errors_name_the_target() {
     let server = Running::start(ANY).await;
-    let connector = material(Some(&pki().router), &[&pki().ca]).connector(ALPN);
+    let connector = material(Some(&pki().router), &[&pki().ca]).connector(GRPC_ALPN);
     let wrong_name = Target {
         server_name: "adapter".to_owned(),
         ..server.target()

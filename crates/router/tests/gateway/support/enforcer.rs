@@ -109,8 +109,8 @@ impl Enforcer {
         runtime.spawn(async move {
             let acceptor = Pki::get()
                 .material("enforcer")
-                .acceptor(ClientAuth::Required, trireme_tls::grpc::ALPN);
-            let incoming = trireme_tls::grpc::incoming(TcpListener::from_std(listener).unwrap(), acceptor);
+                .acceptor(ClientAuth::Required, trireme_tls::GRPC_ALPN);
+            let incoming = trireme_tls::serve::incoming(TcpListener::from_std(listener).unwrap(), acceptor);
             Server::builder()
                 .add_service(unary)
                 .add_optional_service(stream)

@@ -173,10 +173,10 @@ impl Setup {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let adapter = listener.local_addr().unwrap();
-        let incoming = trireme_tls::grpc::incoming(
+        let incoming = trireme_tls::serve::incoming(
             listener,
             pki.material("adapter")
-                .acceptor(ClientAuth::Required, trireme_tls::grpc::ALPN),
+                .acceptor(ClientAuth::Required, trireme_tls::GRPC_ALPN),
         );
         let service = trireme_xds::server::service(cache.clone(), |_, _| Ok(LABEL.to_owned()));
         let discovery = tokio::spawn(async move {
