@@ -71,9 +71,7 @@ pub fn channel_with(endpoint: &Endpoint, target: Target, connector: Connector) -
 /// bound the whole. The error names host and port.
 pub async fn connect(target: &Target, connector: &Connector) -> io::Result<client::TlsStream<TcpStream>> {
     let attempt = async {
-        let addresses = lookup_host((target.host.as_str(), target.port)).await?;
-        let stream = dial(&addresses.collect::<Vec<_>>(), CONNECT_BOUND).await?;
-        stream.set_nodelay(true)?;
+        let stream = dial(&target.host, target.port, CONNECT_BOUND).await?;
         connector.connect(&target.server_name, stream).await
     };
     let outcome = timeout(CONNECT_BOUND, Box::pin(attempt))
@@ -87,10 +85,19 @@ pub async fn connect(target: &Target, connector: &Connector) -> io::Result<clien
     outcome.map_err(|error| io::Error::new(error.kind(), format!("{}:{}: {error}", target.host, target.port)))
 }
 
-/// Connects to the first address that answers. One that swallows packets, such as that of a network without a route,
-/// must not use up the time of those that follow: `bound` is shared out among them.
-async fn dial(addresses: &[SocketAddr], bound: Duration) -> io::Result<TcpStream> {
+/// Looks a host up (a name, or an address without brackets) and connects to the first of its addresses that answers, with
+/// TCP_NODELAY. One that swallows packets, such as that of a network without a route, must not use up the time of those
+/// that follow: `bound` is shared out among them. Fails as looking up does, or as the last address did.
+pub async fn dial(host: &str, port: u16, bound: Duration) -> io::Result<TcpStream> {
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the host cannot be looked up in time");
     let deadline = Instant::now() + bound;
+    let addresses = timeout(bound, lookup_host((host, port))).await.map_err(late)??;
+    let stream = first(&addresses.collect::<Vec<_>>(), deadline).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+async fn first(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for (index, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
@@ -125,12 +132,12 @@ mod tests {
         }
         let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = good.local_addr().unwrap();
-        let bound = Duration::from_secs(1);
-        let stream = dial(&[deaf.0, address], bound).await.unwrap();
+        let within = |millis| Instant::now() + Duration::from_millis(millis);
+        let stream = first(&[deaf.0, address], within(1000)).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), address);
-        let error = dial(&[deaf.0], Duration::from_millis(100)).await.unwrap_err();
+        let error = first(&[deaf.0], within(100)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        let error = dial(&[], bound).await.unwrap_err();
+        let error = first(&[], within(1000)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 }
