@@ -7,12 +7,13 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 /// Package, and the packages of ours that it may depend on outside tests.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("trireme-proto", &[]),
     ("trireme-openapi", &[]),
     ("trireme-config", &[]),
     ("trireme-tls", &[]),
     ("trireme-telemetry", &[]),
+    ("trireme-fetch", &["trireme-tls"]),
     ("trireme-routing", &["trireme-proto"]),
     ("trireme-policy", &["trireme-proto"]),
     ("trireme-xds", &["trireme-proto"]),
@@ -30,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     (
         "trireme-enforcer",
         &[
+            "trireme-fetch",
             "trireme-policy",
             "trireme-xds",
             "trireme-proto",
