@@ -14,6 +14,7 @@
 
 pub mod decode;
 pub mod encode;
+mod filter;
 mod invalid;
 pub mod order;
 mod replies;

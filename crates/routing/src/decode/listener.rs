@@ -9,10 +9,6 @@ use trireme_proto::envoy::config::core::v3 as core;
 use trireme_proto::envoy::config::core::v3::substitution_format_string::Format;
 use trireme_proto::envoy::config::listener::v3 as proto;
 use trireme_proto::envoy::extensions::access_loggers::file::v3::{FileAccessLog, file_access_log};
-use trireme_proto::envoy::extensions::filters::http::cors::v3::Cors;
-use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz};
-use trireme_proto::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
-use trireme_proto::envoy::extensions::filters::http::router::v3::Router;
 use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, UpgradeConfig,
 };
@@ -21,15 +17,16 @@ use trireme_proto::envoy::extensions::filters::network::http_connection_manager:
 };
 use trireme_proto::envoy::extensions::formatter::req_without_query::v3::ReqWithoutQuery;
 use trireme_proto::google::protobuf::value;
-use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, filter};
+use trireme_proto::names::DEFAULT_ROUTE_CONFIG;
 
 use super::tls;
 use crate::Invalid;
+use crate::filter::{CHAIN, Http, Settings};
 use crate::replies;
 use crate::snapshot::{AccessLog, AccessLogFormat, CheckSettings, HttpSettings, Listener};
-use crate::wire::names::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, ROUTER, STAT_PREFIX, WEBSOCKET};
+use crate::wire::names::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, STAT_PREFIX, WEBSOCKET};
 use crate::wire::read::{
-    Path, address, boolean, duration, fixed, nothing_else, only, span, text, transport_socket, unpack,
+    Path, address, boolean, duration, fixed, nothing_else, only, text, transport_socket, unpack,
 };
 
 pub(super) fn listener(mut message: proto::Listener) -> Result<Listener, Invalid> {
@@ -118,17 +115,17 @@ fn connection_manager(
                 .invalid("the answers of the router are fixed")
         })?,
     };
-    let names = [filter::CORS, filter::LOCAL_RATELIMIT, filter::EXT_AUTHZ, ROUTER];
-    let check = http_filters(
-        take(&mut manager.http_filters),
-        &names,
-        &path.field("http_filters"),
-    )?;
+    let filters = &path.field("http_filters");
+    let mut settings = Settings::default();
+    http_filters(take(&mut manager.http_filters), &CHAIN, &mut settings, filters)?;
     upgrades(
         take(&mut manager.upgrade_configs),
-        &check,
+        &settings,
         &path.field("upgrade_configs"),
     )?;
+    let check = settings
+        .check
+        .ok_or_else(|| filters.invalid("nothing asks the enforcer"))?;
     let common_path = path.field("common_http_protocol_options");
     let mut common = manager.common_http_protocol_options.take().unwrap_or_default();
     let time = |value, default, field| Ok(duration(value, &path.field(field))?.unwrap_or(default));
@@ -182,46 +179,36 @@ fn discovered(rds: Rds, path: &Path<'_>) -> Result<(), Invalid> {
     nothing_else(&source, path)
 }
 
-/// Reads a chain of HTTP filters, which must be `names` in that order, and gives what its check filter says.
-fn http_filters(filters: Vec<HttpFilter>, names: &[&str], path: &Path<'_>) -> Result<CheckSettings, Invalid> {
-    let present: Vec<&str> = filters.iter().map(|filter| filter.name.as_str()).collect();
-    if present != names {
+/// Reads HTTP filters, which must be those of `chain`.
+fn http_filters(
+    filters: Vec<HttpFilter>,
+    chain: &[&Http],
+    settings: &mut Settings,
+    path: &Path<'_>,
+) -> Result<(), Invalid> {
+    let names: Vec<&str> = chain.iter().map(|filter| filter.name).collect();
+    if !filters
+        .iter()
+        .map(|filter| filter.name.as_str())
+        .eq(names.iter().copied())
+    {
         return Err(path.invalid(format!("must be {}", names.join(", "))));
     }
-    let mut check = None;
-    for (index, mut entry) in filters.into_iter().enumerate() {
+    for (index, (mut entry, filter)) in filters.into_iter().zip(chain).enumerate() {
         let path = &path.index(index);
-        let name = take(&mut entry.name);
+        entry.name.clear();
         let config = match entry.config_type.take() {
             Some(http_filter::ConfigType::TypedConfig(any)) => Some(any),
             Some(http_filter::ConfigType::ConfigDiscovery(_)) | None => None,
         };
         nothing_else(&entry, path)?;
-        let path = &path.field("typed_config");
-        match name.as_str() {
-            filter::CORS => nothing_else(&unpack::<Cors>(config.as_ref(), path)?, path)?,
-            filter::EXT_AUTHZ => check = Some(ext_authz(unpack(config.as_ref(), path)?, path)?),
-            filter::LOCAL_RATELIMIT => {
-                let mut limit: LocalRateLimit = unpack(config.as_ref(), path)?;
-                limit.stat_prefix.clear();
-                nothing_else(&limit, path)?;
-            }
-            _ => {
-                let mut router: Router = unpack(config.as_ref(), path)?;
-                fixed(
-                    &take(&mut router.suppress_envoy_headers),
-                    &true,
-                    &path.field("suppress_envoy_headers"),
-                )?;
-                nothing_else(&router, path)?;
-            }
-        }
+        (filter.decode)(config.as_ref(), settings, &path.field("typed_config"))?;
     }
-    check.ok_or_else(|| path.invalid("nothing asks the enforcer"))
+    Ok(())
 }
 
-/// WebSocket upgrades are checked like any other request.
-fn upgrades(configs: Vec<UpgradeConfig>, check: &CheckSettings, path: &Path<'_>) -> Result<(), Invalid> {
+/// Requests that change to WebSocket pass the same filters, but for those that are not for them.
+fn upgrades(configs: Vec<UpgradeConfig>, settings: &Settings, path: &Path<'_>) -> Result<(), Invalid> {
     if configs.is_empty() {
         return Ok(());
     }
@@ -232,64 +219,15 @@ fn upgrades(configs: Vec<UpgradeConfig>, check: &CheckSettings, path: &Path<'_>)
         &WEBSOCKET,
         &path.field("upgrade_type"),
     )?;
+    let chain: Vec<&Http> = CHAIN.into_iter().filter(|filter| filter.upgrades).collect();
     let filters = &path.field("filters");
-    let same = http_filters(
-        config.filters,
-        &[filter::CORS, filter::EXT_AUTHZ, ROUTER],
-        filters,
-    )?;
-    if same == *check {
+    let mut same = Settings::default();
+    http_filters(config.filters, &chain, &mut same, filters)?;
+    if same == *settings {
         Ok(())
     } else {
-        Err(filters.index(1).invalid("must be as in http_filters"))
+        Err(filters.invalid("must be as in http_filters"))
     }
-}
-
-fn ext_authz(mut filter: ExtAuthz, path: &Path<'_>) -> Result<CheckSettings, Invalid> {
-    let service_path = path.field("grpc_service");
-    let Some(ext_authz::Services::GrpcService(mut service)) = filter.services.take() else {
-        return Err(service_path.invalid("missing"));
-    };
-    let grpc_path = service_path.field("envoy_grpc");
-    let Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(mut grpc)) = service.target_specifier.take()
-    else {
-        return Err(grpc_path.invalid("missing"));
-    };
-    let cluster = text(take(&mut grpc.cluster_name), &grpc_path.field("cluster_name"))?;
-    nothing_else(&grpc, &grpc_path)?;
-    let timeout = span(service.timeout.take(), &service_path.field("timeout"))?;
-    nothing_else(&service, &service_path)?;
-    if take(&mut filter.transport_api_version) != i32::from(core::ApiVersion::V3) {
-        return Err(path.field("transport_api_version").invalid("must be V3"));
-    }
-    fixed(
-        &take(&mut filter.clear_route_cache),
-        &true,
-        &path.field("clear_route_cache"),
-    )?;
-    fixed(
-        &take(&mut filter.include_peer_certificate),
-        &true,
-        &path.field("include_peer_certificate"),
-    )?;
-    let body_path = path.field("with_request_body");
-    let mut body = filter
-        .with_request_body
-        .take()
-        .ok_or_else(|| body_path.invalid("missing"))?;
-    let max_request_bytes = take(&mut body.max_request_bytes);
-    if max_request_bytes == 0 {
-        return Err(body_path
-            .field("max_request_bytes")
-            .invalid("must be greater than zero"));
-    }
-    nothing_else(&body, &body_path)?;
-    nothing_else(&filter, path)?;
-    Ok(CheckSettings {
-        cluster,
-        timeout,
-        max_request_bytes,
-    })
 }
 
 fn access_log(log: accesslog::AccessLog, path: &Path<'_>) -> Result<AccessLog, Invalid> {

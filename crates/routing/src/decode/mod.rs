@@ -6,7 +6,6 @@ use crate::snapshot::{Cluster, Fragment, Listener};
 use crate::wire::read::read;
 
 mod cluster;
-mod filters;
 mod listener;
 mod route;
 #[cfg(test)]

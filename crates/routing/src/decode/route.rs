@@ -17,8 +17,8 @@ use trireme_proto::google::protobuf::Any;
 use trireme_proto::names::{CLUSTER_HEADER, filter, type_url};
 use trireme_proto::trireme::router::v1 as messages;
 
-use super::filters::per_route;
 use crate::Invalid;
+use crate::filter::{Filters, Given, PerRoute as _, Rules};
 use crate::snapshot::{
     Action, ClusterRef, Forward, Fragment, PathMatch, Position, Retry, Revision, Rewrite, Route, VirtualHost,
 };
@@ -156,16 +156,24 @@ fn route(mut message: proto::Route, path: &Path<'_>) -> Result<Route, Invalid> {
         }
         Some(_) | None => return Err(path.field("action").invalid("must be route or direct_response")),
     };
-    let configs = take(&mut message.typed_per_filter_config);
-    let mut read = Route {
+    let list = path.field("typed_per_filter_config");
+    let mut given = Given::new(&mut message, path, &list);
+    let filters = Filters::decode(&mut given)?;
+    let Rules {
+        allow_ambiguous_path,
+        guard,
+    } = Rules::decode(&mut given)?;
+    given.finish()?;
+    Ok(Route {
         name,
+        path: condition,
         methods,
         headers,
-        ..Route::new(condition, action)
-    };
-    per_route(configs, &mut read, &path.field("typed_per_filter_config"))?;
-    nothing_else(&message, path)?;
-    Ok(read)
+        action,
+        filters,
+        allow_ambiguous_path,
+        guard,
+    })
 }
 
 type Conditions = (PathMatch, Vec<String>, Vec<(String, String)>);

@@ -6,10 +6,6 @@ use trireme_proto::envoy::config::accesslog::v3 as accesslog;
 use trireme_proto::envoy::config::core::v3 as core;
 use trireme_proto::envoy::config::listener::v3 as proto;
 use trireme_proto::envoy::extensions::access_loggers::file::v3::FileAccessLog;
-use trireme_proto::envoy::extensions::filters::http::cors::v3::Cors;
-use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::{BufferSettings, ExtAuthz, ext_authz};
-use trireme_proto::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
-use trireme_proto::envoy::extensions::filters::http::router::v3::Router;
 use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
     CodecType, RouteSpecifier, UpgradeConfig,
 };
@@ -18,12 +14,13 @@ use trireme_proto::envoy::extensions::filters::network::http_connection_manager:
 };
 use trireme_proto::envoy::extensions::formatter::req_without_query::v3::ReqWithoutQuery;
 use trireme_proto::google::protobuf::Any;
-use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, filter};
+use trireme_proto::names::DEFAULT_ROUTE_CONFIG;
 
 use super::tls;
+use crate::filter::{CHAIN, Http};
 use crate::replies;
-use crate::snapshot::{AccessLog, AccessLogFormat, CheckSettings, Listener};
-use crate::wire::names::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, ROUTER, STAT_PREFIX, WEBSOCKET};
+use crate::snapshot::{AccessLog, AccessLogFormat, Listener};
+use crate::wire::names::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, STAT_PREFIX, WEBSOCKET};
 use crate::wire::write::{
     Writer, address, boolean, duration, inline, json_format, number, pack, tag, transport_socket,
 };
@@ -65,34 +62,15 @@ fn connection_manager(listener: &Listener) -> Vec<u8> {
         config_source: Some(ads),
         route_config_name: DEFAULT_ROUTE_CONFIG.to_owned(),
     };
-    let check = || http_filter(filter::EXT_AUTHZ, pack(&ext_authz(&listener.check)));
-    let cors = || http_filter(filter::CORS, pack(&Cors {}));
-    let router = || {
-        http_filter(
-            ROUTER,
-            pack(&Router {
-                suppress_envoy_headers: true,
-                ..Default::default()
-            }),
-        )
-    };
-    let limit = LocalRateLimit {
-        stat_prefix: "http_local_rate_limiter".to_owned(),
-        ..Default::default()
-    };
+    let upgrading = CHAIN.iter().filter(|filter| filter.upgrades);
     let manager = HttpConnectionManager {
         codec_type: CodecType::Auto.into(),
         stat_prefix: STAT_PREFIX.to_owned(),
         route_specifier: Some(RouteSpecifier::Rds(rds)),
-        http_filters: vec![
-            cors(),
-            http_filter(filter::LOCAL_RATELIMIT, pack(&limit)),
-            check(),
-            router(),
-        ],
+        http_filters: CHAIN.iter().map(|filter| http_filter(filter, listener)).collect(),
         upgrade_configs: vec![UpgradeConfig {
             upgrade_type: WEBSOCKET.to_owned(),
-            filters: vec![cors(), check(), router()],
+            filters: upgrading.map(|filter| http_filter(filter, listener)).collect(),
             enabled: boolean(true),
         }],
         common_http_protocol_options: Some(core::HttpProtocolOptions {
@@ -116,31 +94,6 @@ fn connection_manager(listener: &Listener) -> Vec<u8> {
         &replies::message(http.soap_errors),
     );
     manager.finish()
-}
-
-fn ext_authz(check: &CheckSettings) -> ExtAuthz {
-    let service = core::GrpcService {
-        timeout: duration(check.timeout),
-        target_specifier: Some(core::grpc_service::TargetSpecifier::EnvoyGrpc(
-            core::grpc_service::EnvoyGrpc {
-                cluster_name: check.cluster.clone(),
-                ..Default::default()
-            },
-        )),
-        ..Default::default()
-    };
-    ExtAuthz {
-        services: Some(ext_authz::Services::GrpcService(service)),
-        transport_api_version: core::ApiVersion::V3.into(),
-        // The enforcer chooses the cluster by a header that routes match on.
-        clear_route_cache: true,
-        include_peer_certificate: true,
-        with_request_body: Some(BufferSettings {
-            max_request_bytes: check.max_request_bytes,
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
 }
 
 fn access_log(log: &AccessLog) -> accesslog::AccessLog {
@@ -184,10 +137,10 @@ fn access_log(log: &AccessLog) -> accesslog::AccessLog {
     }
 }
 
-fn http_filter(name: &str, config: Any) -> HttpFilter {
+fn http_filter(filter: &Http, listener: &Listener) -> HttpFilter {
     HttpFilter {
-        name: name.to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig(config)),
+        name: filter.name.to_owned(),
+        config_type: Some(http_filter::ConfigType::TypedConfig((filter.encode)(listener))),
         ..Default::default()
     }
 }

@@ -4,43 +4,28 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use prost::Name;
 use trireme_proto::Wire;
-use trireme_proto::envoy::config::core::v3 as core;
 use trireme_proto::envoy::config::route::v3 as proto;
 use trireme_proto::envoy::config::route::v3::header_matcher::HeaderMatchSpecifier;
 use trireme_proto::envoy::config::route::v3::route_action::{
     ClusterSpecifier, HostRewriteSpecifier, MaxStreamDuration, UpgradeConfig,
 };
 use trireme_proto::envoy::config::route::v3::route_match::PathSpecifier;
-use trireme_proto::envoy::extensions::filters::http::cors::v3::CorsPolicy;
-use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::{
-    CheckSettings, ExtAuthzPerRoute, ext_authz_per_route::Override,
-};
-use trireme_proto::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
 use trireme_proto::envoy::r#type::matcher::v3::{
     RegexMatchAndSubstitute, StringMatcher, string_matcher::MatchPattern,
 };
-use trireme_proto::envoy::r#type::v3::{FractionalPercent, TokenBucket, fractional_percent::DenominatorType};
-use trireme_proto::google::protobuf::{Any, BoolValue};
+use trireme_proto::google::protobuf::BoolValue;
 use trireme_proto::names::{CLUSTER_HEADER, DEFAULT_ROUTE_CONFIG, filter, type_url};
-use trireme_proto::trireme::router::v1::{self as messages, RequestRules};
+use trireme_proto::trireme::router::v1::{self as messages};
 
+use crate::filter::{Draft, PerRoute as _, Reader, Rules};
 use crate::order;
 use crate::snapshot::{
-    Action, Check, ClusterRef, Cors, Forward, Fragment, Guard, LocalLimit, PathMatch, Position, Retry,
-    Rewrite, Route, VirtualHost,
+    Action, ClusterRef, Forward, Fragment, PathMatch, Position, Retry, Rewrite, Route, VirtualHost,
 };
 use crate::wire::names::{RETRY_ON, WEBSOCKET, WHOLE_PATH};
 use crate::wire::own;
-use crate::wire::write::{Writer, boolean, duration, inline, number, pack, regex, tag};
-
-/// Whether Trireme's own typed configuration goes along.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum For {
-    Envoy,
-    Trireme,
-}
+use crate::wire::write::{Writer, boolean, duration, inline, number, regex, tag};
 
 pub(super) fn fragment(fragment: &Fragment) -> Vec<u8> {
     let position = match fragment.position {
@@ -57,7 +42,7 @@ pub(super) fn fragment(fragment: &Fragment) -> Vec<u8> {
     for host in &fragment.virtual_hosts {
         message.field(
             tag::ROUTE_CONFIGURATION_VIRTUAL_HOSTS,
-            &virtual_host(&host.name, &host.routes, For::Trireme),
+            &virtual_host(&host.name, &host.routes, Reader::Trireme),
         );
     }
     let settings = own::write(type_url::FRAGMENT, &settings);
@@ -88,7 +73,7 @@ pub(super) fn assembled<'a>(fragments: impl Iterator<Item = &'a Fragment>) -> Ve
         let routes = routes.iter().map(|(_, route)| &**route);
         message.field(
             tag::ROUTE_CONFIGURATION_VIRTUAL_HOSTS,
-            &virtual_host(&name, routes, For::Envoy),
+            &virtual_host(&name, routes, Reader::Envoy),
         );
     }
     message.finish()
@@ -102,7 +87,7 @@ fn configuration(name: &str) -> Writer {
     })
 }
 
-fn virtual_host<'a>(name: &str, routes: impl IntoIterator<Item = &'a Route>, node: For) -> Vec<u8> {
+fn virtual_host<'a>(name: &str, routes: impl IntoIterator<Item = &'a Route>, reader: Reader) -> Vec<u8> {
     let domains = if name == "*" {
         vec![name.to_owned()]
     } else {
@@ -114,12 +99,12 @@ fn virtual_host<'a>(name: &str, routes: impl IntoIterator<Item = &'a Route>, nod
         ..Default::default()
     });
     for entry in routes {
-        message.field(tag::VIRTUAL_HOST_ROUTES, &route(name, entry, node));
+        message.field(tag::VIRTUAL_HOST_ROUTES, &route(name, entry, reader));
     }
     message.finish()
 }
 
-fn route(host: &str, route: &Route, node: For) -> Vec<u8> {
+fn route(host: &str, route: &Route, reader: Reader) -> Vec<u8> {
     let (PathMatch::Exact(path) | PathMatch::Prefix(path) | PathMatch::Regex(path)) = &route.path;
     let message = proto::Route {
         name: route.name.clone(),
@@ -140,30 +125,14 @@ fn route(host: &str, route: &Route, node: For) -> Vec<u8> {
         }),
         ..Default::default()
     };
-    let mut message = Writer::of(&message);
-    let mut filters = BTreeMap::from([
-        (filter::CORS, pack(&cors(route.filters.cors.as_deref()))),
-        (filter::EXT_AUTHZ, ext_authz(&route.filters.check)),
-    ]);
-    if let Some(limit) = &route.filters.limit {
-        filters.insert(filter::LOCAL_RATELIMIT, pack(&local_limit(limit)));
-    }
-    let guard = match route.guard {
-        Guard::Demand(demand) => demand,
-        Guard::Open => 1,
-        Guard::Untold => 0,
+    let mut draft = Draft::new(message, reader);
+    route.filters.encode(&mut draft);
+    let rules = Rules {
+        allow_ambiguous_path: route.allow_ambiguous_path,
+        guard: route.guard,
     };
-    if node == For::Trireme && (route.allow_ambiguous_path || guard > 0) {
-        let rules = RequestRules {
-            allow_ambiguous_path: route.allow_ambiguous_path,
-            guard,
-        };
-        filters.insert(filter::REQUEST, own::write(type_url::REQUEST_RULES, &rules));
-    }
-    for (name, config) in filters {
-        message.entry(tag::ROUTE_TYPED_PER_FILTER_CONFIG, name, &config.to_wire());
-    }
-    message.finish()
+    rules.encode(&mut draft);
+    draft.finish()
 }
 
 fn route_match(route: &Route) -> proto::RouteMatch {
@@ -257,85 +226,6 @@ fn retry_policy(retry: &Retry) -> proto::RetryPolicy {
             base_interval: duration(retry.backoff_base.max(Duration::from_millis(1))),
             max_interval: None,
         }),
-        ..Default::default()
-    }
-}
-
-/// Without a policy: one that allows nothing, which is how the filter is off for a route.
-fn cors(policy: Option<&Cors>) -> CorsPolicy {
-    let Some(policy) = policy else {
-        return CorsPolicy::default();
-    };
-    let origins = policy.allow_origins.iter().map(|origin| StringMatcher {
-        match_pattern: Some(MatchPattern::SafeRegex(regex(origin_pattern(origin)))),
-        ..Default::default()
-    });
-    CorsPolicy {
-        allow_origin_string_match: origins.collect(),
-        allow_methods: policy.allow_methods.join(", "),
-        allow_headers: policy.allow_headers.join(", "),
-        expose_headers: policy.expose_headers.join(", "),
-        allow_credentials: boolean(policy.allow_credentials),
-        ..Default::default()
-    }
-}
-
-/// Literal text, `*` as `.*`.
-fn origin_pattern(origin: &str) -> String {
-    let mut pattern = String::with_capacity(origin.len() + 8);
-    for char in origin.chars() {
-        match char {
-            '*' => pattern.push_str(".*"),
-            '.' | '^' | '$' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '|' | '\\' => {
-                pattern.extend(['\\', char]);
-            }
-            other => pattern.push(other),
-        }
-    }
-    pattern
-}
-
-fn ext_authz(check: &Check) -> Any {
-    let Check::Required { context, with_body } = check else {
-        return pack(&ExtAuthzPerRoute {
-            r#override: Some(Override::Disabled(true)),
-        });
-    };
-    let settings = CheckSettings {
-        disable_request_body_buffering: !with_body,
-        ..Default::default()
-    };
-    let mut settings = Writer::of(&settings);
-    for (key, value) in context {
-        settings.entry(tag::CHECK_SETTINGS_CONTEXT_EXTENSIONS, key, value.as_bytes());
-    }
-    let mut message = Writer::default();
-    message.field(tag::EXT_AUTHZ_PER_ROUTE_CHECK_SETTINGS, &settings.finish());
-    Any {
-        type_url: ExtAuthzPerRoute::type_url(),
-        value: message.finish(),
-    }
-}
-
-fn local_limit(limit: &LocalLimit) -> LocalRateLimit {
-    let always = || {
-        Some(core::RuntimeFractionalPercent {
-            default_value: Some(FractionalPercent {
-                numerator: 100,
-                denominator: DenominatorType::Hundred.into(),
-            }),
-            ..Default::default()
-        })
-    };
-    LocalRateLimit {
-        stat_prefix: "jwks_rate_limit".to_owned(),
-        token_bucket: Some(TokenBucket {
-            max_tokens: limit.tokens,
-            tokens_per_fill: number(limit.tokens),
-            fill_interval: duration(limit.interval),
-        }),
-        filter_enabled: always(),
-        filter_enforced: always(),
         ..Default::default()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Pem, TlsVersion};
+use super::{CheckSettings, Pem, TlsVersion};
 
 /// A socket the router accepts on. Wire: `envoy.config.listener.v3.Listener` with one filter chain that holds an HTTP
 /// connection manager whose routes come from the route configuration `default`.
@@ -60,17 +60,6 @@ pub struct HttpSettings {
     pub server_name: String,
     /// The gateway's own errors are SOAP faults for SOAP calls.
     pub soap_errors: bool,
-}
-
-/// ext_authz settings of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckSettings {
-    /// Name of the cluster the enforcer is reached by; the router's own settings define it.
-    pub cluster: String,
-    /// Bound on one check.
-    pub timeout: Duration,
-    /// Greatest body, in bytes, that is buffered for the enforcer on routes that pass it; above it 413.
-    pub max_request_bytes: u32,
 }
 
 /// The file access log.

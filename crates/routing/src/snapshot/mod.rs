@@ -2,8 +2,6 @@
 //!
 //! Every value here is valid by construction or by [`crate::decode`]; the router never meets a generated type.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 mod cluster;
@@ -12,7 +10,9 @@ mod listener;
 pub use self::cluster::{
     Cluster, ClusterLimits, Endpoint, HealthCheck, Trust, UpstreamProtocol, UpstreamTls,
 };
-pub use self::listener::{AccessLog, AccessLogFormat, CheckSettings, HttpSettings, Listener, ListenerTls};
+pub use self::listener::{AccessLog, AccessLogFormat, HttpSettings, Listener, ListenerTls};
+// Whatever a filter is told is part of a route or of a listener.
+pub use crate::filter::*;
 
 /// The routes of one API on one virtual host (or the system routes). Wire: one `RouteConfiguration`.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,30 +96,6 @@ impl Route {
     }
 }
 
-/// What the filters of a route are told. One that is told nothing does nothing, but for the check.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Filters {
-    /// Whether and with which context the enforcer is asked.
-    pub check: Check,
-    /// CORS policy; absent disables the filter. Shared, since the routes of an API mostly have the same.
-    pub cors: Option<Arc<Cors>>,
-    /// Local rate limit: tokens per interval; 429 beyond.
-    pub limit: Option<LocalLimit>,
-}
-
-/// What the operations of a route ask of callers, for routes of one API to be compared: a path that others take for another
-/// route's is refused where that one asks for something else. Nothing is decided by it, that is the enforcer's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Guard {
-    /// A number that routes share which ask for the same; neither 0 nor 1. Wire: itself.
-    Demand(u64),
-    /// Nothing. Wire: 1.
-    Open,
-    /// It is not told, so it may be anything. Wire: 0.
-    #[default]
-    Untold,
-}
-
 /// Path condition of a route, on the path without query.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PathMatch {
@@ -198,54 +174,6 @@ pub struct Retry {
     pub statuses: Vec<u16>,
     /// Base of the exponential backoff.
     pub backoff_base: Duration,
-}
-
-/// Whether the enforcer is asked. The default in the router is to ask; nothing is exempt by omission.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Check {
-    /// Never (system routes only). Wire: `ExtAuthzPerRoute.disabled`.
-    Disabled,
-    /// Always.
-    Required {
-        /// Opaque to the router; keys in `trireme_proto::names::context`.
-        context: BTreeMap<String, String>,
-        /// Buffer the body and send it along.
-        with_body: bool,
-    },
-}
-
-impl Default for Check {
-    /// As in Envoy: a route that says nothing is checked, body and all.
-    fn default() -> Self {
-        Self::Required {
-            context: BTreeMap::new(),
-            with_body: true,
-        }
-    }
-}
-
-/// CORS policy of a route.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Cors {
-    /// Allowed origins; literal text in which `*` stands for anything.
-    pub allow_origins: Vec<String>,
-    /// `access-control-allow-methods`.
-    pub allow_methods: Vec<String>,
-    /// `access-control-allow-headers`.
-    pub allow_headers: Vec<String>,
-    /// `access-control-expose-headers`.
-    pub expose_headers: Vec<String>,
-    /// `access-control-allow-credentials`.
-    pub allow_credentials: bool,
-}
-
-/// Token bucket in the router.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LocalLimit {
-    /// Requests per interval.
-    pub tokens: u32,
-    /// Interval.
-    pub interval: Duration,
 }
 
 /// Where PEM material is. Wire: `envoy.config.core.v3.DataSource`, `filename` or `inline_string`.

@@ -18,13 +18,13 @@ use crate::Invalid;
 const MAX_RESOURCE: usize = 16 * 1024 * 1024;
 
 /// Where in a resource a value stands. Written out only when something is wrong there.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Path<'a> {
     parent: Option<&'a Self>,
     step: Step<'a>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Step<'a> {
     Field(&'a str),
     Index(usize),
