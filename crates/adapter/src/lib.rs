@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
 use trireme_openapi::{ApiProject, Diagnostic};
 use trireme_routing::snapshot::Revision;
-use trireme_telemetry::{LogHandle, signals};
+use trireme_shell::signals;
+use trireme_telemetry::LogHandle;
 
 use crate::catalogue::DeployError;
 
@@ -141,7 +142,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         };
     }
     if let Some(Action::Health) = args.action {
-        return match trireme_telemetry::probe::ready(env.admin_bind) {
+        return match trireme_shell::probe::ready(env.admin_bind) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) | Err(_) => ExitCode::FAILURE,
         };

@@ -20,7 +20,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
 use trireme_config::{Env, LogConfig, load_log};
-use trireme_telemetry::{LogSettings, signals};
+use trireme_shell::signals;
+use trireme_telemetry::LogSettings;
 
 mod admin;
 mod api;
@@ -104,7 +105,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(Action::Health) = args.action {
-        return match trireme_telemetry::probe::ready(config.env.admin_bind) {
+        return match trireme_shell::probe::ready(config.env.admin_bind) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) | Err(_) => ExitCode::FAILURE,
         };

@@ -98,7 +98,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(Action::Health) = args.action {
-        return match trireme_telemetry::probe::ready(env.admin_bind) {
+        return match trireme_shell::probe::ready(env.admin_bind) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) | Err(_) => ExitCode::FAILURE,
         };
@@ -140,7 +140,7 @@ fn run(settings: settings::Settings) -> anyhow::Result<()> {
     runtime.block_on(async {
         let stdin = settings.exit_on_stdin_eof;
         let router = app::build(settings).await?;
-        trireme_telemetry::signals::watch(&router.drain_token(), stdin)?;
+        trireme_shell::signals::watch(&router.drain_token(), stdin)?;
         router.run().await;
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! Logging, metrics and the access log, and what a process and the system it runs on tell each other.
+//! Logging, metrics and the access log.
 //!
 //! ```text
 //! tracing events ─▶ log.rs      ─▶ stderr, and a file with rotation
@@ -14,9 +14,7 @@ mod escape;
 mod log;
 mod metrics;
 pub mod names;
-pub mod probe;
 mod process;
-pub mod signals;
 pub mod trace;
 mod writer;
 

@@ -7,13 +7,14 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 /// Package, and the packages of ours that it may depend on outside tests.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("trireme-proto", &[]),
     ("trireme-openapi", &[]),
     ("trireme-config", &[]),
     ("trireme-tls", &[]),
     ("trireme-telemetry", &[]),
     ("trireme-fetch", &["trireme-tls"]),
+    ("trireme-shell", &["trireme-telemetry"]),
     ("trireme-routing", &["trireme-proto"]),
     ("trireme-policy", &["trireme-proto"]),
     ("trireme-xds", &["trireme-proto"]),
@@ -25,6 +26,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "trireme-proto",
             "trireme-config",
             "trireme-tls",
+            "trireme-shell",
             "trireme-telemetry",
         ],
     ),
@@ -37,6 +39,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "trireme-proto",
             "trireme-config",
             "trireme-tls",
+            "trireme-shell",
             "trireme-telemetry",
         ],
     ),
@@ -50,6 +53,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "trireme-proto",
             "trireme-config",
             "trireme-tls",
+            "trireme-shell",
             "trireme-telemetry",
         ],
     ),
