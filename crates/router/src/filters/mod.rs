@@ -88,7 +88,7 @@ pub(crate) fn trail<'a>(matched: &Matched<'a>, headers: &HeaderMap) -> Trail<'a>
     }
 }
 
-/// The filters of a request, in order.
+/// The filters of a request, in the order that listeners are configured with (`trireme_routing`'s chain of filters).
 ///
 /// # Errors
 /// What refuses it.
@@ -99,10 +99,10 @@ pub(crate) async fn request<'a>(
     event: &mut Completed,
 ) -> Result<Outcome<'a>, ProxyError> {
     ambiguous::on_request(&call)?;
-    limit::on_request(call.buckets, &call.matched)?;
     if let Some(cors) = cors::on_request(&call, trail.cors.as_ref()) {
         return Ok(Outcome::Answer(Answer::Preflight(cors)));
     }
+    limit::on_request(call.buckets, &call.matched)?;
     if call.upgrade {
         return Err(DownstreamError::UpgradeRefused.into());
     }
