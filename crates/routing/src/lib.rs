@@ -7,10 +7,10 @@
 //! adapter:  snapshot::Fragment ──encode::fragment──▶ Any ─── xDS ──▶ router: decode::fragment ──▶ RouteTable::update
 //!                              └─encode::assembled─▶ Any ─── xDS ──▶ stock Envoy
 //!
-//! router:   request line ──Target::parse──▶ RouteTable::find, admit ──▶ Matched ──▶ rewrite_path ──▶ upstream
+//! router:   request line ──Target::parse──▶ RouteTable::find, admit ──▶ Matched ──▶ steered, rewrite_path ──▶ upstream
 //! ```
 //!
-//! Read [`snapshot`] first, then [`table`].
+//! Read [`snapshot`] first, then [`table`]; for a filter `filter`, which has each in one file.
 
 pub mod decode;
 pub mod encode;

@@ -19,7 +19,7 @@ use crate::wire::read::{Path, fixed, nothing_else, span, text, unpack};
 use crate::wire::write::{Writer, duration, pack, tag};
 
 /// Whether the enforcer is asked. The default in the router is to ask; nothing is exempt by omission.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Check {
     /// Never (system routes only). Wire: `ExtAuthzPerRoute.disabled`.
     Disabled,

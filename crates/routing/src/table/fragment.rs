@@ -10,6 +10,7 @@ use prost::Message;
 use super::origin::Origins;
 use super::program::{Compiler, Program};
 use super::rewrite::{Fault, Plan};
+use super::siblings::{self, Siblings};
 use super::template::{Captures, Template};
 use crate::snapshot::{
     Action, Check, Cors, Fragment, PathMatch, Position, Revision, Rewrite, Route, VirtualHost,
@@ -40,7 +41,9 @@ pub(super) struct Entry {
     pub(super) origins: Option<Arc<Origins>>,
     /// What the enforcer is told, as each check carries it.
     pub(super) context: Box<[u8]>,
-    program: Program,
+    pub(super) program: Program,
+    /// The routes that the enforcer's choice of a cluster decides between, this one among them; mostly none.
+    pub(super) siblings: Siblings,
 }
 
 /// The one field of `AttributeContext` (Envoy's ext_authz v3) that a route decides.
@@ -103,7 +106,7 @@ struct Build {
 
 impl Build {
     fn host(&mut self, at: usize, host: VirtualHost) -> Result<Host, Invalid> {
-        let entries = host
+        let mut entries: Box<[Entry]> = host
             .routes
             .into_iter()
             .enumerate()
@@ -114,6 +117,7 @@ impl Build {
                 })
             })
             .collect::<Result<_, _>>()?;
+        siblings::link(&mut entries);
         Ok(Host {
             name: host.name.to_ascii_lowercase().into(),
             entries,
@@ -158,6 +162,7 @@ impl Build {
             plan,
             origins,
             program,
+            siblings: None,
         })
     }
 

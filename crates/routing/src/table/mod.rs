@@ -16,6 +16,7 @@ mod origin;
 mod program;
 mod radix;
 mod rewrite;
+mod siblings;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -304,6 +305,25 @@ impl<'t> Matched<'t> {
     #[must_use]
     pub fn context(&self) -> &'t [u8] {
         &self.entry.context
+    }
+
+    /// The route after the enforcer has chosen a cluster: what [`RouteTable::find`] gives for the same request if its
+    /// `x-wso2-cluster-header` is `cluster`, without a search. The answer has this route's check and context, whatever else
+    /// is in the table, so that nothing is served but what was asked about.
+    ///
+    /// It is looked for among the routes of this virtual host that differ from this one in conditions on that header and in
+    /// what is done, as the adapter makes them of one resource. With others the answers may differ: where `find` gives a
+    /// route of another kind, because it alone has the condition, or none at all, this one stays.
+    #[must_use]
+    pub fn steered(self, cluster: &str) -> Self {
+        let Some(siblings) = &self.entry.siblings else {
+            return self;
+        };
+        let mut fitting = siblings.iter().filter_map(|&index| {
+            let entry = self.fragment.entry(self.host, index)?;
+            siblings::serves(&entry.route, cluster).then_some(Self { entry, index, ..self })
+        });
+        fitting.next().unwrap_or(self)
     }
 
     /// Whether `other` may ask its callers for something that this route doesn't.

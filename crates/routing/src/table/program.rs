@@ -34,6 +34,15 @@ pub(super) struct Compiler {
 }
 
 impl Program {
+    /// The same for equal conditions of one compiler, and for all that are literal.
+    pub(super) fn id(&self) -> *const () {
+        match self {
+            Self::Literal => std::ptr::null(),
+            Self::Regex(regex) => Arc::as_ptr(regex).cast(),
+            Self::Template(template) => Arc::as_ptr(template).cast(),
+        }
+    }
+
     /// Matches the whole of `path` (or its beginning, for a prefix condition), found by the key of that number.
     pub(super) fn matches(&self, condition: &PathMatch, path: &str, key: u32) -> Option<Captures> {
         let matched = match (self, condition) {
