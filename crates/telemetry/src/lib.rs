@@ -10,6 +10,7 @@
 //! [`names`]. It starts no exporter and speaks no protocol. Start with `log.rs`; `access/format.rs` is the largest part.
 
 pub mod access;
+mod chain;
 mod escape;
 mod log;
 mod metrics;
@@ -18,6 +19,7 @@ mod process;
 pub mod trace;
 mod writer;
 
+pub use chain::chain;
 pub use log::{Level, LogError, LogFormat, LogHandle, LogSettings, UnknownLevel, init};
 pub use metrics::{CONTENT_TYPE, Metrics};
 pub use writer::{LineWriter, OpenError, Rotation, WriterSettings};

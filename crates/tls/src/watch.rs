@@ -13,6 +13,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{error, warn};
+use trireme_telemetry::chain;
 
 use crate::error::TlsError;
 use crate::material::Material;
@@ -110,17 +111,6 @@ fn follow(
             }
         }
     }
-}
-
-fn chain(error: &TlsError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

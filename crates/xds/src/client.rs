@@ -22,6 +22,7 @@ use trireme_proto::envoy::{
         aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
     },
 };
+use trireme_telemetry::chain;
 
 pub use crate::resource::{Rejection, Resource};
 use crate::{
@@ -446,11 +447,4 @@ fn described(status: &tonic::Status) -> String {
         source = cause.source();
     }
     limited(&text).to_owned()
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }

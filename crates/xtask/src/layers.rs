@@ -11,13 +11,13 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("trireme-proto", &[]),
     ("trireme-openapi", &[]),
     ("trireme-config", &[]),
-    ("trireme-tls", &[]),
     ("trireme-telemetry", &[]),
+    ("trireme-tls", &["trireme-telemetry"]),
     ("trireme-fetch", &["trireme-tls"]),
     ("trireme-shell", &["trireme-telemetry"]),
     ("trireme-routing", &["trireme-proto"]),
     ("trireme-policy", &["trireme-proto"]),
-    ("trireme-xds", &["trireme-proto"]),
+    ("trireme-xds", &["trireme-proto", "trireme-telemetry"]),
     (
         "trireme-router",
         &[

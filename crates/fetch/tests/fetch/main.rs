@@ -6,7 +6,6 @@ mod refused;
 mod secure;
 mod server;
 
-use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,16 +31,4 @@ fn request(method: &str, address: &Uri) -> Request<Bytes> {
         .uri(address)
         .body(Bytes::from_static(b"question"))
         .unwrap()
-}
-
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use http::Uri;
 use trireme_fetch::{Bounds, ConnectError, FetchError};
+use trireme_telemetry::chain;
 
 use crate::server::Step::{Answer, Hang, Last};
 use crate::server::scripted;
-use crate::{bounds, chain, client, request};
+use crate::{bounds, client, request};
 
 /// One answer, asked for with GET.
 async fn get(answer: &'static str) -> Result<bytes::Bytes, FetchError> {

@@ -5,11 +5,12 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use trireme_fetch::{Bounds, Client, ConnectError, FetchError, Settings};
+use trireme_telemetry::chain;
 use trireme_tls::authority::{Authority, LOCAL_NAMES, Validity};
 use trireme_tls::{Acceptor, ClientAuth, Material, Pem};
 
 use crate::server::secure;
-use crate::{bounds, chain, request};
+use crate::{bounds, request};
 
 /// An authority in a folder of its own, and a server's material from it.
 struct Issuer {
