@@ -1,4 +1,29 @@
-//! What is around each of the three processes.
+//! What is around each of the three processes, so that they start, tell of themselves and end alike.
+//!
+//! A process says what it is with [`Process`] and hands itself to [`run`]; while it builds itself, it takes from here what it
+//! needs: sockets that its workers share, the file of bound addresses, the admin port, the list of what its readiness waits
+//! for.
+//!
+//! ```text
+//! main ─▶ run ─▶ arguments ─▶ Process::read ─┬─▶ --check, health
+//!                                            └─▶ log ─▶ runtime ─▶ signals ─▶ Process::serve
+//!                                                                               ├─▶ listen   sockets on one port
+//!                                                                               ├─▶ bound    where they are
+//!                                                                               ├─▶ ready    Conditions ─▶ Readiness
+//!                                                                               └─▶ admin    /live /ready /metrics and its own
+//! ```
+//!
+//! It knows nothing of configuration files and variables (a process reads them and says what follows), nothing of TLS, and
+//! none of the data that a process holds. Start with `process.rs`; `ready.rs` says what readiness is.
 
+pub mod admin;
+mod arguments;
+pub mod bound;
+pub mod listen;
 pub mod probe;
+mod process;
+pub mod ready;
 pub mod signals;
+
+pub use process::{Process, Settings, Threads, run};
+pub use ready::{Condition, Readiness};

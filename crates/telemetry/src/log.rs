@@ -32,6 +32,21 @@ pub struct LogSettings {
     pub file: Option<(PathBuf, Option<Rotation>)>,
 }
 
+impl LogSettings {
+    /// Level and layout by the words of the original's `log_config.toml`; a word that is none leaves the default.
+    pub fn of_words(level: &str, format: &str) -> Self {
+        Self {
+            level: level.parse().unwrap_or_default(),
+            format: if format.eq_ignore_ascii_case("JSON") {
+                LogFormat::Json
+            } else {
+                LogFormat::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
 /// Layout of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {

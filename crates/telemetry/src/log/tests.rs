@@ -22,6 +22,20 @@ fn level_words() {
     assert_eq!("LOUD".parse::<Level>(), Err(UnknownLevel("LOUD".to_owned())));
 }
 
+#[test]
+fn settings_by_words() {
+    let cases = [
+        ("DEBG", "JSON", Level::Debug, LogFormat::Json),
+        ("PANC", "json", Level::Error, LogFormat::Json),
+        ("WARN", "TEXT", Level::Warn, LogFormat::Text),
+        ("LOUD", "XML", Level::Info, LogFormat::Text),
+    ];
+    for (level, format, want, layout) in cases {
+        let got = LogSettings::of_words(level, format);
+        assert_eq!((got.level, got.format), (want, layout), "{level} {format}");
+    }
+}
+
 /// One test, as there is one logger in a process.
 #[test]
 fn events_reach_the_file_by_level_on_one_line_each() {

@@ -1,0 +1,66 @@
+//! The command line, the same for all but `--strict`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::process::{Process, USAGE};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Arguments {
+    /// Look at what is read, and end.
+    pub(crate) check: bool,
+    /// Warnings are errors.
+    pub(crate) strict: bool,
+    /// Ask the running process whether it is ready, and end.
+    pub(crate) health: bool,
+}
+
+impl Arguments {
+    /// Fails with the exit status of what was printed instead: help, version, or what is wrong.
+    pub(crate) fn parse<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        let found = command::<P>().try_get_matches_from(arguments).map_err(|error| {
+            // Nobody is left to tell when this fails.
+            error.print().unwrap_or_default();
+            if error.use_stderr() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            }
+        })?;
+        Ok(Self::from(&found))
+    }
+}
+
+impl From<&ArgMatches> for Arguments {
+    fn from(found: &ArgMatches) -> Self {
+        Self {
+            check: found.get_flag("check"),
+            strict: found.try_contains_id("strict").is_ok() && found.get_flag("strict"),
+            health: found.contains_id("action"),
+        }
+    }
+}
+
+fn command<P: Process>() -> Command {
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+    };
+    let health = PossibleValue::new("health").help(format!(
+        "Ask the running {} of this environment whether it is ready; the exit status tells",
+        P::NAME.trim_start_matches("trireme-")
+    ));
+    Command::new(P::NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(P::ABOUT)
+        .arg(flag("check", P::CHECK))
+        .args(P::STRICT.map(|help| flag("strict", help)))
+        .arg(
+            Arg::new("action")
+                .help("Something else than to run")
+                .value_parser(PossibleValuesParser::new([health])),
+        )
+}

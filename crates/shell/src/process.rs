@@ -1,0 +1,167 @@
+//! One process from its arguments to its exit status.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+use trireme_telemetry::{LogHandle, LogSettings, chain};
+
+use crate::arguments::Arguments;
+use crate::{probe, signals};
+
+/// Exit status of wrong arguments and of settings that cannot be used (`EX_USAGE` of sysexits.h).
+pub(crate) const USAGE: u8 = 64;
+
+/// What one process is to the shell around it.
+pub trait Process: Sized {
+    /// Its name: `trireme-router`.
+    const NAME: &'static str;
+    /// What it is, for `--help`.
+    const ABOUT: &'static str;
+    /// What `--check` does, for `--help`.
+    const CHECK: &'static str;
+    /// What `--strict` does, for `--help`, where there is such a thing.
+    const STRICT: Option<&'static str> = None;
+    /// Why it does not start.
+    type Failure: Error;
+
+    /// Reads what it is told at start.
+    ///
+    /// # Errors
+    /// A line for each thing that cannot be used; with `strict`, for what is a warning otherwise as well.
+    fn read(strict: bool) -> Result<Self, Vec<String>>;
+
+    /// What `--check` has to say of settings that can be used.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What the shell must know.
+    fn settings(&self) -> Settings;
+
+    /// Builds the process on the current runtime, which is its control runtime, serves until `stop` is cancelled, and ends
+    /// in good order.
+    ///
+    /// # Errors
+    /// It does not start.
+    fn serve(
+        self,
+        log: &LogHandle,
+        stop: CancellationToken,
+    ) -> impl Future<Output = Result<(), Self::Failure>>;
+}
+
+/// What the shell must know of a process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its admin port, for `health`.
+    pub admin: SocketAddr,
+    /// How it logs.
+    pub log: LogSettings,
+    /// Stop at the end of standard input as well.
+    pub exit_on_stdin_eof: bool,
+    /// The control runtime.
+    pub threads: Threads,
+}
+
+/// The threads of a control runtime. Each keeps memory of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// Those that run tasks.
+    pub workers: usize,
+    /// At most those that wait for files.
+    pub blocking: usize,
+}
+
+impl Default for Threads {
+    /// Two workers: what one of them is busy with must not hold up a probe.
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            blocking: 512,
+        }
+    }
+}
+
+/// Runs a process from its arguments, whose first is the name it was called by, until SIGTERM, SIGINT or, where it asks for
+/// that, the end of standard input. Gives 64 when arguments or settings cannot be used, 1 when it does not start or, asked
+/// for its health, is not ready.
+#[must_use]
+pub fn run<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::parse::<P>(arguments) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    let process = match P::read(arguments.strict) {
+        Ok(process) => process,
+        Err(wrong) => {
+            tell(P::NAME, &wrong);
+            return ExitCode::from(USAGE);
+        }
+    };
+    if arguments.check {
+        tell(P::NAME, &process.warnings());
+        return ExitCode::SUCCESS;
+    }
+    let settings = process.settings();
+    if arguments.health {
+        return match probe::ready(settings.admin) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) | Err(_) => ExitCode::FAILURE,
+        };
+    }
+    let log = match trireme_telemetry::init(&settings.log) {
+        Ok(log) => log,
+        Err(error) => {
+            tell(P::NAME, &[error.to_string()]);
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = match runtime(settings.threads) {
+        Ok(runtime) => runtime.block_on(serve(process, settings.exit_on_stdin_eof, &log)),
+        Err(error) => {
+            error!(%error, "cannot start a runtime");
+            ExitCode::FAILURE
+        }
+    };
+    log.flush();
+    code
+}
+
+async fn serve<P: Process>(process: P, stdin: bool, log: &LogHandle) -> ExitCode {
+    let stop = CancellationToken::new();
+    if let Err(error) = signals::watch(&stop, stdin) {
+        error!(%error, "signals are not to be had");
+        return ExitCode::FAILURE;
+    }
+    match process.serve(log, stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            error!(error = chain(&failure), "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime(threads: Threads) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads.workers)
+        .max_blocking_threads(threads.blocking)
+        .thread_name("control")
+        .enable_all()
+        .build()
+}
+
+/// Before there is a log.
+fn tell(name: &str, lines: &[String]) {
+    for line in lines {
+        eprintln!("{name}: {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

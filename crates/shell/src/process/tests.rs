@@ -1,0 +1,119 @@
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, TcpListener};
+
+use super::*;
+
+/// A process that reads nothing and ends at once.
+struct Plain(SocketAddr);
+
+impl Process for Plain {
+    const NAME: &'static str = "trireme-plain";
+    const ABOUT: &'static str = "A process for tests.";
+    const CHECK: &'static str = "Check nothing";
+    type Failure = Infallible;
+
+    fn read(strict: bool) -> Result<Self, Vec<String>> {
+        assert!(!strict);
+        // A port on which nobody listens.
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| vec![error.to_string()])?;
+        listener
+            .local_addr()
+            .map(Self)
+            .map_err(|error| vec![error.to_string()])
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            admin: self.0,
+            log: LogSettings::default(),
+            exit_on_stdin_eof: false,
+            threads: Threads {
+                workers: 1,
+                blocking: 1,
+            },
+        }
+    }
+
+    async fn serve(self, _: &LogHandle, stop: CancellationToken) -> Result<(), Infallible> {
+        assert!(!stop.is_cancelled());
+        Ok(())
+    }
+}
+
+/// A process that can be wrong in each way.
+struct Wrong {
+    strict: bool,
+}
+
+#[derive(Debug)]
+struct Failed;
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("port taken")
+    }
+}
+
+impl Error for Failed {}
+
+impl Process for Wrong {
+    const NAME: &'static str = "trireme-wrong";
+    const ABOUT: &'static str = "A process for tests.";
+    const CHECK: &'static str = "Check";
+    const STRICT: Option<&'static str> = Some("Take warnings for errors");
+    type Failure = Failed;
+
+    fn read(strict: bool) -> Result<Self, Vec<String>> {
+        if strict {
+            return Err(vec!["a warning".to_owned()]);
+        }
+        Ok(Self { strict })
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        assert!(!self.strict);
+        vec!["a warning".to_owned()]
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            log: LogSettings::default(),
+            exit_on_stdin_eof: false,
+            threads: Threads::default(),
+        }
+    }
+
+    async fn serve(self, _: &LogHandle, _: CancellationToken) -> Result<(), Failed> {
+        Err(Failed)
+    }
+}
+
+fn exit<P: Process>(arguments: &[&str]) -> ExitCode {
+    run::<P>(
+        std::iter::once("name")
+            .chain(arguments.iter().copied())
+            .map(OsString::from),
+    )
+}
+
+#[test]
+fn exit_statuses_tell() {
+    let (fine, failure, usage) = (ExitCode::SUCCESS, ExitCode::FAILURE, ExitCode::from(USAGE));
+    let cases: [(&[&str], ExitCode, ExitCode); 9] = [
+        (&[], fine, failure),
+        (&["--check"], fine, fine),
+        (&["health"], failure, failure),
+        (&["--check", "health"], fine, fine),
+        (&["--strict", "--check"], usage, usage),
+        (&["--strict"], usage, usage),
+        (&["--help"], fine, fine),
+        (&["--version"], fine, fine),
+        (&["helth"], usage, usage),
+    ];
+    for (arguments, plain, wrong) in cases {
+        assert_eq!(exit::<Plain>(arguments), plain, "{arguments:?}");
+        assert_eq!(exit::<Wrong>(arguments), wrong, "{arguments:?}");
+    }
+}
