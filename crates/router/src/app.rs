@@ -1,6 +1,6 @@
 //! The table of contents: TLS, workers, ports, discovery, admin, in that order.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -300,7 +300,7 @@ async fn announce(path: PathBuf, mut bound: watch::Receiver<Bound>, fixed: bool)
         let now = *bound.borrow_and_update();
         let addresses = (now.http, now.https, now.admin);
         if (fixed || now.serving) && written != Some(addresses) {
-            match write_bound(&path, now) {
+            match trireme_shell::bound::write(&path, now.addresses()) {
                 Ok(()) => written = Some(addresses),
                 Err(error) => warn!(%error, path = %path.display(), "bound addresses not written"),
             }
@@ -309,22 +309,4 @@ async fn announce(path: PathBuf, mut bound: watch::Receiver<Bound>, fixed: bool)
             return;
         }
     }
-}
-
-fn write_bound(path: &Path, bound: Bound) -> std::io::Result<()> {
-    let mut facts = serde_json::Map::new();
-    facts.insert("pid".to_owned(), std::process::id().into());
-    for (name, address) in [
-        ("http", bound.http),
-        ("https", bound.https),
-        ("admin", bound.admin),
-    ] {
-        if let Some(address) = address {
-            facts.insert(name.to_owned(), address.to_string().into());
-        }
-    }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    std::fs::write(&temporary, serde_json::Value::Object(facts).to_string())?;
-    std::fs::rename(&temporary, path)
 }

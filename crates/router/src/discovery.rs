@@ -14,7 +14,7 @@ use trireme_proto::google::protobuf::{Struct, Value, value};
 use trireme_proto::names::{feature, type_url};
 use trireme_routing::{RouteTable, decode, snapshot};
 use trireme_telemetry::access::{AccessLog, Format};
-use trireme_telemetry::{LineWriter, WriterSettings};
+use trireme_telemetry::{LineWriter, WriterSettings, chain};
 use trireme_xds::client::{Apply, Update};
 use trireme_xds::{Rejection, Resource};
 
@@ -280,16 +280,4 @@ fn json_format(fields: &BTreeMap<String, String>) -> String {
         .map(|(name, value)| format!("\"{name}\":\"{value}\""))
         .collect();
     format!("{{{}}}\n", fields.join(","))
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

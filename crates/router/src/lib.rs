@@ -17,9 +17,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
-use trireme_config::{Env, RouterEnv};
-use trireme_telemetry::LogSettings;
+use tokio_util::sync::CancellationToken;
+use trireme_config::{ConfigError, Env, RouterEnv};
+use trireme_shell::{Process, Threads};
+use trireme_telemetry::{LogHandle, LogSettings};
 
 mod admin;
 pub mod app;
@@ -42,83 +43,55 @@ pub mod settings;
 mod snapshot;
 mod upstream;
 
-/// Bad configuration (`EX_USAGE`).
-const BAD_CONFIGURATION: u8 = 64;
-
-/// The data plane of the gateway. Everything is set by environment variables and by the adapter.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Args {
-    /// Check the environment variables and exit.
-    #[arg(long)]
-    check: bool,
-    /// Something else than to run.
-    action: Option<Action>,
-}
-
-/// What is done instead of running.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Action {
-    /// Ask the running router of this environment whether it is ready; the exit status tells.
-    Health,
-}
-
 /// Runs the router with the arguments of the process; see [`main_from`].
 #[must_use]
 pub fn main() -> ExitCode {
     main_from(std::env::args_os())
 }
 
-/// Runs a router from the environment until SIGTERM or SIGINT; 64 when arguments or environment cannot be used, 1 when
-/// the start fails. The first argument is the name it was called by.
+/// Runs a router from the environment until it is told to stop; see [`trireme_shell::run`].
 #[must_use]
 pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(arguments) {
-        Ok(args) => args,
-        Err(error) => {
-            let failed = error.use_stderr();
-            error.print().unwrap_or_default();
-            return if failed {
-                ExitCode::from(BAD_CONFIGURATION)
-            } else {
-                ExitCode::SUCCESS
-            };
+    trireme_shell::run::<Router>(arguments)
+}
+
+/// The router, to the shell around it.
+struct Router(settings::Settings);
+
+impl Process for Router {
+    const NAME: &'static str = "trireme-router";
+    const ABOUT: &'static str =
+        "The data plane of the gateway. Everything is set by environment variables and by the adapter";
+    const CHECK: &'static str = "Check the environment variables and exit";
+    type Failure = app::StartError;
+
+    fn read(_: bool) -> Result<Self, Vec<String>> {
+        match RouterEnv::read(&Env::from_process()) {
+            Ok(env) => Ok(Self(env.into())),
+            Err(errors) => Err(errors.iter().map(ConfigError::report).collect()),
         }
-    };
-    let env = match RouterEnv::read(&Env::from_process()) {
-        Ok(env) => env,
-        Err(errors) => {
-            for error in errors {
-                eprintln!("trireme-router: {}", error.report());
-            }
-            return ExitCode::from(BAD_CONFIGURATION);
-        }
-    };
-    if args.check {
-        return ExitCode::SUCCESS;
     }
-    if let Some(Action::Health) = args.action {
-        return match trireme_shell::probe::ready(env.admin_bind) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) | Err(_) => ExitCode::FAILURE,
+
+    fn settings(&self) -> trireme_shell::Settings {
+        trireme_shell::Settings {
+            admin: self.0.admin_bind,
+            log: LogSettings::default(),
+            exit_on_stdin_eof: self.0.exit_on_stdin_eof,
+            threads: Threads::default(),
+        }
+    }
+
+    async fn serve(self, _: &LogHandle, stop: CancellationToken) -> Result<(), app::StartError> {
+        raise_file_limit();
+        let router = Box::pin(app::build(self.0)).await?;
+        let drain = router.drain_token();
+        let told = async {
+            stop.cancelled().await;
+            drain.cancel();
         };
+        tokio::join!(told, router.run());
+        Ok(())
     }
-    let log = match trireme_telemetry::init(&LogSettings::default()) {
-        Ok(log) => log,
-        Err(error) => {
-            eprintln!("trireme-router: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let code = match run(env.into()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the router does not start");
-            ExitCode::FAILURE
-        }
-    };
-    log.flush();
-    code
 }
 
 /// Every connection is a file descriptor or two; the soft limit is commonly far below what the system allows.
@@ -129,19 +102,4 @@ fn raise_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::debug!(%error, "limit of open files not raised");
     }
-}
-
-fn run(settings: settings::Settings) -> anyhow::Result<()> {
-    raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let stdin = settings.exit_on_stdin_eof;
-        let router = app::build(settings).await?;
-        trireme_shell::signals::watch(&router.drain_token(), stdin)?;
-        router.run().await;
-        Ok(())
-    })
 }

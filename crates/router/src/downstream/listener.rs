@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockFilter, SockRef, Socket as RawSocket, Type};
+use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -45,37 +45,6 @@ struct Accepting {
 
 /// How long the queue of finished handshakes must stay empty before a socket is closed.
 const QUIET: Duration = Duration::from_millis(30);
-
-/// Binds `count` sockets to one address; port 0 lets the system choose one for all of them. When the port is not `ours`
-/// already, nobody else may have it: `SO_REUSEPORT` alone would share it with any process of the same user.
-pub(crate) fn bind(
-    address: SocketAddr,
-    count: usize,
-    ours: bool,
-) -> std::io::Result<(SocketAddr, Vec<StdListener>)> {
-    if !ours {
-        let probe = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        probe.set_reuse_address(true)?;
-        probe.bind(&address.into())?;
-    }
-    let first = bind_one(address)?;
-    let bound = first.local_addr()?;
-    let mut listeners = vec![first];
-    for _ in 1..count {
-        listeners.push(bind_one(bound)?);
-    }
-    Ok((bound, listeners))
-}
-
-fn bind_one(address: SocketAddr) -> std::io::Result<StdListener> {
-    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    Ok(socket.into())
-}
 
 // === impl Listeners ===
 
@@ -210,27 +179,5 @@ fn refuse_new(listener: &TcpListener) {
     ];
     if let Err(error) = SockRef::from(listener).attach_filter(&program) {
         debug!(%error, "no filter on the closing socket");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_belongs_to_one_process_and_its_workers() {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (address, sockets) = bind(any, 3, false).unwrap();
-        assert!(
-            address.port() != 0
-                && sockets
-                    .iter()
-                    .all(|socket| socket.local_addr().unwrap() == address)
-        );
-        let error = bind(address, 1, false).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
-        assert_eq!(bind(address, 2, true).unwrap().0, address);
-        drop(sockets);
-        assert_eq!(bind(address, 1, false).unwrap().0, address);
     }
 }

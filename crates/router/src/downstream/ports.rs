@@ -7,9 +7,10 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 use trireme_routing::snapshot::{Listener, ListenerTls};
+use trireme_shell::listen;
 use trireme_tls::{Acceptor, ClientAuth, Watch};
 
-use super::listener::{Socket, bind};
+use super::listener::Socket;
 use super::worker::Command;
 use crate::cluster::material::{self, MaterialError};
 use crate::cluster::transport::protocols;
@@ -25,6 +26,16 @@ pub struct Bound {
     pub admin: Option<SocketAddr>,
     /// The listeners are those of a complete snapshot: the router serves.
     pub serving: bool,
+}
+
+impl Bound {
+    /// Those that are known, by name.
+    pub(crate) fn addresses(self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let named = [("http", self.http), ("https", self.https), ("admin", self.admin)];
+        named
+            .into_iter()
+            .filter_map(|(name, address)| Some((name, address?)))
+    }
 }
 
 /// A port that cannot be bound.
@@ -82,7 +93,7 @@ impl Ports {
         let mut addresses = [None, None];
         for (slot, wanted) in addresses.iter_mut().zip([http, https]) {
             let Some(wanted) = wanted else { continue };
-            let sockets = bind(wanted, workers.len(), false).map_err(|source| BindError {
+            let sockets = listen::bind(wanted, workers.len()).map_err(|source| BindError {
                 address: wanted,
                 source,
             })?;
@@ -182,13 +193,16 @@ impl Ports {
             None => (None, None),
         };
         let ours = self.open.values().any(|open| open.address == wanted);
-        let (address, sockets) = match self.early.remove(&wanted) {
-            Some(sockets) => sockets,
-            None => bind(wanted, self.workers.len(), ours).map_err(|source| BindError {
-                address: wanted,
-                source,
-            })?,
+        let count = self.workers.len();
+        let sockets = match self.early.remove(&wanted) {
+            Some(sockets) => Ok(sockets),
+            None if ours => listen::join(wanted, count),
+            None => listen::bind(wanted, count),
         };
+        let (address, sockets) = sockets.map_err(|source| BindError {
+            address: wanted,
+            source,
+        })?;
         let id = self.next_id;
         self.next_id += 1;
         let name: Arc<str> = listener.name.as_str().into();
