@@ -1,14 +1,11 @@
 //! The enforcer's table of contents: key material, discovery, listeners, workers, admin, and the way down.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -17,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use trireme_config::{ConfigError, EnforcerEnv, Env};
 use trireme_proto::envoy::config::core::v3::Node;
 use trireme_proto::google::protobuf::{Struct, Value, value::Kind};
+use trireme_shell::bound;
 use trireme_telemetry::Metrics;
 use trireme_tls::channel::{Target, channel};
 use trireme_tls::{ClientAuth, GRPC_ALPN, Material, Settings as TlsSettings};
@@ -31,7 +29,7 @@ use crate::health::Probe;
 use crate::rest;
 use crate::service::Service;
 use crate::snapshot::Current;
-use crate::worker::{self, Worker};
+use crate::worker::Worker;
 
 /// How long checks in progress may take once the process is told to stop.
 const DRAIN_BOUND: Duration = Duration::from_secs(10);
@@ -171,8 +169,8 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         .process
         .workers
         .or_else(|| std::thread::available_parallelism().ok());
-    let (grpc_address, listeners) =
-        worker::bind(bind, count.map_or(1, NonZeroUsize::get)).map_err(|source| StartError::Bind {
+    let (grpc_address, listeners) = trireme_shell::listen::bind(bind, count.map_or(1, NonZeroUsize::get))
+        .map_err(|source| StartError::Bind {
             address: bind,
             source,
         })?;
@@ -197,13 +195,12 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         workers.push(worker.start(index).map_err(StartError::Worker)?);
     }
     if let Some(path) = &env.process.bound_file {
-        let bound = json!({
-            "pid": std::process::id(),
-            "grpc": grpc_address.to_string(),
-            "rest": rest_address.to_string(),
-            "admin": admin_address.to_string(),
-        });
-        write_atomically(path, &bound.to_string()).map_err(StartError::BoundFile)?;
+        let addresses = [
+            ("grpc", grpc_address),
+            ("rest", rest_address),
+            ("admin", admin_address),
+        ];
+        bound::write(path, addresses).map_err(StartError::BoundFile)?;
     }
     tracing::info!(grpc = %grpc_address, rest = %rest_address, admin = %admin_address, workers = workers.len(), "listening");
     drop(abandoned.disarm());
@@ -317,11 +314,4 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 
 fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(StartError::Worker)
-}
-
-/// Written beside and moved, so that a reader finds the whole or nothing.
-fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
-    let part = path.with_extension(format!("part{}", std::process::id()));
-    std::fs::write(&part, text)?;
-    std::fs::rename(&part, path)
 }

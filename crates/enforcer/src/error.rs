@@ -1,7 +1,5 @@
-//! Why the enforcer doesn't start, and how errors are told.
+//! Why the enforcer doesn't start.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -29,23 +27,4 @@ pub enum StartError {
     /// Asked to stop before the settings had come.
     #[error("stopped before the settings arrived")]
     Stopped,
-}
-
-/// An error with its causes, for a log line.
-pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl fmt::Display + 'a {
-    Chain(error)
-}
-
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }

@@ -8,10 +8,9 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tracing::{debug, error, info, warn};
-use trireme_telemetry::{Metrics, names};
+use trireme_telemetry::{Metrics, chain, names};
 
 use crate::authn::KeySetError;
-use crate::error::chain;
 
 type Labels = [(&'static str, &'static str); 1];
 

@@ -1,11 +1,10 @@
 //! The threads that answer checks: each has its own runtime and its own listening socket on the shared port.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
@@ -18,8 +17,6 @@ use crate::event;
 use crate::health::Probe;
 use crate::service::Service;
 
-/// Waiting connections of one socket.
-const BACKLOG: i32 = 1024;
 /// Longest batch: 64 checks that carry a body of 100 KiB each, and room.
 const MAX_BATCH: usize = 16 * 1024 * 1024;
 /// Longest single check.
@@ -28,34 +25,6 @@ const MAX_CHECK: usize = 4 * 1024 * 1024;
 const MAX_CALLS: u32 = 4096;
 /// Longest header block of a call (the original's `maxHeaderLimit`).
 const MAX_HEADERS: u32 = 8192;
-
-/// Binds one socket for each worker, all on the same port. Port 0 becomes a free one.
-pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
-    // Sockets that share a port would also share it with those of another enforcer; one that doesn't share finds out.
-    drop(socket(address, false)?);
-    let first = listener(address)?;
-    let bound = first.local_addr()?;
-    let mut listeners = vec![first];
-    for _ in 1..workers {
-        listeners.push(listener(bound)?);
-    }
-    Ok((bound, listeners))
-}
-
-fn listener(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket(address, true)?;
-    socket.set_nonblocking(true)?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
 
 /// One thread that answers checks.
 #[derive(Debug)]
@@ -109,23 +78,5 @@ impl Worker {
         if let Err(error) = served {
             event::WorkerFailed { error: &error }.emit();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn workers_share_a_port_that_nobody_else_has() {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (address, listeners) = bind(any, 3).unwrap();
-        assert_eq!(listeners.len(), 3);
-        for listener in &listeners {
-            assert_eq!(listener.local_addr().unwrap(), address);
-        }
-        assert_eq!(bind(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(listeners);
-        assert_eq!(bind(address, 1).unwrap().0, address);
     }
 }

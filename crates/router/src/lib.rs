@@ -15,6 +15,7 @@
 //! (`worker`); discovery, name resolution and the admin port run beside them. Read `exchange` first: it is the hot path.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
@@ -72,9 +73,12 @@ impl Process for Router {
         }
     }
 
+    fn admin(&self) -> SocketAddr {
+        self.0.admin_bind
+    }
+
     fn settings(&self) -> trireme_shell::Settings {
         trireme_shell::Settings {
-            admin: self.0.admin_bind,
             log: LogSettings::default(),
             exit_on_stdin_eof: self.0.exit_on_stdin_eof,
             threads: Threads::default(),

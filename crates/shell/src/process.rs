@@ -40,7 +40,10 @@ pub trait Process: Sized {
         Vec::new()
     }
 
-    /// What the shell must know.
+    /// Where its admin port is, for `health`.
+    fn admin(&self) -> SocketAddr;
+
+    /// What the shell must know to run it.
     fn settings(&self) -> Settings;
 
     /// Builds the process on the current runtime, which is its control runtime, serves until `stop` is cancelled, and ends
@@ -55,11 +58,9 @@ pub trait Process: Sized {
     ) -> impl Future<Output = Result<(), Self::Failure>>;
 }
 
-/// What the shell must know of a process.
+/// What the shell must know to run a process.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Its admin port, for `health`.
-    pub admin: SocketAddr,
     /// How it logs.
     pub log: LogSettings,
     /// Stop at the end of standard input as well.
@@ -107,13 +108,13 @@ pub fn run<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
         tell(P::NAME, &process.warnings());
         return ExitCode::SUCCESS;
     }
-    let settings = process.settings();
     if arguments.health {
-        return match probe::ready(settings.admin) {
+        return match probe::ready(process.admin()) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) | Err(_) => ExitCode::FAILURE,
         };
     }
+    let settings = process.settings();
     let log = match trireme_telemetry::init(&settings.log) {
         Ok(log) => log,
         Err(error) => {

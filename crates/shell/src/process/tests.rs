@@ -23,9 +23,12 @@ impl Process for Plain {
             .map_err(|error| vec![error.to_string()])
     }
 
+    fn admin(&self) -> SocketAddr {
+        self.0
+    }
+
     fn settings(&self) -> Settings {
         Settings {
-            admin: self.0,
             log: LogSettings::default(),
             exit_on_stdin_eof: false,
             threads: Threads {
@@ -76,9 +79,12 @@ impl Process for Wrong {
         vec!["a warning".to_owned()]
     }
 
+    fn admin(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 1))
+    }
+
     fn settings(&self) -> Settings {
         Settings {
-            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             log: LogSettings::default(),
             exit_on_stdin_eof: false,
             threads: Threads::default(),
