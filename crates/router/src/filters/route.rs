@@ -26,15 +26,17 @@ pub(super) fn on_request<'a>(
     if let Some(path) = path {
         call.path = path;
     }
-    match &steering.cluster {
-        None if !elsewhere => Ok(call.matched),
-        _ => again(call, steering, elsewhere),
+    match steering.cluster.as_deref().map(std::str::from_utf8) {
+        _ if elsewhere => again(call, steering, elsewhere),
+        None => Ok(call.matched),
+        Some(Ok(cluster)) if !steering.by_headers => Ok(call.matched.steered(cluster)),
+        Some(_) => again(call, steering, elsewhere),
     }
 }
 
-/// Searches again: a cluster or path that the enforcer chose can make another route of the same operation the first match.
-/// The verdict was about that operation, so a route with another context is not served. The path is read as strictly as a
-/// caller's.
+/// Searches again, where headers say what steers, as Envoy does, or where the enforcer chose another path: another route of
+/// the same operation may be the first match now. The verdict was about that operation, so a route with another context is
+/// not served. The path is read as strictly as a caller's.
 fn again<'a>(call: &mut Call<'a>, steering: &Steering, elsewhere: bool) -> Result<Matched<'a>, ProxyError> {
     let before = call.matched;
     let chosen = call.path.clone();
