@@ -3,6 +3,7 @@
 use bytes::{BufMut, BytesMut};
 use http::header::{COOKIE, Entry};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use trireme_routing::snapshot;
 
 /// One change of a header.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +29,17 @@ pub(crate) enum Mode {
     Overwrite,
     /// Only instead of lines that are there (`OVERWRITE_IF_EXISTS`).
     OverwriteIfPresent,
+}
+
+impl From<snapshot::Mode> for Mode {
+    fn from(mode: snapshot::Mode) -> Self {
+        match mode {
+            snapshot::Mode::AddIfAbsent => Self::AddIfAbsent,
+            snapshot::Mode::Append => Self::Append,
+            snapshot::Mode::Overwrite => Self::Overwrite,
+            snapshot::Mode::OverwriteIfPresent => Self::OverwriteIfPresent,
+        }
+    }
 }
 
 impl Edit {

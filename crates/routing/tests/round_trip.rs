@@ -202,6 +202,7 @@ fn route() -> impl Strategy<Value = Route> {
                 check,
                 cors: cors.map(std::sync::Arc::new),
                 limit,
+                ..Filters::default()
             },
             allow_ambiguous_path,
             guard: [Guard::Untold, Guard::Open, Guard::Demand(7)][local_guard],

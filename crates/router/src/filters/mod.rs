@@ -11,6 +11,7 @@ mod body;
 mod call;
 mod check;
 mod cors;
+mod headers;
 mod limit;
 mod route;
 
@@ -19,7 +20,7 @@ use std::mem::take;
 use http::{HeaderMap, Response};
 use hyper::body::Incoming;
 use trireme_routing::Matched;
-use trireme_routing::snapshot::{Action, Cors, Position};
+use trireme_routing::snapshot::{Action, Cors, Headers, Position};
 
 pub(crate) use self::admitted::{Admitted, Bounds, Buffered, Payload};
 pub(crate) use self::call::Call;
@@ -31,6 +32,8 @@ use crate::event::Completed;
 /// What filters remember of a request for its response.
 #[derive(Debug, Default)]
 pub(crate) struct Trail<'a> {
+    /// The route's changes of the answer.
+    headers: Option<&'a Headers>,
     /// The enforcer's changes of the answer.
     check: Changes,
     /// An origin to be told that it may read the answer.
@@ -113,6 +116,10 @@ pub(crate) async fn request<'a>(
     };
     trail.check = take(&mut checked.response);
     let matched = route::on_request(&mut call, &mut checked.steering)?;
+    trail.headers = matched.route().filters.headers.as_deref();
+    if let Some(headers) = trail.headers {
+        headers::on_request(headers, &mut call.headers, checked.barred.as_mut());
+    }
     match &matched.route().action {
         Action::Direct { status, body } => Ok(Outcome::Answer(direct(&matched, *status, body))),
         Action::Forward(forward) => {
@@ -124,7 +131,10 @@ pub(crate) async fn request<'a>(
 
 /// The filters of a response, the one nearest to the upstream first.
 pub(crate) fn response<B>(trail: Trail<'_>, response: &mut Response<B>) {
-    let Trail { check, cors } = trail;
+    let Trail { headers, check, cors } = trail;
+    if let Some(headers) = headers {
+        headers::on_response(headers, response.headers_mut());
+    }
     check::on_response(check, response);
     cors::on_response(cors, response.headers_mut());
 }

@@ -5,6 +5,7 @@
 mod certificates;
 mod checks;
 mod drain;
+mod edits;
 mod framing;
 mod limits;
 mod protocols;

@@ -28,12 +28,14 @@ use crate::wire::write::{Writer, tag};
 
 mod check;
 mod cors;
+mod headers;
 mod limit;
 mod request;
 mod router;
 
 pub use self::check::{Check, CheckSettings};
 pub use self::cors::Cors;
+pub use self::headers::{Change, Changes, Headers, Mode};
 pub use self::limit::LocalLimit;
 pub use self::request::Guard;
 pub(crate) use self::request::Rules;
@@ -105,6 +107,8 @@ filters! {
     check: Check,
     /// CORS policy; absent disables the filter. Shared, since the routes of an API mostly have the same.
     cors: Option<Arc<Cors>>,
+    /// Changes of headers.
+    headers: Option<Arc<Headers>>,
     /// Local rate limit: tokens per interval; 429 beyond.
     limit: Option<LocalLimit>,
 }

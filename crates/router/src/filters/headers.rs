@@ -1,0 +1,36 @@
+//! Changes that the route makes in the headers, as Envoy's router: of every request that goes upstream, of every response
+//! to one that came so far.
+
+use http::{HeaderMap, HeaderName};
+use trireme_routing::snapshot::{Changes, Headers};
+
+use crate::edit::Edit;
+
+/// Changes the request. Trailers must not bring back what is taken out or replaced: those names join the barred ones.
+pub(super) fn on_request(headers: &Headers, request: &mut HeaderMap, barred: Option<&mut Vec<HeaderName>>) {
+    let Headers { request: changes, .. } = headers;
+    if let Some(barred) = barred {
+        let set = changes.set.iter().map(|change| &change.name);
+        barred.extend(changes.remove.iter().chain(set).cloned());
+    }
+    apply(changes, request);
+}
+
+/// Changes the response.
+pub(super) fn on_response(headers: &Headers, response: &mut HeaderMap) {
+    apply(&headers.response, response);
+}
+
+fn apply(changes: &Changes, headers: &mut HeaderMap) {
+    for name in &changes.remove {
+        headers.remove(name);
+    }
+    for change in &changes.set {
+        let edit = Edit {
+            name: change.name.clone(),
+            value: change.value.clone(),
+            mode: change.mode.into(),
+        };
+        edit.apply(headers);
+    }
+}
