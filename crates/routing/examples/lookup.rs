@@ -1,6 +1,10 @@
 //! Prints what one look-up costs with 10, 1,000 and 100,000 routes, and what one changed API costs.
 //!
 //! `cargo run -p trireme-routing --example lookup` (add `--release` for figures to compare).
+//!
+//! Times move with the machine and its caches. To count instructions, build with `--release` and run the example with a number
+//! of routes: `valgrind --tool=callgrind --toggle-collect='*look_up*' target/release/examples/lookup 100000`; what is collected
+//! is for 1024 look-ups.
 
 #![allow(
     clippy::print_stdout,
@@ -18,6 +22,7 @@ use trireme_routing::snapshot::{
 };
 
 const ROUTES_PER_API: usize = 25;
+const PATHS: usize = 1024;
 
 fn api(number: usize, routes: usize) -> Fragment {
     let base = format!("/api{number}/1\\.0\\.0");
@@ -87,39 +92,50 @@ fn resident() -> usize {
     line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
 }
 
+/// A table of that many routes, and paths that spread over all of its APIs.
+fn made(routes: usize) -> (RouteTable, Vec<String>) {
+    let apis = (routes / ROUTES_PER_API).max(1);
+    let fragments = (0..apis).map(|number| api(number, routes.min(ROUTES_PER_API)));
+    let table = RouteTable::new().update(fragments.collect(), &[]).table;
+    let path = |number: usize| {
+        let base = format!("/api{}/1.0.0", number * 7919 % apis);
+        match number % 4 {
+            0 => format!("{base}/resource8/"),
+            1 => format!("{base}/resource5/12345"),
+            2 => format!("{base}/first/sub6/second"),
+            _ => format!("{base}/resource7/a/b/c"),
+        }
+    };
+    (table, (0..PATHS).map(path).collect())
+}
+
+/// What a request costs of the table. A function of its own, for callgrind to count what is done in it.
+#[inline(never)]
+fn look_up(table: &RouteTable, paths: &[String]) {
+    for path in paths {
+        let matched = table
+            .find("localhost:9090", path, "GET", |_| None)
+            .expect("a route");
+        black_box(matched.rewrite_path(path));
+    }
+}
+
 fn main() {
+    // One size alone, each path once: for callgrind.
+    if let Some(routes) = std::env::args().nth(1) {
+        let (table, paths) = made(routes.parse().expect("a number of routes"));
+        look_up(&table, &paths);
+        return;
+    }
     for routes in [10, 1_000, 100_000] {
-        let apis = routes / ROUTES_PER_API;
         let before = resident();
-        let fragments = if apis == 0 {
-            vec![api(0, routes)]
-        } else {
-            (0..apis).map(|n| api(n, ROUTES_PER_API)).collect()
-        };
         let built = Instant::now();
-        let table = RouteTable::new().update(fragments, &[]).table;
+        let (table, paths) = made(routes);
         let built = built.elapsed();
         let size = resident().saturating_sub(before);
-        let apis = apis.max(1);
-        let paths: Vec<String> = (0..1024_usize)
-            .map(|n| {
-                let base = format!("/api{}/1.0.0", n * 7919 % apis);
-                match n % 4 {
-                    0 => format!("{base}/resource8/"),
-                    1 => format!("{base}/resource5/12345"),
-                    2 => format!("{base}/first/sub6/second"),
-                    _ => format!("{base}/resource7/a/b/c"),
-                }
-            })
-            .collect();
         let (mut rounds, started) = (0_u32, Instant::now());
         while started.elapsed() < Duration::from_millis(500) {
-            for path in &paths {
-                let matched = table
-                    .find("localhost:9090", path, "GET", |_| None)
-                    .expect("a route");
-                black_box(matched.rewrite_path(path));
-            }
+            look_up(&table, &paths);
             rounds += 1;
         }
         let each = started.elapsed() / (rounds * 1024);

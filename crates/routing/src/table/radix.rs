@@ -20,6 +20,10 @@ pub(super) struct Node<V> {
 
 #[derive(Debug, Clone)]
 struct Edge<V> {
+    /// The first byte of the label, here so that a search among edges does not touch the labels of all.
+    first: u8,
+    /// Length of what is literal at the beginning of the label, or less: it is compared at once.
+    literal: u16,
     /// Never empty.
     label: Box<[u8]>,
     node: Arc<Node<V>>,
@@ -65,8 +69,8 @@ impl<V> Node<V> {
             if !node.values.is_empty() {
                 met.push(&node.values);
             }
-            for edge in node.edges.iter().take_while(|edge| edge.first() <= END) {
-                if let Some(rest) = descend(&edge.label, path) {
+            for edge in node.edges.iter().take_while(|edge| edge.first <= END) {
+                if let Some(rest) = edge.descend(path) {
                     edge.node.walk(rest, met);
                 }
             }
@@ -77,7 +81,7 @@ impl<V> Node<V> {
             else {
                 return;
             };
-            let Some(rest) = descend(&edge.label, path) else {
+            let Some(rest) = edge.descend(path) else {
                 return;
             };
             (node, path) = (&edge.node, rest);
@@ -98,7 +102,7 @@ impl<V> Node<V> {
     }
 
     fn edge(&self, first: u8) -> Option<&Edge<V>> {
-        let at = self.edges.binary_search_by_key(&first, Edge::first).ok()?;
+        let at = self.edges.binary_search_by_key(&first, |edge| edge.first).ok()?;
         self.edges.get(at)
     }
 }
@@ -112,17 +116,11 @@ impl<V: Clone> Node<V> {
             self.values.shrink_to_fit();
             return;
         };
-        let at = match self.edges.binary_search_by_key(&byte, Edge::first) {
+        let at = match self.edges.binary_search_by_key(&byte, |edge| edge.first) {
             Ok(at) => at,
             Err(at) => {
                 self.edges.reserve_exact(1);
-                self.edges.insert(
-                    at,
-                    Edge {
-                        label: key.into(),
-                        node: Arc::default(),
-                    },
-                );
+                self.edges.insert(at, Edge::new(key.into(), Arc::default()));
                 at
             }
         };
@@ -141,8 +139,25 @@ impl<V: Clone> Node<V> {
 // === impl Edge ===
 
 impl<V> Edge<V> {
-    fn first(&self) -> u8 {
-        self.label.first().copied().unwrap_or(END)
+    fn new(label: Box<[u8]>, node: Arc<Node<V>>) -> Self {
+        let literal = label.iter().take_while(|byte| **byte > END).count();
+        Self {
+            first: label.first().copied().unwrap_or(END),
+            literal: u16::try_from(literal).unwrap_or(u16::MAX),
+            label,
+            node,
+        }
+    }
+
+    /// What is left of `path` after the label, if it fits.
+    fn descend<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let (literal, wild) = self.label.split_at_checked(usize::from(self.literal))?;
+        let path = path.strip_prefix(literal)?;
+        if wild.is_empty() {
+            Some(path)
+        } else {
+            descend(wild, path)
+        }
     }
 
     /// Puts a node between the first `at` bytes of the label and the rest, if there is a rest.
@@ -150,17 +165,12 @@ impl<V> Edge<V> {
         if at < self.label.len() {
             let (head, tail) = self.label.split_at(at);
             let (head, tail): (Box<[u8]>, Box<[u8]>) = (head.into(), tail.into());
-            let below = Self {
-                label: tail,
-                node: std::mem::take(&mut self.node),
+            let below = Self::new(tail, std::mem::take(&mut self.node));
+            let between = Node {
+                values: Vec::new(),
+                edges: vec![below],
             };
-            *self = Self {
-                label: head,
-                node: Arc::new(Node {
-                    values: Vec::new(),
-                    edges: vec![below],
-                }),
-            };
+            *self = Self::new(head, Arc::new(between));
         }
     }
 
@@ -169,11 +179,8 @@ impl<V> Edge<V> {
         if self.node.values.is_empty()
             && let [below] = self.node.edges.as_slice()
         {
-            let joined = Self {
-                label: [&*self.label, &*below.label].concat().into(),
-                node: Arc::clone(&below.node),
-            };
-            *self = joined;
+            let label = [&*self.label, &*below.label].concat();
+            *self = Self::new(label.into(), Arc::clone(&below.node));
         }
     }
 }
@@ -281,6 +288,16 @@ mod tests {
         }
         let want: Vec<u32> = (61..=100).collect();
         assert_eq!(met(&tree, &"x".repeat(50)), want);
+    }
+
+    #[test]
+    fn a_label_may_be_longer_than_what_is_compared_at_once() {
+        let long = "x".repeat(70_000);
+        let tree = tree(&[(&format!("{long}/\0/y\u{1}"), 1)]);
+        assert_eq!(met(&tree, &format!("{long}/abc/y/")), [1]);
+        for path in [format!("{long}z/abc/y"), long.replacen('x', "z", 69_000), long] {
+            assert_eq!(met(&tree, &path), []);
+        }
     }
 
     #[test]
