@@ -4,10 +4,8 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +13,7 @@ use tonic_health::pb::health_server::HealthServer;
 use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
 use trireme_openapi::Limits;
 use trireme_proto::names::type_url;
+use trireme_shell::bound;
 use trireme_telemetry::Metrics;
 use trireme_tls::{ClientAuth, Material, TlsError};
 use trireme_xds::server::{self, Cache, UnknownType};
@@ -136,12 +135,9 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     // Before the projects are read: who starts the others needs nothing but the addresses, and their last good snapshots serve
     // in the meantime.
     if let Some(path) = &env.process.bound_file {
-        let mut bound =
-            json!({ "pid": std::process::id(), "xds": xds.to_string(), "admin": admin.to_string() });
-        if let (Some(rest), Some(bound)) = (rest, bound.as_object_mut()) {
-            bound.insert("rest".to_owned(), rest.to_string().into());
-        }
-        write_atomically(path, &bound.to_string()).map_err(StartError::BoundFile)?;
+        let addresses = [("xds", xds), ("admin", admin)];
+        let addresses = addresses.into_iter().chain(rest.map(|address| ("rest", address)));
+        bound::write(path, addresses).map_err(StartError::BoundFile)?;
     }
 
     let folder = env
@@ -339,11 +335,4 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| StartError::Bind { address, source })
-}
-
-/// Written beside and moved, so that a reader finds the whole or nothing.
-fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
-    let part: PathBuf = path.with_extension(format!("part{}", std::process::id()));
-    std::fs::write(&part, text)?;
-    std::fs::rename(&part, path)
 }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use tracing::{error, info, warn};
+pub(crate) use trireme_telemetry::chain;
 
 use crate::store::{Deployment, Origin};
 
@@ -92,16 +93,4 @@ fn origin(origin: &Origin) -> String {
         Origin::Folder(entry) => format!("folder entry {entry}"),
         Origin::Rest => "management api".to_owned(),
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -13,15 +13,14 @@
 //! Read `catalogue/mod.rs` first, then `publish/mod.rs`.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use clap::Parser;
 use tokio_util::sync::CancellationToken;
-use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
+use trireme_config::{AccessLogs, AdapterEnv, Config, ConfigError, Env, Loaded, LogConfig, Warning};
 use trireme_openapi::{ApiProject, Diagnostic};
 use trireme_routing::snapshot::Revision;
-use trireme_shell::signals;
+use trireme_shell::{Process, Settings, Threads};
 use trireme_telemetry::LogHandle;
 
 use crate::catalogue::DeployError;
@@ -44,30 +43,6 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 pub mod translate;
-
-/// Exit status of a wrong configuration (sysexits.h).
-const USAGE: u8 = 64;
-
-/// The control plane of the gateway. Set by config.toml and by environment variables.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Args {
-    /// Check configuration and environment, print what is wrong, and exit.
-    #[arg(long)]
-    check: bool,
-    /// Take warnings of the configuration for errors.
-    #[arg(long)]
-    strict: bool,
-    /// Something else than to run.
-    action: Option<Action>,
-}
-
-/// What is done instead of running.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Action {
-    /// Ask the running adapter of this environment whether it is ready; the exit status tells.
-    Health,
-}
 
 /// What the adapter would find in a project that was read, with the default configuration and with every environment that the
 /// project names: for those who want to know without an adapter.
@@ -100,114 +75,108 @@ pub fn main() -> ExitCode {
     main_from(std::env::args_os())
 }
 
-/// Runs the adapter until it's told to stop: by SIGTERM or SIGINT, or by the end of standard input where that is asked
-/// for. The first argument is the name it was called by.
+/// Runs the adapter until it's told to stop; see [`trireme_shell::run`].
 #[must_use]
 pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(arguments) {
-        Ok(args) => args,
-        Err(error) => {
-            let failed = error.use_stderr();
-            error.print().unwrap_or_default();
-            return if failed {
-                ExitCode::from(USAGE)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
-    };
-    let variables = Env::from_process();
-    let (loaded, env) = match (
-        trireme_config::check(None, &variables, args.strict),
-        AdapterEnv::read(&variables),
-    ) {
-        (Ok(loaded), Ok(env)) => (loaded, env),
-        (loaded, env) => {
-            for error in loaded.err().into_iter().chain(env.err()).flatten() {
-                eprintln!("trireme-adapter: {}", error.report());
-            }
-            return ExitCode::from(USAGE);
-        }
-    };
-    let log = trireme_config::load_log(None, &variables);
-    let strict = args.strict && !log.warnings.is_empty();
-    if args.check || strict {
-        for warning in loaded.warnings.iter().chain(&log.warnings) {
-            eprintln!("trireme-adapter: {warning}");
-        }
-        return if strict {
-            ExitCode::from(USAGE)
-        } else {
-            ExitCode::SUCCESS
-        };
-    }
-    if let Some(Action::Health) = args.action {
-        return match trireme_shell::probe::ready(env.admin_bind) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) | Err(_) => ExitCode::FAILURE,
-        };
-    }
-    let logging = match trireme_telemetry::init(&logging::settings(&log.config, &env.process.home)) {
-        Ok(logging) => logging,
-        Err(error) => {
-            eprintln!("trireme-adapter: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    for warning in loaded.warnings.iter().chain(&log.warnings) {
-        tracing::warn!(%warning, "configuration");
-    }
-    let without_effect = [loaded.without_effect, log.without_effect].concat();
-    if !without_effect.is_empty() {
-        tracing::warn!(
-            keys = without_effect.join(", "),
-            "accepted, without effect in this version"
-        );
-    }
-    let setup = app::Setup {
-        config: loaded.config,
-        access_logs: log.config.access_logs,
-        env,
-        variables,
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Few threads: each keeps memory of its own. What takes long, reading projects, is done by the blocking ones.
-        .worker_threads(1)
-        .max_blocking_threads(4)
-        .thread_name("control")
-        .enable_all()
-        .build();
-    let code = match runtime {
-        Ok(runtime) => runtime.block_on(serve(setup, &logging, &log.file)),
-        Err(error) => {
-            tracing::error!(%error, "cannot start a runtime");
-            ExitCode::FAILURE
-        }
-    };
-    logging.flush();
-    code
+    trireme_shell::run::<Adapter>(arguments)
 }
 
-async fn serve(setup: app::Setup, logging: &LogHandle, log_file: &Path) -> ExitCode {
-    let (stop, variables) = (CancellationToken::new(), setup.variables.clone());
-    if let Err(error) = signals::watch(&stop, setup.env.process.exit_on_stdin_eof) {
-        tracing::error!(%error, "signals are not to be had");
-        return ExitCode::FAILURE;
-    }
-    let built = tokio::select! {
-        built = Box::pin(app::build(setup)) => built,
-        () = stop.cancelled() => return ExitCode::SUCCESS,
-    };
-    match built {
-        Ok(running) => {
-            // Ends with `stop`.
-            let followed = logging::follow(logging, log_file, &variables, &stop);
-            running.run(followed).await;
-            ExitCode::SUCCESS
+/// The adapter, to the shell around it.
+struct Adapter {
+    config: Loaded<Config>,
+    log: Loaded<LogConfig>,
+    env: AdapterEnv,
+    /// All variables.
+    variables: Env,
+}
+
+impl Process for Adapter {
+    const NAME: &'static str = "trireme-adapter";
+    const ABOUT: &'static str =
+        "The control plane of the gateway. Set by config.toml and by environment variables";
+    const CHECK: &'static str = "Check configuration and environment, print what is wrong, and exit";
+    const STRICT: Option<&'static str> = Some("Take warnings of the configuration for errors");
+    type Failure = app::StartError;
+
+    fn read(strict: bool) -> Result<Self, Vec<String>> {
+        let variables = Env::from_process();
+        let config = trireme_config::check(None, &variables, strict);
+        let (config, env) = match (config, AdapterEnv::read(&variables)) {
+            (Ok(config), Ok(env)) => (config, env),
+            (config, env) => {
+                let errors = config.err().into_iter().chain(env.err()).flatten();
+                return Err(errors.map(|error| ConfigError::report(&error)).collect());
+            }
+        };
+        let adapter = Self {
+            config,
+            log: trireme_config::load_log(None, &variables),
+            env,
+            variables,
+        };
+        if strict && !adapter.log.warnings.is_empty() {
+            return Err(adapter.warnings());
         }
-        Err(error) => {
-            tracing::error!(error = %event::chain(&error), "cannot start");
-            ExitCode::FAILURE
+        Ok(adapter)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.odd().map(ToString::to_string).collect()
+    }
+
+    fn admin(&self) -> SocketAddr {
+        self.env.admin_bind
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            log: logging::settings(&self.log.config, &self.env.process.home),
+            exit_on_stdin_eof: self.env.process.exit_on_stdin_eof,
+            // Each thread keeps memory of its own. What takes long, reading projects, is done by the blocking ones.
+            threads: Threads {
+                workers: 1,
+                blocking: 4,
+            },
+        }
+    }
+
+    async fn serve(self, log: &LogHandle, stop: CancellationToken) -> Result<(), app::StartError> {
+        self.tell();
+        let setup = app::Setup {
+            config: self.config.config,
+            access_logs: self.log.config.access_logs,
+            env: self.env,
+            variables: self.variables.clone(),
+        };
+        let running = tokio::select! {
+            built = Box::pin(app::build(setup)) => built?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        // Ends with `stop`.
+        let followed = logging::follow(log, &self.log.file, &self.variables, &stop);
+        running.run(followed).await;
+        Ok(())
+    }
+}
+
+impl Adapter {
+    /// What is odd about the configuration, and does not keep it from being used.
+    fn odd(&self) -> impl Iterator<Item = &Warning> {
+        self.config.warnings.iter().chain(&self.log.warnings)
+    }
+
+    /// Tells what is odd, and what has no effect.
+    fn tell(&self) {
+        for warning in self.odd() {
+            tracing::warn!(%warning, "configuration");
+        }
+        let mut without_effect = self.config.without_effect.clone();
+        without_effect.extend_from_slice(&self.log.without_effect);
+        if !without_effect.is_empty() {
+            tracing::warn!(
+                keys = without_effect.join(", "),
+                "accepted, without effect in this version"
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use tokio_util::sync::CancellationToken;
-use trireme_config::{Env, LogConfig, LogFormat, LogLevel, Warning};
+use trireme_config::{Env, LogConfig, LogLevel, Warning};
 use trireme_telemetry::{Level, LogHandle, LogSettings, Rotation};
 
 /// Packages of the original that have a level of their own, and where their work is done here.
@@ -36,14 +36,9 @@ pub(crate) fn settings(config: &LogConfig, home: &Path) -> LogSettings {
         Some((target.to_owned(), level(package.log_level)))
     });
     LogSettings {
-        level: level(config.log_level),
         targets: targets.collect(),
-        format: match config.log_format {
-            LogFormat::Json => trireme_telemetry::LogFormat::Json,
-            LogFormat::Text => trireme_telemetry::LogFormat::Text,
-        },
         file: (!file.as_os_str().is_empty()).then(|| (home.join(file), Some(rotation(&config.rotation)))),
-        ..LogSettings::default()
+        ..LogSettings::of_words(config.log_level.as_str(), config.log_format.as_str())
     }
 }
 
@@ -89,13 +84,9 @@ fn target(package: &str) -> Option<&str> {
         .map(|(_, ours)| *ours)
 }
 
+/// By the word, which all levels of the file are to the logger as well.
 fn level(level: LogLevel) -> Level {
-    match level {
-        LogLevel::Debug => Level::Debug,
-        LogLevel::Info => Level::Info,
-        LogLevel::Warn => Level::Warn,
-        LogLevel::Error | LogLevel::Fatal | LogLevel::Panic => Level::Error,
-    }
+    level.as_str().parse().unwrap_or_default()
 }
 
 fn rotation(rotation: &trireme_config::Rotation) -> Rotation {
@@ -110,7 +101,8 @@ fn rotation(rotation: &trireme_config::Rotation) -> Rotation {
 
 #[cfg(test)]
 mod tests {
-    use trireme_config::Package;
+    use trireme_config::{LogFormat, Package};
+    use trireme_telemetry::LogFormat as Layout;
 
     use super::*;
 
@@ -137,6 +129,30 @@ mod tests {
             stop.cancel();
         };
         tokio::join!(follow(&handle, &file, &variables, &stop), changes);
+    }
+
+    #[test]
+    fn every_word_of_the_file_is_one_of_the_logger() {
+        let of = |log_level, log_format| {
+            let config = LogConfig {
+                log_level,
+                log_format,
+                ..LogConfig::default()
+            };
+            let got = settings(&config, Path::new("/"));
+            (got.level, got.format, level(log_level))
+        };
+        for (word, want) in [
+            (LogLevel::Debug, Level::Debug),
+            (LogLevel::Info, Level::Info),
+            (LogLevel::Warn, Level::Warn),
+            (LogLevel::Error, Level::Error),
+            (LogLevel::Fatal, Level::Error),
+            (LogLevel::Panic, Level::Error),
+        ] {
+            assert_eq!(of(word, LogFormat::Text), (want, Layout::Text, want));
+            assert_eq!(of(word, LogFormat::Json), (want, Layout::Json, want));
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl From<&ArgMatches> for Arguments {
     }
 }
 
-fn command<P: Process>() -> Command {
+pub(crate) fn command<P: Process>() -> Command {
     let flag = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
     };
@@ -60,6 +60,7 @@ fn command<P: Process>() -> Command {
         .args(P::STRICT.map(|help| flag("strict", help)))
         .arg(
             Arg::new("action")
+                .value_name("ACTION")
                 .help("Something else than to run")
                 .value_parser(PossibleValuesParser::new([health])),
         )

@@ -123,3 +123,36 @@ fn exit_statuses_tell() {
         assert_eq!(exit::<Wrong>(arguments), wrong, "{arguments:?}");
     }
 }
+
+#[test]
+fn help_says_what_the_process_says_of_itself() {
+    let help = crate::arguments::command::<Wrong>()
+        .render_long_help()
+        .to_string();
+    let want = "\
+A process for tests.
+
+Usage: trireme-wrong [OPTIONS] [ACTION]
+
+Arguments:
+  [ACTION]
+          Something else than to run
+
+          Possible values:
+          - health: Ask the running wrong of this environment whether it is ready; the exit status tells
+
+Options:
+      --check
+          Check
+
+      --strict
+          Take warnings for errors
+
+  -h, --help
+          Print help (see a summary with '-h')
+
+  -V, --version
+          Print version
+";
+    assert_eq!(help, want);
+}
