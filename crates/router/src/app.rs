@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,11 +18,11 @@ use trireme_xds::client;
 
 pub use crate::downstream::ports::{BindError, Bound};
 
-use crate::admin::Admin;
+use crate::admin;
 use crate::cluster::{Cluster, InvalidCluster};
 use crate::discovery::{self, Feed};
 use crate::downstream::ports::Ports;
-use crate::downstream::worker::{Command, Shared, Worker};
+use crate::downstream::worker::{Command, Ready, Shared, Worker};
 use crate::enforcer::Enforcer;
 use crate::event::metrics::Tally;
 use crate::exchange;
@@ -93,8 +92,7 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         buckets: Buckets::default(),
         edge: settings.edge.clone(),
         open: Arc::default(),
-        draining: AtomicBool::new(false),
-        enforcer: (0..count).map(|_| AtomicBool::new(false)).collect(),
+        ready: Ready::new(count),
     });
     let tallies: Vec<Arc<Tally>> = (0..count).map(|_| Arc::default()).collect();
     let metrics = Metrics::new();
@@ -113,10 +111,10 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         senders,
         bound_sender.clone(),
     )?;
-    let admin = TcpListener::bind(settings.admin_bind)
+    let admin_listener = TcpListener::bind(settings.admin_bind)
         .await
         .map_err(StartError::Admin)?;
-    let admin_address = admin.local_addr().map_err(StartError::Admin)?;
+    let admin_address = admin_listener.local_addr().map_err(StartError::Admin)?;
     bound_sender.send_modify(|bound| bound.admin = Some(admin_address));
 
     let connector = enforcer_material.connector(&[b"h2"]);
@@ -155,12 +153,8 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         status_sender,
         stop.clone(),
     ));
-    let admin_pages = Admin {
-        shared: Arc::clone(&shared),
-        metrics,
-        discovery: status,
-    };
-    tasks.spawn(admin_pages.serve(admin, stop.clone()));
+    let pages = admin::pages(Arc::clone(&shared), metrics, status);
+    tasks.spawn(pages.serve(admin_listener, stop.clone()));
     if let Some(path) = settings.bound_file.clone() {
         let fixed = settings.http_bind.is_some() && settings.https_bind.is_some();
         tasks.spawn(announce(path, bound.clone(), fixed));
@@ -194,7 +188,7 @@ impl Running {
 
     /// Whether traffic should come here: a snapshot is served, the enforcer is connected, no shutdown is under way.
     pub fn is_ready(&self) -> bool {
-        self.shared.is_ready()
+        self.shared.ready.list.is_ready()
     }
 
     /// Starts the shutdown when cancelled.
@@ -205,7 +199,7 @@ impl Running {
     /// Runs until the token of [`Running::drain_token`] is cancelled, then finishes what is open within the drain time.
     pub async fn run(mut self) {
         self.drain.cancelled().await;
-        self.shared.draining.store(true, Ordering::Relaxed);
+        self.shared.ready.not_draining.miss();
         let limit = self.shared.edge.drain_time;
         info!(
             connections = self.shared.open.count(),

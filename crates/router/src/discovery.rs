@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http::HeaderValue;
 use tracing::{info, warn};
@@ -170,6 +169,8 @@ impl Feed {
             clusters: self.clusters.clone(),
             listeners,
         });
+        let served = !self.listeners.is_empty();
+        self.shared.ready.configuration.set(served);
         if self.version == 1 {
             info!(
                 routes = self.routes.routes(),
@@ -178,7 +179,7 @@ impl Feed {
                 "first snapshot applied"
             );
         }
-        if self.shared.draining.load(Ordering::Relaxed) {
+        if !self.shared.ready.not_draining.is_met() {
             return Vec::new();
         }
         let failed = self.ports.open(&definitions);

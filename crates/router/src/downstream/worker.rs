@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use slab::Slab;
@@ -12,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, interval};
 use tracing::error;
+use trireme_shell::{Condition, Readiness};
 
 use super::connection::{Conn, Serve};
 use super::listener::{self, Socket};
@@ -35,10 +35,21 @@ pub(crate) struct Shared {
     pub(crate) edge: Edge,
     /// Open downstream connections.
     pub(crate) open: Arc<Places>,
-    /// Shutting down.
-    pub(crate) draining: AtomicBool,
+    /// Whether traffic should come here.
+    pub(crate) ready: Ready,
+}
+
+/// What readiness depends on.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The list of it.
+    pub(crate) list: Readiness,
+    /// Something is served.
+    pub(crate) configuration: Condition,
     /// One for each worker: it has, or had a moment ago, a connection to the enforcer.
-    pub(crate) enforcer: Vec<AtomicBool>,
+    pub(crate) enforcer: Vec<Condition>,
+    /// No shutdown is under way.
+    pub(crate) not_draining: Condition,
 }
 
 /// What the control runtime tells a worker.
@@ -82,15 +93,16 @@ const TICK: Duration = Duration::from_millis(100);
 /// Ticks between two looks at the upstream pools.
 const SWEEP: u64 = 50;
 
-impl Shared {
-    /// Whether traffic should come here: something is served, the enforcer is there, and no shutdown is under way.
-    pub(crate) fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed)
-            && !self.store.load().listeners.is_empty()
-            && self
-                .enforcer
-                .iter()
-                .all(|reachable| reachable.load(Ordering::Relaxed))
+impl Ready {
+    /// Nothing of it is there yet.
+    pub(crate) fn new(workers: usize) -> Self {
+        let list = Readiness::default();
+        Self {
+            configuration: list.condition("configuration"),
+            enforcer: (0..workers).map(|_| list.condition("enforcer")).collect(),
+            not_draining: list.unless("draining"),
+            list,
+        }
     }
 }
 
@@ -107,7 +119,7 @@ impl Worker {
 
     /// Whether traffic should come here.
     pub(crate) fn is_ready(&self) -> bool {
-        self.shared.is_ready()
+        self.shared.ready.list.is_ready()
     }
 
     /// Whether connections are to be given up.
@@ -190,11 +202,8 @@ impl Worker {
 
     fn tick(&self, now: Instant, count: u64) {
         self.clock.set(now);
-        if let Some(reachable) = self.shared.enforcer.get(self.index) {
-            reachable.store(
-                self.check.is_reachable(self.shared.edge.enforcer_grace),
-                Ordering::Relaxed,
-            );
+        if let Some(reachable) = self.shared.ready.enforcer.get(self.index) {
+            reachable.set(self.check.is_reachable(self.shared.edge.enforcer_grace));
         }
         let snapshot = self.snapshot();
         let drain = self

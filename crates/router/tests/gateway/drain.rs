@@ -120,6 +120,7 @@ async fn what_is_under_way_is_finished() {
         gateway.admin("/ready").await.status == 503
     })
     .await;
+    assert_eq!(gateway.admin("/ready").await.body, "not ready: draining\n");
     // A connection that was open serves what its caller sends next, and says that it ends.
     idle.write_all(b"GET /ready HTTP/1.1\r\nhost: gw.test\r\n\r\n")
         .await

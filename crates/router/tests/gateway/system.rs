@@ -70,6 +70,40 @@ async fn system_routes_need_no_enforcer_but_ready_does() {
     assert!(gateway.enforcer.seen().is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_names_what_is_missing() {
+    let upstream = Upstream::echo().await;
+    let mut setup = Setup::to(upstream.address);
+    setup.edge.enforcer_grace = Duration::from_millis(300);
+    let mut gateway = setup.start().await;
+    let reply = gateway.admin("/ready").await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "ready\n"));
+    assert_eq!(reply.header("content-type"), Some("text/plain"));
+    gateway.enforcer.stop().await;
+    eventually("the enforcer is missed", async || {
+        gateway.admin("/ready").await.body == "not ready: enforcer\n"
+    })
+    .await;
+
+    // One that never had anything.
+    gateway.lose_adapter();
+    let settings = trireme_router::settings::Settings {
+        state_dir: None,
+        bound_file: None,
+        ..gateway.settings.clone()
+    };
+    let alone = trireme_router::app::build(settings).await.unwrap();
+    assert!(!alone.is_ready());
+    let reply = get(alone.bound().admin.expect("bound"), "/ready").await;
+    assert_eq!(
+        (reply.status, reply.body.as_str()),
+        (503, "not ready: configuration, enforcer\n")
+    );
+    assert_eq!(reply.header("content-type"), Some("text/plain"));
+    alone.drain_token().cancel();
+    alone.run().await;
+}
+
 /// Fault H3: whatever an API takes, it is not what the gateway says of itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_api_takes_a_system_path() {
