@@ -1,22 +1,16 @@
-//! The admin port: whether the process lives, is ready, and what it holds. Loopback by default, no TLS.
+//! What the admin port shows beside what it shows of every process: `/snapshot`, and metrics that are facts of the moment.
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
-use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use trireme_telemetry::{CONTENT_TYPE as METRICS_TYPE, Metrics, names};
+use trireme_shell::Readiness;
+use trireme_shell::admin::Admin;
+use trireme_telemetry::{Metrics, names};
 use trireme_tls::Material;
 use trireme_xds::client::Status;
 
@@ -24,15 +18,6 @@ use crate::snapshot::Current;
 
 /// APIs listed by `/snapshot`.
 const MAX_LISTED: usize = 10_000;
-
-/// What the admin port tells of.
-#[derive(Debug)]
-pub(crate) struct Admin {
-    pub(crate) current: Arc<Current>,
-    pub(crate) discovery: watch::Receiver<Status>,
-    pub(crate) metrics: Metrics,
-    pub(crate) drain: CancellationToken,
-}
 
 /// Metrics that are facts of the moment: how discovery is doing, and when the own certificate expires.
 #[derive(Debug)]
@@ -73,51 +58,19 @@ impl Collector for Facts {
     }
 }
 
-/// Answers until `stop` is cancelled.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    admin: Admin,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/live", get(async || "live\n"))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/snapshot", get(snapshot))
-        .with_state(Arc::new(admin));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+/// The pages of the admin port.
+pub(crate) fn pages(
+    readiness: Readiness,
+    metrics: Metrics,
+    current: Arc<Current>,
+    discovery: watch::Receiver<Status>,
+) -> Admin {
+    Admin::new(readiness, metrics).page("/snapshot", move || snapshot(&current, &discovery))
 }
 
-async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let snapshot = admin.current.load();
-    let waits_for: Vec<_> = [
-        ("configuration", snapshot.security.is_none()),
-        ("first set of APIs", !snapshot.complete),
-        ("end of drain", admin.drain.is_cancelled()),
-    ]
-    .into_iter()
-    .filter_map(|(what, missing)| missing.then_some(what))
-    .collect();
-    if waits_for.is_empty() {
-        (StatusCode::OK, "ready\n").into_response()
-    } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("waiting for {}\n", waits_for.join(", ")),
-        )
-            .into_response()
-    }
-}
-
-async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    ([(CONTENT_TYPE, METRICS_TYPE)], admin.metrics.encode()).into_response()
-}
-
-async fn snapshot(State(admin): State<Arc<Admin>>) -> Response {
-    let snapshot = admin.current.load_full();
-    let discovery = admin.discovery.borrow().clone();
+fn snapshot(current: &Current, discovery: &watch::Receiver<Status>) -> Value {
+    let snapshot = current.load_full();
+    let discovery = discovery.borrow().clone();
     let now = SystemTime::now();
     let mut apis: Vec<_> = snapshot
         .apis
@@ -126,7 +79,7 @@ async fn snapshot(State(admin): State<Arc<Admin>>) -> Response {
         .collect();
     apis.sort_unstable_by_key(|(name, _)| *name);
     apis.truncate(MAX_LISTED);
-    let types: serde_json::Map<String, Value> = discovery
+    let types: Map<String, Value> = discovery
         .types
         .iter()
         .map(|(type_url, held)| {
@@ -146,7 +99,7 @@ async fn snapshot(State(admin): State<Arc<Admin>>) -> Response {
         })
         .collect();
     let security = snapshot.security.as_deref();
-    let document = json!({
+    json!({
         "version": snapshot.version,
         "ready": snapshot.ready().is_some(),
         "configuration": security.is_some(),
@@ -165,6 +118,5 @@ async fn snapshot(State(admin): State<Arc<Admin>>) -> Response {
             "file_unwritten": discovery.file_unwritten,
             "types": types,
         },
-    });
-    axum::Json(document).into_response()
+    })
 }

@@ -14,13 +14,13 @@ use tokio_util::task::TaskTracker;
 use trireme_config::{ConfigError, EnforcerEnv, Env};
 use trireme_proto::envoy::config::core::v3::Node;
 use trireme_proto::google::protobuf::{Struct, Value, value::Kind};
-use trireme_shell::bound;
+use trireme_shell::{Condition, Readiness, bound};
 use trireme_telemetry::Metrics;
 use trireme_tls::channel::{Target, channel};
 use trireme_tls::{ClientAuth, GRPC_ALPN, Material, Settings as TlsSettings};
 use trireme_xds::client;
 
-use crate::admin::{self, Admin, Facts};
+use crate::admin::{self, Facts};
 use crate::authn::{Fetcher, Outside};
 use crate::discovery::{Discovery, TYPES};
 use crate::error::StartError;
@@ -69,7 +69,8 @@ pub struct Running {
     pub rest: SocketAddr,
     /// Where the admin port is.
     pub admin: SocketAddr,
-    current: Arc<Current>,
+    readiness: Readiness,
+    not_draining: Condition,
     /// Cancelled first: nothing new is taken.
     drain: CancellationToken,
     /// Cancelled last: what still runs is broken off.
@@ -111,7 +112,9 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     );
     // Until the workers run, giving up must take down what was started.
     let abandoned = stop.clone().drop_guard();
-    let current = Arc::new(Current::default());
+    let readiness = Readiness::default();
+    let current = Arc::new(Current::new(&readiness));
+    let not_draining = readiness.unless("draining");
 
     let (status, discovery) = watch::channel(client::Status::default());
     metrics.collect(Facts {
@@ -121,14 +124,8 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     let admin_listener = listen(env.admin_bind).await?;
     let rest_listener = listen(env.rest_bind).await?;
     let (admin_address, rest_address) = (address(&admin_listener)?, address(&rest_listener)?);
-    let admin = Admin {
-        current: Arc::clone(&current),
-        discovery,
-        metrics: metrics.clone(),
-        drain: drain.clone(),
-    };
-    let admin = admin::serve(admin_listener, admin, stop.clone());
-    tasks.spawn(async move { admin.await.unwrap_or_default() });
+    let pages = admin::pages(readiness.clone(), metrics, Arc::clone(&current), discovery);
+    tasks.spawn(pages.serve(admin_listener, stop.clone()));
 
     let fetcher = Fetcher::new(Handle::current(), tasks.clone(), outside, counters.clone());
     let target = Target {
@@ -187,7 +184,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
                 drain: drain.clone(),
             },
             probe: Probe {
-                current: Arc::clone(&current),
+                readiness: readiness.clone(),
                 drain: drain.clone(),
             },
             stop: stop.clone(),
@@ -208,7 +205,8 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         grpc: grpc_address,
         rest: rest_address,
         admin: admin_address,
-        current,
+        readiness,
+        not_draining,
         drain,
         stop,
         tasks,
@@ -227,14 +225,14 @@ impl Running {
     /// Whether checks are answered.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.current.load().ready().is_some()
+        self.readiness.is_ready()
     }
 
     /// Completes when checks are answered.
     pub async fn wait_ready(&self) {
-        let mut snapshots = self.current.subscribe();
+        let mut changes = self.readiness.subscribe();
         while !self.ready() {
-            if snapshots.changed().await.is_err() {
+            if changes.changed().await.is_err() {
                 return;
             }
         }
@@ -243,6 +241,7 @@ impl Running {
     /// Stops: takes nothing new, answers what is there for at most ten seconds, closes everything.
     pub async fn drain(self) {
         tracing::info!("draining");
+        self.not_draining.miss();
         self.drain.cancel();
         let workers = self.workers;
         let mut ended = tokio::task::spawn_blocking(move || {

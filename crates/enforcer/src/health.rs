@@ -1,7 +1,6 @@
 //! `grpc.health.v1`: whether checks can be decided. Like the original, every service name is answered.
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use futures_util::Stream;
 use tokio_util::sync::CancellationToken;
@@ -9,20 +8,19 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-
-use crate::snapshot::Current;
+use trireme_shell::Readiness;
 
 /// Tells whether checks can be decided.
 #[derive(Debug, Clone)]
 pub(crate) struct Probe {
-    pub(crate) current: Arc<Current>,
+    pub(crate) readiness: Readiness,
+    /// Ends what watches.
     pub(crate) drain: CancellationToken,
 }
 
 impl Probe {
     fn status(&self) -> HealthCheckResponse {
-        let serving = self.current.load().ready().is_some() && !self.drain.is_cancelled();
-        let status = if serving {
+        let status = if self.readiness.is_ready() {
             ServingStatus::Serving
         } else {
             ServingStatus::NotServing
@@ -43,8 +41,8 @@ impl Health for Probe {
 
     async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let probe = self.clone();
-        let mut snapshots = probe.current.subscribe();
-        let changes = async_stream::stream! {
+        let mut changes = probe.readiness.subscribe();
+        let statuses = async_stream::stream! {
             let mut told = None;
             loop {
                 let status = probe.status();
@@ -56,13 +54,13 @@ impl Health for Probe {
                     return;
                 }
                 tokio::select! {
-                    changed = snapshots.changed() => if changed.is_err() {
+                    changed = changes.changed() => if changed.is_err() {
                         return;
                     },
                     () = probe.drain.cancelled() => {}
                 }
             }
         };
-        Ok(Response::new(Box::pin(changes)))
+        Ok(Response::new(Box::pin(statuses)))
     }
 }

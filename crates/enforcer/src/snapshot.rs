@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 use trireme_policy::PolicyTable;
+use trireme_shell::{Condition, Readiness};
 
 use crate::api::Api;
 use crate::security::Security;
@@ -35,18 +36,27 @@ impl Snapshot {
 pub(crate) struct Current {
     snapshot: ArcSwap<Snapshot>,
     version: watch::Sender<u64>,
+    configuration: Condition,
+    complete: Condition,
 }
 
 impl Default for Current {
     fn default() -> Self {
-        Self {
-            snapshot: ArcSwap::default(),
-            version: watch::Sender::new(0),
-        }
+        Self::new(&Readiness::default())
     }
 }
 
 impl Current {
+    /// Holds nothing yet, and marks in the list what it has of what checks need.
+    pub(crate) fn new(readiness: &Readiness) -> Self {
+        Self {
+            snapshot: ArcSwap::default(),
+            version: watch::Sender::new(0),
+            configuration: readiness.condition("configuration"),
+            complete: readiness.condition("first set of APIs"),
+        }
+    }
+
     /// The snapshot of this moment.
     pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
         self.snapshot.load()
@@ -65,8 +75,10 @@ impl Current {
     /// Swaps the next snapshot in. There is one writer: discovery.
     pub(crate) fn store(&self, mut next: Snapshot) {
         next.version = self.snapshot.load().version + 1;
-        let version = next.version;
+        let (version, configured, complete) = (next.version, next.security.is_some(), next.complete);
         self.snapshot.store(Arc::new(next));
+        self.configuration.set(configured);
+        self.complete.set(complete);
         self.version.send_replace(version);
     }
 }

@@ -289,7 +289,8 @@ async fn nothing_is_decided_before_configuration_and_apis_are_there() {
     batches.send(&[(7, bytes(&request(&current_token())))]).await;
     assert_eq!(batches.next().await.unwrap(), BTreeMap::from([(7, -14)]));
     assert_eq!(gateway.admin("/live").await.0, 200);
-    assert_eq!(gateway.admin("/ready").await.0, 503);
+    let missing = "not ready: configuration, first set of APIs\n".to_owned();
+    assert_eq!(gateway.admin("/ready").await, (503, missing));
     let mut watch = health.watch(probe()).await.unwrap().into_inner();
     assert_eq!(watch.next().await.unwrap().unwrap().status, 2);
 
@@ -307,7 +308,7 @@ async fn nothing_is_decided_before_configuration_and_apis_are_there() {
         1
     );
     assert!(serving(health.check(probe()).await.unwrap()));
-    assert_eq!(gateway.admin("/ready").await.0, 200);
+    assert_eq!(gateway.admin("/ready").await, (200, "ready\n".to_owned()));
     let answer = gateway.check(request(&current_token())).await.unwrap();
     assert_eq!(status(&answer), 200);
     let (_, metrics) = gateway.admin("/metrics").await;
