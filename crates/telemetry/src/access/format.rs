@@ -15,6 +15,9 @@ pub const DEFAULT_FORMAT: &str = concat!(
     "\"%UPSTREAM_HOST%\"\n"
 );
 
+/// In the place of a value that there is not.
+const ABSENT: &[u8] = b"-";
+
 /// Far more than a line ever needs; it bounds what one header can add to it.
 const MAX_VALUE_BYTES: usize = 16 << 10;
 
@@ -22,6 +25,7 @@ const MAX_VALUE_BYTES: usize = 16 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Format {
     parts: Vec<Part>,
+    unknown: Vec<String>,
 }
 
 /// Why a format string could not be compiled.
@@ -51,9 +55,9 @@ pub enum Reason {
     /// The operator needs brackets and has none.
     #[error("%{0}% needs an argument in brackets")]
     MissingArgument(String),
-    /// No such operator.
-    #[error("unknown operator %{0}%")]
-    Unknown(String),
+    /// What follows the percent sign is no operator: names have capital letters, digits and underscores.
+    #[error("\"{0}\" is not the name of an operator")]
+    Name(String),
     /// A percent sign without its partner.
     #[error("operator without an end")]
     Unterminated,
@@ -87,10 +91,12 @@ enum Source {
 }
 
 impl Format {
-    /// Compiles a format string. The line always ends in a newline, whether the string does or not. Fails on an
-    /// operator that does not exist, naming it.
+    /// Compiles a format string. The line always ends in a newline, whether the string does or not. Fails on what is
+    /// malformed, naming the operator. One that is well formed but not known is no failure: a line without one value
+    /// is worth more than no line, so it is always `-` and [`Self::unknown`] has its name.
     pub fn parse(text: &str) -> Result<Self, InvalidFormat> {
         let mut parts = Vec::new();
+        let mut unknown: Vec<String> = Vec::new();
         let mut fixed = Vec::new();
         let mut rest = text;
         let offset = |rest: &str| text.len() - rest.len();
@@ -104,18 +110,31 @@ impl Format {
             }
             let invalid = |reason| InvalidFormat { offset: at, reason };
             let (operator, after) = Operator::split(operator).map_err(invalid)?;
+            rest = after;
+            let Some(source) = operator.source().map_err(invalid)? else {
+                fixed.extend_from_slice(ABSENT);
+                if !unknown.iter().any(|name| name == operator.name) {
+                    unknown.push(operator.name.to_owned());
+                }
+                continue;
+            };
             if !fixed.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut fixed)));
             }
-            parts.push(Part::Value(operator.source().map_err(invalid)?, operator.length));
-            rest = after;
+            parts.push(Part::Value(source, operator.length));
         }
         fixed.extend_from_slice(rest.as_bytes());
         if fixed.last() != Some(&b'\n') {
             fixed.push(b'\n');
         }
         parts.push(Part::Text(fixed));
-        Ok(Self { parts })
+        Ok(Self { parts, unknown })
+    }
+
+    /// Names of the operators that nobody knows here, each once, in the order of the format. They say `-` in every
+    /// line; whoever opens the log warns of them.
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     /// Appends the line for one request. Values from outside are escaped; one that is missing is `-`.
@@ -168,7 +187,7 @@ impl Source {
 
 fn write_value(out: &mut Vec<u8>, value: Value<'_>, limit: usize) {
     match value {
-        Value::Absent => out.push(b'-'),
+        Value::Absent => out.extend_from_slice(ABSENT),
         Value::Address(address) => write_display::<SocketAddr>(out, &address, limit),
         Value::Bytes(bytes) => escape::append(out, bytes.get(..limit).unwrap_or(bytes)),
         Value::Duration(duration) => write_display(out, &duration.as_millis(), limit),
@@ -194,6 +213,9 @@ impl<'a> Operator<'a> {
     fn split(text: &'a str) -> Result<(Self, &'a str), Reason> {
         let end = text.find(['(', ':', '%']).ok_or(Reason::Unterminated)?;
         let (name, rest) = text.split_at(end);
+        if name.is_empty() || !name.bytes().all(is_name) {
+            return Err(Reason::Name(name.to_owned()));
+        }
         let (argument, rest) = match rest.strip_prefix('(') {
             // A layout of START_TIME has percent signs of its own, so the bracket decides.
             Some(rest) => {
@@ -220,40 +242,38 @@ impl<'a> Operator<'a> {
         ))
     }
 
-    fn source(&self) -> Result<Source, Reason> {
-        match self.name {
+    /// What it stands for; nothing when no operator has the name.
+    fn source(&self) -> Result<Option<Source>, Reason> {
+        let source = match self.name {
             "DYNAMIC_METADATA" => self.metadata(),
             "METADATA" => self.metadata_of_kind(),
             "REQ" => self.header(Headers::Request, false),
             "REQ_WITHOUT_QUERY" => self.header(Headers::Request, true),
             "RESP" => self.header(Headers::Response, false),
-            "START_TIME" => match self.argument.filter(|layout| !layout.is_empty()) {
-                Some(layout) => Layout::parse(layout)
-                    .map(Source::Time)
-                    .ok_or_else(|| self.wrong()),
-                None => Ok(Source::Time(Layout::default())),
-            },
+            "START_TIME" => self.time(),
             "TRAILER" => self.header(Headers::Trailers, false),
-            _ => self.plain(),
+            _ => return self.plain(),
+        };
+        source.map(Some)
+    }
+
+    fn time(&self) -> Result<Source, Reason> {
+        match self.argument.filter(|layout| !layout.is_empty()) {
+            Some(layout) => Layout::parse(layout)
+                .map(Source::Time)
+                .ok_or_else(|| self.wrong()),
+            None => Ok(Source::Time(Layout::default())),
         }
     }
 
-    fn plain(&self) -> Result<Source, Reason> {
-        if self.argument.is_some_and(|argument| !argument.is_empty()) {
-            return Err(
-                match self
-                    .address()
-                    .or_else(|| Field::parse(self.name).map(Source::Field))
-                {
-                    Some(_) => self.wrong(),
-                    None => self.unknown(),
-                },
-            );
-        }
-        Field::parse(self.name)
+    fn plain(&self) -> Result<Option<Source>, Reason> {
+        let source = Field::parse(self.name)
             .map(Source::Field)
-            .or_else(|| self.address())
-            .ok_or_else(|| self.unknown())
+            .or_else(|| self.address());
+        if source.is_some() && self.argument.is_some_and(|argument| !argument.is_empty()) {
+            return Err(self.wrong());
+        }
+        Ok(source)
     }
 
     fn address(&self) -> Option<Source> {
@@ -318,10 +338,10 @@ impl<'a> Operator<'a> {
             argument: self.argument.unwrap_or_default().to_owned(),
         }
     }
+}
 
-    fn unknown(&self) -> Reason {
-        Reason::Unknown(self.name.to_owned())
-    }
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_'
 }
 
 fn is_address(field: Field) -> bool {

@@ -200,23 +200,66 @@ fn long_values_are_bounded() {
 }
 
 #[test]
+fn an_unknown_operator_is_absent_and_named_once() {
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("%PROTOCOL%", "HTTP/1.1", &[]),
+        ("%NOPE%", "-", &["NOPE"]),
+        ("a%NOPE%%PROTOCOL%%NOPE(x):0%b", "a-HTTP/1.1-b", &["NOPE"]),
+        (
+            "%QUERY_PARAM(a)% %PATH(NQ):9% %RESPONSE_CODE%",
+            "- - 200",
+            &["QUERY_PARAM", "PATH"],
+        ),
+        // The endings mean something after an address only.
+        (
+            "%ROUTE_NAME_WITHOUT_PORT% %DURATION_PORT% %_PORT% %_WITHOUT_PORT%",
+            "- - - -",
+            &[
+                "ROUTE_NAME_WITHOUT_PORT",
+                "DURATION_PORT",
+                "_PORT",
+                "_WITHOUT_PORT",
+            ],
+        ),
+        ("{\"a\":\"%NOPE_2%\"}", "{\"a\":\"-\"}", &["NOPE_2"]),
+    ];
+    for (format, want, unknown) in cases {
+        assert_eq!(line(format, &request()), want, "{format}");
+        assert_eq!(Format::parse(format).unwrap().unknown(), unknown, "{format}");
+    }
+    assert!(Format::parse(DEFAULT_FORMAT).unwrap().unknown().is_empty());
+}
+
+#[test]
 fn refusals_name_the_operator() {
     let cases = [
         (
-            "a %NOPE% b",
-            "access log format: unknown operator %NOPE% at offset 2",
+            "a %nope% b",
+            "access log format: \"nope\" is not the name of an operator at offset 2",
         ),
         (
-            "%NOPE(x)%",
-            "access log format: unknown operator %NOPE% at offset 0",
+            "100% sure, 50% of it",
+            "access log format: \" sure, 50\" is not the name of an operator at offset 3",
         ),
         (
-            "%ROUTE_NAME_WITHOUT_PORT%",
-            "access log format: unknown operator %ROUTE_NAME_WITHOUT_PORT% at offset 0",
+            "%(x)%",
+            "access log format: \"\" is not the name of an operator at offset 0",
         ),
         (
-            "%DURATION_PORT%",
-            "access log format: unknown operator %DURATION_PORT% at offset 0",
+            "%NOPE(x",
+            "access log format: operator without an end at offset 0",
+        ),
+        (
+            "%NOPE(x) b",
+            "access log format: operator without an end at offset 0",
+        ),
+        (
+            "%NOPE(x):y%",
+            "access log format: %NOPE% has a length that is not a number at offset 0",
+        ),
+        (
+            "%NOPE% %DURATION(ms)%",
+            "access log format: %DURATION% does not take the argument \"ms\" at offset 7",
         ),
         ("%%%", "access log format: operator without an end at offset 2"),
         (
