@@ -83,14 +83,18 @@ impl From<u64> for Value<'_> {
 /// Declares [`Field`] together with the operators that name it.
 macro_rules! fields {
     ($($(#[$doc:meta])* $variant:ident = $operator:literal,)*) => {
-        /// A fact about the exchange, named as in the operator.
+        /// A fact about the exchange, named as in the operator. A record answers every one, if only with
+        /// [`Value::Absent`], and so does each match over them. Forms and absences are those of Envoy 1.40.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[non_exhaustive]
         pub enum Field {
             $($(#[$doc])* $variant,)*
         }
 
         impl Field {
+            /// Every fact there is an operator for.
+            #[cfg(test)]
+            pub(crate) const ALL: &[(Self, &str)] = &[$((Self::$variant, $operator),)*];
+
             pub(crate) fn parse(operator: &str) -> Option<Self> {
                 match operator {
                     $($operator => Some(Self::$variant),)*
@@ -102,76 +106,92 @@ macro_rules! fields {
 }
 
 fields! {
-    /// Bytes of the request body.
+    /// Number: bytes of the request body that were read, 0 without one. Never absent.
     BytesReceived = "BYTES_RECEIVED",
-    /// Bytes of the response body.
+    /// Number: bytes of the response body that were sent, 0 without one. Never absent.
     BytesSent = "BYTES_SENT",
-    /// Number of the downstream connection.
+    /// Number of the downstream connection, the same for all of its requests. Never absent.
     ConnectionId = "CONNECTION_ID",
-    /// Why the connection was ended early.
+    /// Text: why the connection was ended by a rule about connections. Absent for everything that happens to a single
+    /// request, a caller that goes away included.
     ConnectionTerminationDetails = "CONNECTION_TERMINATION_DETAILS",
-    /// Peer of the downstream connection, whatever headers say.
+    /// Address: peer of the downstream connection, whatever headers say. Never absent.
     DownstreamDirectRemoteAddress = "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
-    /// Own address of the downstream connection.
+    /// Address: own end of the downstream connection. Never absent.
     DownstreamLocalAddress = "DOWNSTREAM_LOCAL_ADDRESS",
-    /// Issuer of the client certificate.
+    /// Text: issuer of the client certificate, as [`Self::DownstreamPeerSubject`]. Absent without a client certificate.
     DownstreamPeerIssuer = "DOWNSTREAM_PEER_ISSUER",
-    /// Subject of the client certificate.
+    /// Text: subject of the client certificate in the form of RFC 2253, the last name of the certificate first:
+    /// `emailAddress=a@b.c,CN=J\C3\B6rg,UID=jd+OU=Dev,O=Acme\, Inc,C=LK`. Absent without a client certificate.
     DownstreamPeerSubject = "DOWNSTREAM_PEER_SUBJECT",
-    /// The client, as far as trusted headers tell.
+    /// Address: the client, as far as trusted headers tell. Never absent.
     DownstreamRemoteAddress = "DOWNSTREAM_REMOTE_ADDRESS",
-    /// Cipher suite of the downstream connection.
+    /// Text: cipher suite of the downstream connection in the words of OpenSSL: `ECDHE-RSA-AES128-GCM-SHA256`, and
+    /// `TLS_AES_256_GCM_SHA384` under TLS 1.3. Absent without TLS.
     DownstreamTlsCipher = "DOWNSTREAM_TLS_CIPHER",
-    /// TLS version of the downstream connection.
+    /// Text: `TLSv1.2` or `TLSv1.3`. Absent without TLS.
     DownstreamTlsVersion = "DOWNSTREAM_TLS_VERSION",
-    /// From the first byte of the request to the last of the response.
+    /// Duration: from the first byte of the request to the last of the response. Never absent.
     Duration = "DURATION",
-    /// gRPC status of the answer.
+    /// Text: gRPC status of the answer by its name, such as `NotFound`, `Canceled` or `OK`. The trailers count first,
+    /// then the head, then what the HTTP status stands for; a number that has no name stands for itself, and what is
+    /// no number is `-1`. Absent when the request is not gRPC or there was no answer.
     GrpcStatus = "GRPC_STATUS",
-    /// Name of this machine.
+    /// Text: name of this machine. Absent when it has none.
     Hostname = "HOSTNAME",
-    /// `HTTP/1.1` or `HTTP/2`.
+    /// Text: `HTTP/1.1` or `HTTP/2`. Never absent.
     Protocol = "PROTOCOL",
-    /// Server name that the client asked for in its handshake.
+    /// Text: server name that the client asked for in its handshake. Absent without TLS, and when it asked for none.
     RequestedServerName = "REQUESTED_SERVER_NAME",
-    /// Bytes of the request's header fields.
+    /// Number: names and values of the request's fields as they go upstream, the pseudo fields `:authority`, `:method`,
+    /// `:path` and `:scheme` included, without separators. Fields of the hop, such as `transfer-encoding`, do not
+    /// count. 0 when the head was not understood. Never absent.
     RequestHeadersBytes = "REQUEST_HEADERS_BYTES",
-    /// From the first to the last byte of the request.
+    /// Duration: from the first to the last byte of the request. Absent when its end was not read.
     RequestDuration = "REQUEST_DURATION",
-    /// From the first byte of the request to the last one sent upstream.
+    /// Duration: from the first byte of the request to the last one sent upstream. Absent when nothing, or not all, was
+    /// sent.
     RequestTxDuration = "REQUEST_TX_DURATION",
-    /// HTTP status; 0 when none was sent.
+    /// Number: HTTP status; 0 when none was sent. Never absent.
     ResponseCode = "RESPONSE_CODE",
-    /// Why the status is what it is.
+    /// Text: why the status is what it is, such as `via_upstream`, `route_not_found` or
+    /// `upstream_reset_before_response_started{connection_termination}`. Blanks in it are underscores.
     ResponseCodeDetails = "RESPONSE_CODE_DETAILS",
-    /// From the first byte of the request to the first byte of the upstream's response.
+    /// Duration: from the first byte of the request to the first byte of the upstream's response. Absent when that
+    /// never came.
     ResponseDuration = "RESPONSE_DURATION",
-    /// Short codes of what went wrong, such as `UF,URX`.
+    /// Text: short codes of what went wrong, such as `URX,UF`. Absent when nothing did.
     ResponseFlags = "RESPONSE_FLAGS",
-    /// The same in words.
+    /// Text: the same in words, `UpstreamRetryLimitExceeded,UpstreamConnectionFailure`. Absent when nothing did.
     ResponseFlagsLong = "RESPONSE_FLAGS_LONG",
-    /// Bytes of the response's header fields.
+    /// Number: names and values of the response's fields as they go to the caller, `:status` included, without
+    /// separators, counted as in [`Self::RequestHeadersBytes`]. 0 when none was sent. Never absent.
     ResponseHeadersBytes = "RESPONSE_HEADERS_BYTES",
-    /// From the first byte of the upstream's response to the last byte sent downstream.
+    /// Duration: from the first byte of the upstream's response to the last byte sent downstream. Absent when the
+    /// answer is not the upstream's, or broke off.
     ResponseTxDuration = "RESPONSE_TX_DURATION",
-    /// Name of the matched route.
+    /// Text: name of the matched route. Absent when none matched or it has no name.
     RouteName = "ROUTE_NAME",
-    /// Identity of the request.
+    /// Text: identity of the request, which is its `x-request-id`: that of the caller where it is trusted, else one
+    /// made here. Absent when the request was refused before it had one.
     StreamId = "STREAM_ID",
-    /// Trace identity.
+    /// Text: trace identity. Absent when the request is not traced, even if the caller sent a `traceparent`.
     TraceId = "TRACE_ID",
-    /// Cluster that served.
+    /// Text: cluster of the matched route, whether the request got there or not. Absent when the route has none, or
+    /// names one that does not exist.
     UpstreamCluster = "UPSTREAM_CLUSTER",
-    /// Endpoint that served.
+    /// Address: endpoint that was chosen last, reached or not. Absent when none was.
     UpstreamHost = "UPSTREAM_HOST",
-    /// Own address of the upstream connection.
+    /// Address: own end of the upstream connection. Absent when there was no connection.
     UpstreamLocalAddress = "UPSTREAM_LOCAL_ADDRESS",
-    /// Address of the upstream connection's peer.
+    /// Address: peer of the upstream connection. Absent when there was no connection, unlike [`Self::UpstreamHost`].
     UpstreamRemoteAddress = "UPSTREAM_REMOTE_ADDRESS",
-    /// How often the request was sent.
+    /// Number: how often it was tried to send the request, 1 where a cluster had no endpoint or no room for it. 0 when
+    /// it never came to that. Never absent.
     UpstreamRequestAttemptCount = "UPSTREAM_REQUEST_ATTEMPT_COUNT",
-    /// Why the upstream connection failed.
+    /// Text: why the upstream connection could not be made, with underscores for blanks:
+    /// `delayed_connect_error:_Connection_refused`. Absent when it could, or none was tried.
     UpstreamTransportFailureReason = "UPSTREAM_TRANSPORT_FAILURE_REASON",
-    /// Name of the matched virtual cluster.
+    /// Text: name of the matched virtual cluster. Absent without one, which is always where none are configured.
     VirtualClusterName = "VIRTUAL_CLUSTER_NAME",
 }

@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
@@ -48,6 +49,29 @@ impl Record for Request {
         let found =
             (namespace == "envoy.filters.http.ext_authz").then(|| self.metadata.get(key.as_str()).copied());
         found.flatten().into()
+    }
+}
+
+/// The facts that were asked for.
+#[derive(Default)]
+struct Asked(RefCell<Vec<Field>>);
+
+impl Record for Asked {
+    fn start_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn header(&self, _from: Headers, _name: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn field(&self, field: Field) -> Value<'_> {
+        self.0.borrow_mut().push(field);
+        Value::Absent
+    }
+
+    fn metadata(&self, _namespace: &str, _path: &[String]) -> Value<'_> {
+        Value::Absent
     }
 }
 
@@ -160,6 +184,19 @@ fn operators() {
     ];
     for (format, want) in cases {
         assert_eq!(line(format, &request()), want, "{format}");
+    }
+}
+
+#[test]
+fn every_operator_asks_for_its_own_fact() {
+    for (field, operator) in Field::ALL {
+        let format = Format::parse(&format!("%{operator}%")).unwrap();
+        assert!(format.unknown().is_empty(), "{operator}");
+        let record = Asked::default();
+        let mut out = Vec::new();
+        format.write(&mut out, &record);
+        assert_eq!(record.0.into_inner(), [*field], "{operator}");
+        assert_eq!(out, b"-\n", "{operator}");
     }
 }
 
