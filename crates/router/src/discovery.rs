@@ -1,7 +1,7 @@
 //! Resources in, snapshot out. Runs on the control runtime: decode, convert, build what changed, swap, then acknowledge.
 //! A resource that cannot be used is named with its reason and keeps its last good version; the others apply (design D16).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub(crate) struct Feed {
     clusters: HashMap<String, Arc<Cluster>>,
     listeners: BTreeMap<String, snapshot::Listener>,
     writers: HashMap<String, LineWriter>,
+    /// Operators of access logs that were warned of.
+    unknown: HashSet<String>,
     /// Types whose initial content is there.
     complete: [bool; TYPES.len()],
     version: u64,
@@ -66,6 +68,7 @@ impl Feed {
             clusters,
             listeners: BTreeMap::new(),
             writers: HashMap::new(),
+            unknown: HashSet::new(),
             complete: [false; TYPES.len()],
             version: 0,
         }
@@ -212,6 +215,11 @@ impl Feed {
             snapshot::AccessLogFormat::Json(fields) => json_format(fields),
         };
         let format = Format::parse(&text).map_err(|error| error.to_string())?;
+        for operator in format.unknown() {
+            if self.unknown.insert(operator.clone()) {
+                warn!(operator, "unknown operator of the access log, `-` in every line");
+            }
+        }
         let writer = match self.writers.get(&settings.path) {
             Some(writer) => writer.clone(),
             None => {

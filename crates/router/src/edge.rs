@@ -376,6 +376,13 @@ pub(crate) fn with_path(sent: &PathAndQuery, path: Cow<'_, str>) -> Result<PathA
     PathAndQuery::from_maybe_shared(Bytes::from(full)).map_err(|_| InternalError::Rewrite)
 }
 
+/// Whether a `content-type` says that a message is gRPC.
+pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
+    content_type
+        .strip_prefix(b"application/grpc")
+        .is_some_and(|rest| rest.first().is_none_or(|byte| matches!(byte, b'+' | b';')))
+}
+
 /// The protocol's name, as Envoy writes it.
 pub(crate) const fn protocol(version: Version) -> &'static str {
     match version {

@@ -231,7 +231,8 @@ impl DownstreamError {
     const fn details(self) -> &'static str {
         match self {
             Self::AmbiguousTarget(_) | Self::Fragment => "path_normalization_failed",
-            Self::BodyBroken | Self::Framing => "http1.codec_error",
+            Self::BodyBroken => "downstream_remote_disconnect",
+            Self::Framing => "http1.codec_error",
             Self::BodyTooLarge => "request_payload_too_large",
             Self::HeadersTooLarge => "http1.too_many_headers",
             Self::InvalidHeader(_) => "http1.invalid_characters",
@@ -268,7 +269,7 @@ impl UpstreamError {
     const fn details(self) -> &'static str {
         match self {
             Self::Connect => "upstream_reset_before_response_started{remote_connection_failure}",
-            Self::MaxDuration => "upstream_max_stream_duration_reached",
+            Self::MaxDuration => "max_duration_timeout",
             Self::NoEndpoint => "no_healthy_upstream",
             Self::Overflow => "upstream_reset_before_response_started{overflow}",
             Self::Protocol => "upstream_reset_before_response_started{protocol_error}",
@@ -341,6 +342,33 @@ impl Flag {
             Self::UpstreamRetries => "URX",
             Self::UpstreamTerminated => "UC",
             Self::UpstreamTimeout => "UT",
+        }
+    }
+}
+
+impl Flag {
+    /// Envoy's long name, `-` for none.
+    pub(crate) const fn long_name(self) -> &'static str {
+        match self {
+            Self::DownstreamGone => "DownstreamConnectionTermination",
+            Self::DownstreamProtocol => "DownstreamProtocolError",
+            Self::InvalidHeader => "InvalidEnvoyRequestHeaders",
+            Self::LocalReset => "LocalReset",
+            Self::NoCluster => "NoClusterFound",
+            Self::NoRoute => "NoRouteFound",
+            Self::None => "-",
+            Self::RateLimited => "RateLimited",
+            Self::StreamIdle => "StreamIdleTimeout",
+            Self::Unauthorized => "UnauthorizedExternalService",
+            Self::UpstreamConnect => "UpstreamConnectionFailure",
+            Self::UpstreamHealth => "NoHealthyUpstream",
+            Self::UpstreamMaxDuration => "UpstreamMaxStreamDurationReached",
+            Self::UpstreamOverflow => "UpstreamOverflow",
+            Self::UpstreamProtocol => "UpstreamProtocolError",
+            Self::UpstreamReset => "UpstreamRemoteReset",
+            Self::UpstreamRetries => "UpstreamRetryLimitExceeded",
+            Self::UpstreamTerminated => "UpstreamConnectionTermination",
+            Self::UpstreamTimeout => "UpstreamRequestTimeout",
         }
     }
 }

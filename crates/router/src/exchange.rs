@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use http::header::{CONNECTION, CONTENT_LENGTH, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use trireme_routing::{Matched, Target};
@@ -85,7 +86,7 @@ async fn answer(
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let authority = entry.authority.clone();
     let host = authority.to_str().map_err(|_| DownstreamError::NoHost)?;
-    event.request(&authority, &parts.headers);
+    event.request(&authority, &parts.headers, body.is_end_stream());
     let target = Target::parse(sent.as_str(), host).map_err(edge::refused)?;
     let path = edge::with_path(&sent, target.path.clone())?;
     let matched = find(snapshot, &target, &parts)?;

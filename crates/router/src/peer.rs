@@ -1,6 +1,9 @@
 //! Who is at the other end of a downstream connection, as far as the connection tells.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use trireme_tls::{Session, certificate_pem};
 
 use crate::enforcer::Source;
 use crate::places::canonical;
@@ -12,37 +15,43 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Ours.
     pub(crate) local: Option<SocketAddr>,
-    /// The connection is encrypted.
-    tls: bool,
+    /// What the TLS handshake said; absent without TLS.
+    pub(crate) tls: Option<Session>,
+    /// Number of the connection in this process, from 1.
+    pub(crate) connection: u64,
     /// As the enforcer is told.
     pub(crate) source: Source,
 }
 
 impl Peer {
-    /// A caller at `address`; `certificate` is URL-encoded PEM or empty.
-    pub(crate) fn new(address: SocketAddr, local: Option<SocketAddr>, tls: bool, certificate: &str) -> Self {
+    /// A caller at `address`, on a connection of its own.
+    pub(crate) fn new(address: SocketAddr, local: Option<SocketAddr>, tls: Option<Session>) -> Self {
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
         let address = SocketAddr::new(canonical(address.ip()), address.port());
+        let certificate = tls.as_ref().and_then(|session| session.certificate.as_ref());
+        let certificate = certificate.map(|certificate| url_encoded(&certificate_pem(certificate)));
         Self {
             address,
             local,
+            source: Source::new(address, certificate.as_deref().unwrap_or_default()),
             tls,
-            source: Source::new(address, certificate),
+            connection: CONNECTIONS.fetch_add(1, Ordering::Relaxed),
         }
     }
 
     /// Whether the connection is encrypted.
     pub(crate) const fn is_tls(&self) -> bool {
-        self.tls
+        self.tls.is_some()
     }
 
     /// `http` or `https`.
     pub(crate) const fn scheme(&self) -> &'static str {
-        if self.tls { "https" } else { "http" }
+        if self.is_tls() { "https" } else { "http" }
     }
 }
 
 /// PEM as Envoy writes it into headers and checks.
-pub(crate) fn url_encoded(pem: &str) -> String {
+fn url_encoded(pem: &str) -> String {
     let mut encoded = String::with_capacity(pem.len() + 64);
     for char in pem.chars() {
         match char {

@@ -155,16 +155,6 @@ fn preflight(cors: &Cors) -> Response<Body> {
     response
 }
 
-/// Whether the caller speaks gRPC.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|value| {
-        value
-            .as_bytes()
-            .strip_prefix(b"application/grpc")
-            .is_some_and(|rest| rest.first().is_none_or(|byte| matches!(byte, b'+' | b';')))
-    })
-}
-
 fn reply(error: &ProxyError) -> Reply {
     match error {
         ProxyError::Downstream(error) => downstream(*error),
@@ -347,7 +337,7 @@ impl Speech {
         let Some(content_type) = headers.get(CONTENT_TYPE) else {
             return Self::Json;
         };
-        if is_grpc(headers) {
+        if edge::is_grpc(content_type.as_bytes()) {
             return Self::Grpc;
         }
         let header = |name: &str| headers.get(name).map(HeaderValue::as_bytes);

@@ -22,6 +22,7 @@ mod material;
 mod pem;
 mod protocols;
 pub mod serve;
+mod session;
 mod verify;
 mod watch;
 
@@ -31,4 +32,5 @@ pub use error::TlsError;
 pub use facts::{Facts, certificate_pem};
 pub use material::{Material, Pem, Settings};
 pub use protocols::{GRPC_ALPN, Protocols, Version};
+pub use session::Session;
 pub use watch::Watch;

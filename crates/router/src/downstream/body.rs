@@ -63,13 +63,13 @@ impl Body {
     pub(crate) fn attach(&mut self, event: Completed) {
         self.event = Some(event);
         if self.is_end_stream() {
-            self.end();
+            self.end(true);
         }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, complete: bool) {
         if let Some(mut event) = self.event.take() {
-            event.end();
+            event.end(complete);
         }
     }
 }
@@ -97,11 +97,12 @@ impl HttpBody for Body {
                     }
                 }
                 if self.is_end_stream() {
-                    self.end();
+                    self.end(true);
                 }
             }
+            Poll::Ready(None) => self.end(true),
             // A failure after the head has its own flag; the exchange is over all the same.
-            Poll::Ready(None | Some(Err(_))) => self.end(),
+            Poll::Ready(Some(Err(_))) => self.end(false),
             Poll::Pending => {}
         }
         item

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
-use trireme_tls::Acceptor;
+use trireme_tls::{Acceptor, Session};
 
 use super::body::Body;
 use super::io::Io;
@@ -28,7 +28,7 @@ use crate::edge;
 use crate::error::DownstreamError;
 use crate::event::active::{Active, Activity};
 use crate::exec::LocalExec;
-use crate::peer::{Peer, url_encoded};
+use crate::peer::Peer;
 use crate::places::{Cap, Place};
 use crate::snapshot::Snapshot;
 
@@ -110,7 +110,7 @@ pub(crate) async fn serve(
     let local = stream.local_addr().ok();
     let header_time = worker.shared.edge.header_time;
     let Some(acceptor) = acceptor else {
-        let conn = Registered::new(&worker, Peer::new(address, local, false, ""), listener);
+        let conn = Registered::new(&worker, Peer::new(address, local, None), listener);
         if let Some(http2) = detect(&stream, &conn.conn, header_time).await {
             let io = Io::new(stream, Rc::clone(&conn.conn), http2);
             run(io, &conn.conn, http2, exchange).await;
@@ -124,11 +124,7 @@ pub(crate) async fn serve(
     };
     let session = tls.get_ref().1;
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let certificate = session
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .map(|certificate| url_encoded(&trireme_tls::certificate_pem(certificate)));
-    let peer = Peer::new(address, local, true, certificate.as_deref().unwrap_or_default());
+    let peer = Peer::new(address, local, Some(Session::of(session)));
     let conn = Registered::new(&worker, peer, listener);
     let io = Io::new(tls, Rc::clone(&conn.conn), http2);
     run(io, &conn.conn, http2, exchange).await;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use super::*;
 
 fn peer(address: &str) -> Peer {
-    Peer::new(SocketAddr::new(address.parse().unwrap(), 4711), None, false, "")
+    Peer::new(SocketAddr::new(address.parse().unwrap(), 4711), None, None)
 }
 
 fn map(fields: &[(&str, &str)]) -> HeaderMap {
@@ -358,5 +358,20 @@ fn lengths_and_codings() {
         let mut headers = map(fields);
         headers.insert("host", HeaderValue::from_static("a"));
         assert_eq!(enter_http1("/", &mut headers, false).err(), want, "{name}");
+    }
+}
+
+#[test]
+fn grpc_is_told_by_its_content_type() {
+    let cases = [
+        ("application/grpc", true),
+        ("application/grpc+proto", true),
+        ("application/grpc;x=y", true),
+        ("application/grpc-web", false),
+        ("application/json", false),
+        ("", false),
+    ];
+    for (value, want) in cases {
+        assert_eq!(is_grpc(value.as_bytes()), want, "{value}");
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use tokio::time::Instant;
 
 use super::live::Live;
 use crate::cluster::Cluster;
@@ -20,6 +21,8 @@ pub(crate) struct Facts {
     pub(crate) live: Rc<Live>,
     /// The caller.
     pub(crate) peer: Rc<Peer>,
+    /// The request is its head alone.
+    pub(crate) bodiless: bool,
     /// Status of the answer; 0 until there is one.
     pub(crate) status: u16,
     /// Why the answer is ours, in Envoy's words; empty while it is, or would be, the upstream's.
@@ -34,6 +37,10 @@ pub(crate) struct Facts {
     pub(crate) failure: Option<Box<str>>,
     /// How often it was sent.
     pub(crate) attempts: u32,
+    /// All of the answer went out.
+    pub(crate) complete: bool,
+    /// When it began to go upstream, the last time; known where a sink asks for anything.
+    pub(crate) sent: Option<Instant>,
     /// From sending to the response head.
     pub(crate) upstream_time: Option<Duration>,
     /// What the enforcer left.

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Version};
+use tokio::time::Instant;
 
 use self::active::Active;
 pub(crate) use self::facts::{Facts, Wants};
@@ -40,6 +41,7 @@ pub(crate) struct Completed {
     pub(crate) facts: Facts,
     tally: Arc<Tally>,
     sinks: Arc<Sinks>,
+    /// Its body came to an end, be it by a fault.
     ended: bool,
     active: Active,
 }
@@ -121,6 +123,7 @@ impl Completed {
             facts: Facts {
                 live: Rc::clone(live),
                 peer: Rc::clone(peer),
+                bodiless: false,
                 status: 0,
                 local: "",
                 cluster: None,
@@ -128,6 +131,8 @@ impl Completed {
                 upstream_local: None,
                 failure: None,
                 attempts: 0,
+                complete: false,
+                sent: None,
                 upstream_time: None,
                 metadata: Metadata::default(),
                 kept,
@@ -139,8 +144,9 @@ impl Completed {
         }
     }
 
-    /// Keeps what sinks want of the request as the gateway took it in.
-    pub(crate) fn request(&mut self, authority: &HeaderValue, headers: &HeaderMap) {
+    /// Keeps what sinks want of the request as the gateway took it in; `bodiless` when there is nothing but its head.
+    pub(crate) fn request(&mut self, authority: &HeaderValue, headers: &HeaderMap, bodiless: bool) {
+        self.facts.bodiless = bodiless;
         if let Some(kept) = &mut self.facts.kept {
             kept.authority = authority.clone();
             kept.request.keep(&kept.wants.request, kept.wants.sizes, headers);
@@ -151,6 +157,14 @@ impl Completed {
     pub(crate) fn route(&mut self, name: &str) {
         if let Some(kept) = &mut self.facts.kept {
             name.clone_into(&mut kept.route);
+        }
+    }
+
+    /// It goes out, for the first time or again.
+    pub(crate) fn sending(&mut self) {
+        self.facts.attempts += 1;
+        if self.facts.kept.is_some() {
+            self.facts.sent = Some(Instant::now());
         }
     }
 
@@ -190,9 +204,10 @@ impl Completed {
         }
     }
 
-    /// The last byte is out.
-    pub(crate) fn end(&mut self) {
+    /// The body is over: `complete` when all of it went out.
+    pub(crate) fn end(&mut self, complete: bool) {
         self.ended = true;
+        self.facts.complete = complete;
     }
 
     /// It may wait that long for something to move; zero is for ever.

@@ -356,23 +356,6 @@ async fn soap_callers_get_faults_where_that_is_switched_on() {
     assert_eq!(text(fault).await, want);
 }
 
-#[test]
-fn grpc_is_told_by_its_content_type() {
-    let cases = [
-        ("application/grpc", true),
-        ("application/grpc+proto", true),
-        ("application/grpc;x=y", true),
-        ("application/grpc-web", false),
-        ("application/json", false),
-    ];
-    for (value, want) in cases {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(value));
-        assert_eq!(is_grpc(&headers), want, "{value}");
-    }
-    assert!(!is_grpc(&HeaderMap::new()));
-}
-
 #[tokio::test]
 async fn a_denial_does_not_set_the_framing() {
     let header = |name: &'static str, value: &'static str| {

@@ -31,6 +31,16 @@ pub(crate) struct Connection {
 #[error("{0}")]
 pub(crate) struct Unreachable(pub(crate) Box<str>);
 
+impl Unreachable {
+    /// In Envoy's form: what failed, and why.
+    fn of(what: &str, why: impl std::fmt::Display) -> Self {
+        let why = why.to_string();
+        // The system's words are the same everywhere, its numbers are not.
+        let why = why.split(" (os error").next().unwrap_or_default();
+        Self(format!("{what}: {why}").into())
+    }
+}
+
 /// The sending end of a connection.
 #[derive(Debug)]
 pub(crate) enum Sender {
@@ -59,9 +69,9 @@ pub(crate) async fn connect<H: 'static>(
 }
 
 async fn open<H: 'static>(cluster: &Arc<Cluster>, host: &Host, held: H) -> Result<Connection, Unreachable> {
-    let failed = |error: std::io::Error| Unreachable(error.to_string().into());
-    let tcp = TcpStream::connect(host.address).await.map_err(failed)?;
-    tcp.set_nodelay(true).map_err(failed)?;
+    let unconnected = |error| Unreachable::of("delayed_connect_error", error);
+    let tcp = TcpStream::connect(host.address).await.map_err(unconnected)?;
+    tcp.set_nodelay(true).map_err(unconnected)?;
     let local = tcp.local_addr().ok();
     let sender = match &host.transport {
         Transport::Plain => match cluster.config.protocol {
@@ -70,7 +80,8 @@ async fn open<H: 'static>(cluster: &Arc<Cluster>, host: &Host, held: H) -> Resul
         },
         Transport::Tls { dial, name } => {
             let connector = dial.load_full();
-            let tls = Box::pin(connector.connect(name, tcp)).await.map_err(failed)?;
+            let tls = Box::pin(connector.connect(name, tcp)).await;
+            let tls = tls.map_err(|error| Unreachable::of("TLS_error", error))?;
             let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
             if http2 {
                 handshake2(tls, cluster, held).await
@@ -81,7 +92,7 @@ async fn open<H: 'static>(cluster: &Arc<Cluster>, host: &Host, held: H) -> Resul
     };
     match sender {
         Ok(sender) => Ok(Connection { sender, local }),
-        Err(error) => Err(Unreachable(error.to_string().into())),
+        Err(error) => Err(Unreachable::of("HTTP_error", error)),
     }
 }
 

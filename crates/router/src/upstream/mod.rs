@@ -160,7 +160,7 @@ impl Call<'_> {
         let keep = repeatable && (left > 0 || (lease.reused && idempotent));
         let request = request(admitted, &host, lease.is_http2(), body, keep)?;
         let reused = lease.reused;
-        self.event.facts.attempts += 1;
+        self.event.sending();
         if admitted.auto_host {
             self.event.renamed(&host.host_header);
         }

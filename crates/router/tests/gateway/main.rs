@@ -8,6 +8,7 @@ mod drain;
 mod edits;
 mod framing;
 mod limits;
+mod log;
 mod protocols;
 mod routes;
 mod support;

@@ -296,7 +296,7 @@ mod tests {
         let tree = tree(&[(&format!("{long}/\0/y\u{1}"), 1)]);
         assert_eq!(met(&tree, &format!("{long}/abc/y/")), [1]);
         for path in [format!("{long}z/abc/y"), long.replacen('x', "z", 69_000), long] {
-            assert_eq!(met(&tree, &path), []);
+            assert!(met(&tree, &path).is_empty());
         }
     }
 
