@@ -179,7 +179,7 @@ fn discovered(rds: Rds, path: &Path<'_>) -> Result<(), Invalid> {
     nothing_else(&source, path)
 }
 
-/// Reads HTTP filters, which must be those of `chain`.
+/// Reads HTTP filters, which must be those of `chain`, into `settings`.
 fn http_filters(
     filters: Vec<HttpFilter>,
     chain: &[&Http],
@@ -187,11 +187,8 @@ fn http_filters(
     path: &Path<'_>,
 ) -> Result<(), Invalid> {
     let names: Vec<&str> = chain.iter().map(|filter| filter.name).collect();
-    if !filters
-        .iter()
-        .map(|filter| filter.name.as_str())
-        .eq(names.iter().copied())
-    {
+    let present: Vec<&str> = filters.iter().map(|filter| filter.name.as_str()).collect();
+    if present != names {
         return Err(path.invalid(format!("must be {}", names.join(", "))));
     }
     for (index, (mut entry, filter)) in filters.into_iter().zip(chain).enumerate() {
@@ -221,9 +218,10 @@ fn upgrades(configs: Vec<UpgradeConfig>, settings: &Settings, path: &Path<'_>) -
     )?;
     let chain: Vec<&Http> = CHAIN.into_iter().filter(|filter| filter.upgrades).collect();
     let filters = &path.field("filters");
-    let mut same = Settings::default();
-    http_filters(config.filters, &chain, &mut same, filters)?;
-    if same == *settings {
+    // Said again, it must change nothing.
+    let mut again = settings.clone();
+    http_filters(config.filters, &chain, &mut again, filters)?;
+    if again == *settings {
         Ok(())
     } else {
         Err(filters.invalid("must be as in http_filters"))

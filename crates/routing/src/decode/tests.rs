@@ -14,8 +14,9 @@ use trireme_proto::envoy::config::route::v3 as route;
 use trireme_proto::envoy::config::route::v3::route::Action as ActionProto;
 use trireme_proto::envoy::config::route::v3::route_match::PathSpecifier;
 use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
-use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
-use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::http_filter;
+use trireme_proto::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter, http_filter,
+};
 use trireme_proto::envoy::r#type::matcher::v3::{RegexMatcher, StringMatcher, string_matcher::MatchPattern};
 use trireme_proto::google::protobuf::{self, Any, BoolValue, UInt32Value};
 use trireme_proto::names::filter;
@@ -334,16 +335,18 @@ fn names_the_field_of_a_route_configuration() {
 #[test]
 fn names_the_field_of_a_listener() {
     const M: &str = "filter_chains[0].filters[0].typed_config";
-    let check = |change: fn(&mut ExtAuthz)| {
-        refused_manager(|manager| {
-            let Some(http_filter::ConfigType::TypedConfig(any)) = &mut manager.http_filters[2].config_type
-            else {
-                panic!("typed");
-            };
-            let mut filter = ExtAuthz::decode(any.value.as_slice()).expect("a check filter");
-            change(&mut filter);
-            any.value = filter.encode_to_vec();
-        })
+    fn changed(filter: &mut HttpFilter, change: fn(&mut ExtAuthz)) {
+        let Some(http_filter::ConfigType::TypedConfig(any)) = &mut filter.config_type else {
+            panic!("typed");
+        };
+        let mut check = ExtAuthz::decode(any.value.as_slice()).expect("a check filter");
+        change(&mut check);
+        any.value = check.encode_to_vec();
+    }
+    let check =
+        |change: fn(&mut ExtAuthz)| refused_manager(|manager| changed(&mut manager.http_filters[2], change));
+    let upgrade = |change: fn(&mut Vec<HttpFilter>)| {
+        refused_manager(|manager| change(&mut manager.upgrade_configs[0].filters))
     };
     let cases = [
         (
@@ -374,6 +377,27 @@ fn names_the_field_of_a_listener() {
         (
             check(|filter| filter.failure_mode_allow = true),
             "http_filters[2].typed_config.failure_mode_allow: not supported",
+        ),
+        (
+            upgrade(|filters| drop(filters.remove(1))),
+            "upgrade_configs[0].filters: must be envoy.filters.http.cors, envoy.filters.http.ext_authz, \
+             envoy.filters.http.router",
+        ),
+        (
+            upgrade(|filters| changed(&mut filters[1], |check| check.failure_mode_allow = true)),
+            "upgrade_configs[0].filters[1].typed_config.failure_mode_allow: not supported",
+        ),
+        (
+            upgrade(|filters| {
+                changed(&mut filters[1], |check| {
+                    check
+                        .with_request_body
+                        .as_mut()
+                        .expect("settings")
+                        .max_request_bytes = 2
+                })
+            }),
+            "upgrade_configs[0].filters: must be as in http_filters",
         ),
         (
             refused_manager(|manager| {

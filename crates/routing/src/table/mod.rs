@@ -308,12 +308,12 @@ impl<'t> Matched<'t> {
     }
 
     /// The route after the enforcer has chosen a cluster: what [`RouteTable::find`] gives for the same request if its
-    /// `x-wso2-cluster-header` is `cluster`, without a search. The answer has this route's check and context, whatever else
-    /// is in the table, so that nothing is served but what was asked about.
+    /// `x-wso2-cluster-header` is `cluster`, without a search.
     ///
-    /// It is looked for among the routes of this virtual host that differ from this one in conditions on that header and in
-    /// what is done, as the adapter makes them of one resource. With others the answers may differ: where `find` gives a
-    /// route of another kind, because it alone has the condition, or none at all, this one stays.
+    /// It is looked for among this route and those beside it that differ from it only in conditions on that header, in what is
+    /// done and in filters other than the check, as the adapter makes them of one resource; the first that fits is the answer.
+    /// So whatever else is in the table, nothing is served under another check or context than the one that was asked about.
+    /// In a table of another make `find` could give a route of another kind, or none; this one stays then.
     #[must_use]
     pub fn steered(self, cluster: &str) -> Self {
         let Some(siblings) = &self.entry.siblings else {
