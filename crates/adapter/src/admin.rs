@@ -1,22 +1,15 @@
-//! The admin port: whether the process lives, is ready, and what it has published. Loopback by default, no TLS.
+//! What the admin port shows beside what it shows of every process: `/snapshot`, `/status`, and metrics that are facts of the
+//! moment.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use trireme_telemetry::{CONTENT_TYPE as METRICS_TYPE, Metrics, names};
+use trireme_shell::admin::Admin;
+use trireme_shell::{Condition, Readiness};
+use trireme_telemetry::{Metrics, names};
 use trireme_tls::Material;
 use trireme_xds::server::Cache;
 
@@ -26,12 +19,12 @@ use crate::status::Status;
 
 /// What the admin port tells of.
 #[derive(Debug)]
-pub(crate) struct Admin {
+pub(crate) struct Told {
     pub(crate) catalogue: Catalogue,
     pub(crate) cache: Cache,
-    pub(crate) metrics: Metrics,
     pub(crate) refused: Refused,
-    pub(crate) drain: CancellationToken,
+    /// Deployments can be stored.
+    pub(crate) store: Condition,
 }
 
 /// Metrics that are facts of the moment.
@@ -114,44 +107,34 @@ fn label(type_url: &str) -> &str {
     type_url.rsplit('.').next().unwrap_or(type_url)
 }
 
-/// Answers until `stop` is cancelled.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    admin: Admin,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/live", get(async || "live\n"))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/snapshot", get(snapshot))
-        .route("/status", get(status))
-        .with_state(Arc::new(admin));
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+impl Told {
+    /// The pages of the admin port. It is only served once the initial load is published.
+    pub(crate) fn pages(self, readiness: Readiness, metrics: Metrics) -> Admin {
+        let Self {
+            catalogue,
+            cache,
+            refused,
+            store,
+        } = self;
+        let deployed = catalogue.clone();
+        Admin::new(readiness, metrics)
+            .page("/snapshot", move || snapshot(&cache))
+            .page("/status", move || status(&deployed, &refused))
+            .before_ready(move || look(catalogue.clone(), store.clone()))
+    }
 }
 
-async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    if admin.drain.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+/// A store that couldn't be written is tried again, so that it's found out without a deployment when it can.
+async fn look(catalogue: Catalogue, store: Condition) {
+    match catalogue.writable().await {
+        Ok(()) => store.meet(),
+        Err(reason) => store.miss_because(reason),
     }
-    if let Err(reason) = admin.catalogue.writable().await {
-        let text = format!("nothing can be deployed: {reason}\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    }
-    // The port is only served once the initial load is published.
-    (StatusCode::OK, "ready\n").into_response()
-}
-
-async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    ([(CONTENT_TYPE, METRICS_TYPE)], admin.metrics.encode()).into_response()
 }
 
 /// What each peer has.
-async fn snapshot(State(admin): State<Arc<Admin>>) -> Response {
-    let peers: Vec<Value> = admin
-        .cache
+fn snapshot(cache: &Cache) -> Value {
+    let peers: Vec<Value> = cache
         .status()
         .into_iter()
         .map(|peer| {
@@ -171,13 +154,12 @@ async fn snapshot(State(admin): State<Arc<Admin>>) -> Response {
             })
         })
         .collect();
-    axum::Json(json!({ "peers": peers })).into_response()
+    json!({ "peers": peers })
 }
 
 /// How far each deployment has come, and which entries of the projects folder are refused.
-async fn status(State(admin): State<Arc<Admin>>) -> Response {
-    let apis: Vec<Value> = admin
-        .catalogue
+fn status(catalogue: &Catalogue, refused: &Refused) -> Value {
+    let apis: Vec<Value> = catalogue
         .list()
         .into_iter()
         .map(|listed| {
@@ -192,5 +174,5 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
             })
         })
         .collect();
-    axum::Json(json!({ "apis": apis, "refused": admin.refused.all() })).into_response()
+    json!({ "apis": apis, "refused": refused.all() })
 }

@@ -13,12 +13,12 @@ use tonic_health::pb::health_server::HealthServer;
 use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
 use trireme_openapi::Limits;
 use trireme_proto::names::type_url;
-use trireme_shell::bound;
+use trireme_shell::{Condition, Readiness, bound};
 use trireme_telemetry::Metrics;
 use trireme_tls::{ClientAuth, Material, TlsError};
 use trireme_xds::server::{self, Cache, UnknownType};
 
-use crate::admin::{self, Admin, Facts};
+use crate::admin::{Facts, Told};
 use crate::catalogue::{self, Catalogue};
 use crate::health::Probe;
 use crate::publish::{Base, Publisher};
@@ -83,6 +83,7 @@ pub struct Running {
     pub admin: SocketAddr,
     cache: Cache,
     store: Store,
+    not_draining: Condition,
     /// Cancelled first: nothing new is taken.
     drain: CancellationToken,
     /// Cancelled last.
@@ -212,15 +213,16 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         cache: cache.clone(),
         material: material.clone(),
     });
-    let told = Admin {
+    let readiness = Readiness::default();
+    let told = Told {
         catalogue: catalogue.clone(),
         cache: cache.clone(),
-        metrics,
         refused: source.as_ref().map(Source::refused).unwrap_or_default(),
-        drain: drain.clone(),
+        store: readiness.condition("store"),
     };
-    let serving = admin::serve(admin_listener, told, stop.clone());
-    tasks.spawn(async move { serving.await.unwrap_or_default() });
+    let not_draining = readiness.unless("draining");
+    let pages = told.pages(readiness, metrics);
+    tasks.spawn(pages.serve(admin_listener, stop.clone()));
 
     if let Some(listener) = rest_listener {
         let server = &config.adapter.server;
@@ -254,6 +256,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         admin,
         cache,
         store,
+        not_draining,
         drain,
         stop,
         front,
@@ -273,6 +276,7 @@ impl Running {
     pub async fn drain(self) {
         tracing::info!("draining");
         let ended = tokio::time::timeout(DRAIN_BOUND, async {
+            self.not_draining.miss();
             self.drain.cancel();
             self.front.close();
             self.front.wait().await;

@@ -20,10 +20,10 @@ pub mod admin;
 mod arguments;
 pub mod bound;
 pub mod listen;
-pub mod probe;
+mod probe;
 mod process;
 pub mod ready;
-pub mod signals;
+mod signals;
 
 pub use process::{Process, Settings, Threads, run};
 pub use ready::{Condition, Readiness};

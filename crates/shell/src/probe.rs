@@ -13,7 +13,7 @@ const HEAD: usize = 64;
 ///
 /// # Errors
 /// There is no answer within the bound.
-pub fn ready(admin: SocketAddr) -> std::io::Result<bool> {
+pub(crate) fn ready(admin: SocketAddr) -> std::io::Result<bool> {
     let address = match admin.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, admin.port()).into(),
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, admin.port()).into(),

@@ -10,7 +10,7 @@ use tracing::info;
 ///
 /// # Errors
 /// When the system gives no signals or no thread.
-pub fn watch(token: &CancellationToken, stdin: bool) -> std::io::Result<()> {
+pub(crate) fn watch(token: &CancellationToken, stdin: bool) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let signalled = token.clone();

@@ -90,7 +90,10 @@ async fn deploying_goes_on_after_a_full_disk() -> anyhow::Result<()> {
         }
         let (status, told) = ready().await?;
         assert_eq!(status, 503, "attempt {attempt}: {told}");
-        assert!(told.contains("disk is full"), "attempt {attempt}: {told}");
+        assert!(
+            told.starts_with("not ready: store (") && told.contains("disk is full"),
+            "attempt {attempt}: {told}"
+        );
         let served = gateway.get("/first/a", true).await?;
         assert_eq!(served.status, 200, "attempt {attempt}: {}", served.body);
         let other = gateway.get("/second/a", true).await?;
