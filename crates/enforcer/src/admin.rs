@@ -103,7 +103,7 @@ fn snapshot(current: &Current, discovery: &watch::Receiver<Status>) -> Value {
         "version": snapshot.version,
         "ready": snapshot.ready().is_some(),
         "configuration": security.is_some(),
-        "issuers": security.map_or(0, |security| security.issuers.len()),
+        "issuers": security.map_or(0, |security| security.issuers.access.len()),
         "tokens_cached": security.map_or(0, |security| security.tokens.len()),
         "api_count": snapshot.apis.len(),
         "apis": apis

@@ -21,14 +21,15 @@ use trireme_tls::{ClientAuth, GRPC_ALPN, Material, Settings as TlsSettings};
 use trireme_xds::client;
 
 use crate::admin::{self, Facts};
-use crate::authn::{Fetcher, Outside};
+use crate::credential::Outside;
+use crate::credential::jwks::Fetcher;
 use crate::discovery::{Discovery, TYPES};
 use crate::error::StartError;
 use crate::event::Counters;
 use crate::health::Probe;
-use crate::rest;
 use crate::service::Service;
 use crate::snapshot::Current;
+use crate::utility::{Utility, rest};
 use crate::worker::Worker;
 
 /// How long checks in progress may take once the process is told to stop.
@@ -114,6 +115,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     let abandoned = stop.clone().drop_guard();
     let readiness = Readiness::default();
     let current = Arc::new(Current::new(&readiness));
+    let utility = Arc::new(Utility::default());
     let not_draining = readiness.unless("draining");
 
     let (status, discovery) = watch::channel(client::Status::default());
@@ -136,6 +138,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     let channel = channel(target, inside.connector(GRPC_ALPN));
     let apply = Discovery {
         current: Arc::clone(&current),
+        utility: Arc::clone(&utility),
         fetcher,
         env: variables,
         counters: counters.clone(),
@@ -149,7 +152,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     ));
 
     let acceptor = inside.acceptor(ClientAuth::Required, rest::ALPN);
-    let router = rest::router(Arc::clone(&current));
+    let router = rest::router(utility);
     tasks.spawn(rest::serve(
         rest_listener,
         acceptor,

@@ -11,10 +11,11 @@ use trireme_proto::names::{CONFIG_RESOURCE, type_url};
 use trireme_xds::client::{Apply, Rejection, Resource, Update};
 
 use crate::api::Api;
-use crate::authn::Fetcher;
+use crate::credential::jwks::Fetcher;
 use crate::event::{self, Counters};
 use crate::security::Security;
 use crate::snapshot::{Current, Snapshot};
+use crate::utility::{Offer, Utility};
 
 /// Types in the order they are asked for: settings first, because nothing can be checked without.
 pub(crate) const TYPES: [&str; 2] = [type_url::CONFIG, type_url::API];
@@ -23,6 +24,7 @@ pub(crate) const TYPES: [&str; 2] = [type_url::CONFIG, type_url::API];
 #[derive(Debug)]
 pub(crate) struct Discovery {
     pub(crate) current: Arc<Current>,
+    pub(crate) utility: Arc<Utility>,
     pub(crate) fetcher: Fetcher,
     /// Where `$env{NAME}` in settings is looked up.
     pub(crate) env: Env,
@@ -69,6 +71,8 @@ impl Discovery {
         for resource in upserts {
             match self.security(resource) {
                 Ok(security) => {
+                    let offer = Offer::new(&security.settings);
+                    self.utility.store(Some(Arc::new(offer)));
                     let held = self.current.load();
                     self.current.store(Snapshot {
                         security: Some(Arc::new(security)),

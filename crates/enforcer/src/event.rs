@@ -10,8 +10,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use tracing::{debug, error, info, warn};
 use trireme_telemetry::{Metrics, chain, names};
 
-use crate::authn::KeySetError;
-
 type Labels = [(&'static str, &'static str); 1];
 
 /// The enforcer's metrics. Clones share them.
@@ -189,7 +187,7 @@ pub(crate) struct KeysFetched<'a> {
     /// Where they are.
     pub(crate) address: &'a http::Uri,
     /// How many there are, or why none.
-    pub(crate) outcome: Result<usize, &'a KeySetError>,
+    pub(crate) outcome: Result<usize, &'a (dyn std::error::Error + 'static)>,
 }
 
 impl KeysFetched<'_> {

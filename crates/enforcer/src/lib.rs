@@ -8,11 +8,12 @@
 //! ```text
 //! router ── Check / CheckStream ──▶ service ─▶ attributes ─▶ check ─▶ verdict ─▶ respond ──▶ router
 //!                                    worker                    │ ├─ authn: who is calling
-//! adapter ── discovery ──▶ discovery ─▶ snapshot ◀─────────────┘ └─ api, security: ready-made policies and settings
-//! router ── /testkey, /jwks ──▶ rest ─▶ test_token
+//! adapter ── discovery ──▶ discovery ─▶ snapshot ◀─────────────┘ ├─ credential: tokens, keys, issuers
+//!                              │                                 └─ api, security: ready-made policies and settings
+//! router ── /testkey, /jwks ──▶ utility
 //! ```
 //!
-//! Each worker thread has its own runtime (design D7); discovery, REST and admin share another. Read `check.rs` first.
+//! Each worker thread has its own runtime (design D7); discovery, REST and admin share another. Read `check/mod.rs` first.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -29,16 +30,16 @@ pub mod app;
 mod attributes;
 mod authn;
 mod check;
+mod credential;
 mod discovery;
 mod error;
 mod event;
 mod health;
 mod respond;
-mod rest;
 mod security;
 mod service;
 mod snapshot;
-mod test_token;
+mod utility;
 mod verdict;
 mod wire;
 mod worker;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::jwks::Lookup;
-use super::jwt::{MAX_TOKEN, Unverified, has_three_parts};
-use super::tokens::{Kind, Token};
 use super::{Failure, Identity, Question};
 use crate::api::Api;
-use crate::security::Issuer;
+use crate::credential::issuer::Issuer;
+use crate::credential::jwks::Lookup;
+use crate::credential::jwt::{MAX_TOKEN, Unverified, has_three_parts};
+use crate::credential::tokens::{Kind, Token};
 use crate::verdict::{Reason, Scheme};
 
 /// The token of the request, when its header has the shape of one.
@@ -84,7 +84,9 @@ fn verified<'a>(question: &Question<'a>, text: &str) -> Result<(Arc<Token>, Arc<
         return Err(Reason::TokenInvalid.into());
     }
     // The issuer first, then its keys: a key id never reaches beyond the issuer that the token states.
-    let issuer = unverified.issuer().and_then(|name| security.issuers.get(name));
+    let issuer = unverified
+        .issuer()
+        .and_then(|name| security.issuers.access.get(name));
     let issuer = Arc::clone(issuer.ok_or(Reason::TokenInvalid)?);
     let (key, generation) = match (&unverified.kid, &issuer.key_set) {
         (Some(kid), Some(set)) => match set.key(kid, now.instant) {

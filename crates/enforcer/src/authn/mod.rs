@@ -1,24 +1,12 @@
 //! Who is calling. One module for each way to prove it; this one asks them in order.
 
 mod access_token;
-mod fetch;
-mod jwks;
-mod jwt;
-mod keys;
 mod mutual_tls;
-mod restriction;
 mod signed_key;
-mod tokens;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 use trireme_policy::api::MutualTls;
-
-pub(crate) use fetch::Outside;
-pub(crate) use jwks::KeySet;
-pub(crate) use jwks::{Fetcher, KeySetError};
-pub(crate) use keys::PublicKey;
-pub(crate) use tokens::TokenCache;
 
 use crate::api::{Api, Operation};
 use crate::attributes::Attributes;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use percent_encoding::percent_decode_str;
 
-use super::jwt::{MAX_TOKEN, Unverified, has_three_parts};
-use super::keys::PublicKey;
-use super::tokens::{Kind, Token, TokenCache};
 use super::{Identity, Question};
 use crate::api::KeyPlace;
 use crate::attributes::Attributes;
+use crate::credential::jwt::{MAX_TOKEN, Unverified, has_three_parts};
+use crate::credential::keys::PublicKey;
+use crate::credential::tokens::{Kind, Token, TokenCache};
 use crate::verdict::{Reason, Scheme};
 
 /// The key of the request at one place.
@@ -42,7 +42,7 @@ pub(crate) fn application<'a>(question: &Question<'a>, key: &str) -> Result<Iden
         now,
         ..
     } = *question;
-    let signer = security.api_keys.as_ref().ok_or(Reason::SignerMissing)?;
+    let signer = security.issuers.api_keys.as_ref().ok_or(Reason::SignerMissing)?;
     let token = verified(&security.application_keys, &signer.key, key, now.unix)?;
     // Taken for an API key, an access token would be good without the scopes that it lacks.
     if matches!(token.kind, Kind::Access | Kind::InternalKey) {
@@ -82,7 +82,7 @@ pub(crate) fn internal<'a>(question: &Question<'a>) -> Option<Result<Identity, R
         .header(&security.internal_key)
         .filter(|key| has_three_parts(key))?;
     let check = || {
-        let signer = security.publisher.as_ref().ok_or(Reason::TokenInvalid)?;
+        let signer = security.issuers.publisher.as_ref().ok_or(Reason::TokenInvalid)?;
         let token = verified(&security.internal_keys, signer, key, now.unix)?;
         if token.kind != Kind::InternalKey {
             return Err(Reason::TokenInvalid);

@@ -23,8 +23,10 @@ use trireme_tls::authority::{Authority, DEFAULT_VALIDITY, Issued, Validity};
 
 use crate::api::Api;
 use crate::attributes::{Attributes, Route};
-use crate::authn::{Fetcher, Now, Outside};
+use crate::authn::Now;
 use crate::check::{Wait, check};
+use crate::credential::Outside;
+use crate::credential::jwks::Fetcher;
 use crate::event::Counters;
 use crate::security::Security;
 use crate::snapshot::Snapshot;

@@ -20,10 +20,10 @@ use trireme_tls::authority::Authority;
 use trireme_tls::{ClientAuth, Material, Settings as TlsSettings};
 
 use super::fixture::*;
-use crate::authn::PublicKey;
 use crate::check::Wait;
-use crate::rest;
+use crate::credential::keys::PublicKey;
 use crate::security::Security;
+use crate::utility::rest;
 
 /// A key server whose answer can be changed and held back.
 struct KeyServer {

@@ -477,7 +477,7 @@ async fn issuers_without_a_usable_key_are_left_out() {
     std::fs::write(path("empty.pem"), "").unwrap();
     settings.issuers[1].certificate_path = text("empty.pem");
     let world = World::new(policy(), settings);
-    assert!(world.snapshot.ready().unwrap().issuers.is_empty());
+    assert!(world.snapshot.ready().unwrap().issuers.access.is_empty());
     assert_eq!(world.token(&good_token()), "token_invalid");
 }
 

@@ -190,7 +190,10 @@ impl KeySet {
         event::KeysFetched {
             issuer: &self.issuer,
             address: &self.address,
-            outcome: outcome.as_ref().map(HashMap::len),
+            outcome: match &outcome {
+                Ok(keys) => Ok(keys.len()),
+                Err(error) => Err(error),
+            },
         }
         .emit(&self.fetcher.counters);
     }

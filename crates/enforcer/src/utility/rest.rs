@@ -26,9 +26,9 @@ use tokio_util::task::TaskTracker;
 use trireme_tls::Acceptor;
 use trireme_tls::serve::incoming;
 
+use super::Utility;
+use super::test_token::TestIssuer;
 use crate::event;
-use crate::snapshot::Current;
-use crate::test_token::TestIssuer;
 
 const NO_HEADER: &str =
     "User is NOT authorized to generate a token. Please provide a valid Authorization header to continue.";
@@ -50,15 +50,15 @@ const ATTEMPTS: usize = 16;
 const MAX_WAITING: usize = 64;
 
 struct Rest {
-    current: Arc<Current>,
+    utility: Arc<Utility>,
     places: Semaphore,
     attempts: Semaphore,
 }
 
 /// Routes of the server.
-pub(crate) fn router(current: Arc<Current>) -> Router {
+pub(crate) fn router(utility: Arc<Utility>) -> Router {
     let rest = Arc::new(Rest {
-        current,
+        utility,
         places: Semaphore::new(ATTEMPTS + MAX_WAITING),
         attempts: Semaphore::new(ATTEMPTS),
     });
@@ -70,12 +70,8 @@ pub(crate) fn router(current: Arc<Current>) -> Router {
 }
 
 async fn jwks(State(rest): State<Arc<Rest>>) -> Response {
-    let snapshot = rest.current.load();
-    match snapshot
-        .security
-        .as_ref()
-        .and_then(|security| security.jwks.clone())
-    {
+    let offer = rest.utility.load();
+    match offer.as_ref().and_then(|offer| offer.jwks.clone()) {
         Some(document) => ([(CONTENT_TYPE, "application/json")], document).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
@@ -83,12 +79,9 @@ async fn jwks(State(rest): State<Arc<Rest>>) -> Response {
 
 async fn test_token(State(rest): State<Arc<Rest>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let security = rest.current.load().security.clone();
-    let Some(issuer) = security
-        .as_ref()
-        .and_then(|security| security.test_issuer.as_ref())
-    else {
-        let status = if security.is_some() {
+    let offer = rest.utility.load_full();
+    let Some(issuer) = offer.as_ref().and_then(|offer| offer.test_issuer.as_ref()) else {
+        let status = if offer.is_some() {
             StatusCode::NOT_FOUND
         } else {
             StatusCode::SERVICE_UNAVAILABLE
@@ -257,7 +250,7 @@ mod tests {
     async fn passwords_are_guessed_slowly_whatever_is_guessed() {
         let issuer = TestIssuer::new(&settings().test_issuer).unwrap();
         let rest = Rest {
-            current: Arc::default(),
+            utility: Arc::default(),
             places: Semaphore::new(ATTEMPTS + MAX_WAITING),
             attempts: Semaphore::new(ATTEMPTS),
         };

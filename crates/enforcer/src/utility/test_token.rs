@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
 use trireme_policy::settings::{Account, Keypair, TestIssuer as Settings};
 
-use crate::authn::PublicKey;
+use crate::credential::keys::PublicKey;
 use crate::event;
 
 /// Claim `aud` of every test token.

@@ -1,118 +1,22 @@
-//! The decision. Plain values in, a plain value out: no I/O, no clock, no lock.
+//! What goes upstream once a request is admitted: where, with which path, with and without which headers.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
-use tokio::sync::watch;
-use trireme_policy::api::{ApiKind, Lifecycle, Method, MutualTls};
+use trireme_policy::api::{ApiKind, Lifecycle};
 use trireme_proto::names::CLUSTER_HEADER;
 
 use crate::api::{Api, Operation};
-use crate::attributes::{Attributes, Route};
-use crate::authn::{Failure, Identity, Now, Question, identify};
+use crate::attributes::Attributes;
+use crate::authn::{Identity, Question};
 use crate::security::Security;
-use crate::snapshot::Snapshot;
-use crate::verdict::{Admitted, Challenge, Denial, KeyType, Reason, Scheme, Verdict};
-
-/// What a check has to wait for.
-#[derive(Debug)]
-pub(crate) enum Wait {
-    /// The policy that the route belongs to (design D5).
-    Revision,
-    /// The end of a fetch of keys.
-    Keys(watch::Receiver<u64>),
-}
-
-impl Wait {
-    /// The verdict when the wait was in vain.
-    #[must_use]
-    pub(crate) fn in_vain(&self) -> Verdict<'static> {
-        denied(match self {
-            Self::Revision => Reason::Behind,
-            Self::Keys(_) => Reason::KeysUnavailable,
-        })
-    }
-}
-
-/// Decides one check.
-///
-/// # Errors
-/// When something that may arrive is missing; the caller waits for it, for a bounded time, and asks again.
-pub(crate) fn check<'a>(
-    attributes: &'a Attributes<'a>,
-    snapshot: &'a Snapshot,
-    security: &'a Security,
-    now: Now,
-) -> Result<Verdict<'a>, Wait> {
-    let route = &attributes.route;
-    let Some(api) = find_api(route, snapshot) else {
-        return Ok(denied(Reason::Unknown));
-    };
-    if route.revision > api.policy.revision {
-        return Err(Wait::Revision);
-    }
-    // The address may have gone to another API, whose policy says nothing about this route's upstream.
-    if !route.name.is_empty() && route.name != api.policy.title {
-        return Ok(denied(Reason::Unknown));
-    }
-    let operation = match find_operation(attributes, api) {
-        Ok(operation) => operation,
-        Err(reason) => return Ok(denied(reason)),
-    };
-    if api.prototyped {
-        return Ok(Verdict::Admitted(prototyped(
-            attributes, api, operation, security,
-        )));
-    }
-    let question = Question {
-        attributes,
-        api,
-        operation,
-        security,
-        now,
-    };
-    let verdict = match identify(question) {
-        Ok(identity) => authorized(&question, identity),
-        Err(Failure::Refused(reason)) => Err(reason),
-        Err(Failure::Wait(ended)) => return Err(Wait::Keys(ended)),
-    };
-    Ok(verdict.map_or_else(|reason| Verdict::Denied(refusal(reason, api)), Verdict::Admitted))
-}
-
-/// The API of the route. Names are concatenations, so the parts have to agree as well.
-fn find_api<'a>(route: &Route<'_>, snapshot: &'a Snapshot) -> Option<&'a Api> {
-    let length = route.vhost.len() + route.base_path.len() + route.version.len();
-    let mut name = String::with_capacity(length);
-    for part in [route.vhost, route.base_path, route.version] {
-        name.push_str(part);
-    }
-    let api = snapshot.apis.find(&name)?;
-    let policy = &api.policy;
-    (policy.vhost == route.vhost && policy.base_path == route.base_path && policy.version == route.version)
-        .then_some(api)
-}
-
-/// The operation, by the route's template and the method. `OPTIONS` on a resource that doesn't define it is answered with
-/// the methods that it does define.
-fn find_operation<'a>(attributes: &Attributes<'_>, api: &'a Api) -> Result<&'a Operation, Reason<'static>> {
-    let operations = api.operations(attributes.route.template);
-    let method = Method::parse(attributes.method).ok_or(Reason::Unknown)?;
-    if let Some(operation) = operations.iter().find(|operation| operation.method == method) {
-        return Ok(operation);
-    }
-    if method != Method::Options || operations.is_empty() {
-        return Err(Reason::Unknown);
-    }
-    let mut allow = "OPTIONS".to_owned();
-    for operation in operations {
-        allow.push_str(", ");
-        allow.push_str(operation.method.as_str());
-    }
-    Err(Reason::Preflight(allow))
-}
+use crate::verdict::{Admitted, KeyType, Reason, Scheme};
 
 /// What goes upstream for a known caller, in the environment of the credential.
-fn authorized<'a>(question: &Question<'a>, identity: Identity) -> Result<Admitted<'a>, Reason<'a>> {
+pub(super) fn authorized<'a>(
+    question: &Question<'a>,
+    identity: Identity,
+) -> Result<Admitted<'a>, Reason<'a>> {
     let Question {
         attributes,
         api,
@@ -160,7 +64,7 @@ fn authorized<'a>(question: &Question<'a>, identity: Identity) -> Result<Admitte
 }
 
 /// What goes upstream for an API that is open because it is a prototype.
-fn prototyped<'a>(
+pub(super) fn prototyped<'a>(
     attributes: &'a Attributes<'a>,
     api: &'a Api,
     operation: &Operation,
@@ -240,19 +144,4 @@ fn upstream_path(attributes: &Attributes<'_>, api: &Api, bare: bool, kept_here: 
         rebuilt.push_str(&kept);
     }
     Some(rebuilt)
-}
-
-fn refusal<'a>(reason: Reason<'a>, api: &Api) -> Denial<'a> {
-    let challenge = match api.mutual_tls {
-        MutualTls::Absent => Challenge::Bearer,
-        MutualTls::Mandatory | MutualTls::Optional => Challenge::MutualTls,
-    };
-    Denial { reason, challenge }
-}
-
-fn denied(reason: Reason<'_>) -> Verdict<'_> {
-    Verdict::Denied(Denial {
-        reason,
-        challenge: Challenge::Bearer,
-    })
 }

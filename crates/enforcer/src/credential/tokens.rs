@@ -11,9 +11,9 @@ use quick_cache::sync::Cache;
 use serde_json::Value;
 use trireme_policy::settings::Cache as Settings;
 
+use super::issuer::Issuer;
 use super::jwt::{Claims, InvalidClaims, Validity};
 use super::restriction::{Network, Pattern};
-use crate::security::Issuer;
 use crate::verdict::KeyType;
 
 /// Budget for one entry. Entries weigh what they are, so long tokens leave room for fewer.

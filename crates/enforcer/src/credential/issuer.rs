@@ -1,0 +1,199 @@
+//! Who signs tokens, made ready from the settings.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use trireme_policy::settings::{ClaimMapping, Issuer as Declared};
+
+use super::jwks::{Fetcher, KeySet};
+use super::keys::PublicKey;
+use crate::event;
+
+/// Issuer name whose certificate signs internal keys, and API keys when there is no other.
+const PUBLISHER: &str = "APIM Publisher";
+/// Issuer name whose certificate signs API keys.
+const API_KEY: &str = "APIM APIkey";
+/// Where the issuer of API keys is filed, whatever its setting says, so that it can't stand in for another.
+const API_KEY_ISSUER: &str = "https://host:9443/apikey";
+
+/// Everybody whose signature counts.
+#[derive(Debug)]
+pub(crate) struct Issuers {
+    /// Of access tokens, by the `iss` that they are filed under.
+    pub(crate) access: HashMap<String, Arc<Issuer>>,
+    /// Signs internal keys.
+    pub(crate) publisher: Option<Arc<PublicKey>>,
+    /// Signs API keys.
+    pub(crate) api_keys: Option<ApiKeys>,
+}
+
+/// Who signs API keys.
+#[derive(Debug)]
+pub(crate) struct ApiKeys {
+    pub(crate) key: Arc<PublicKey>,
+    pub(crate) validate_subscription: bool,
+}
+
+/// Who signs access tokens.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    pub(crate) validate_subscription: bool,
+    mapping: Vec<ClaimMapping>,
+    /// Its own certificate: for tokens with a key id and no key set to find it in.
+    pub(crate) certificate: Option<Arc<PublicKey>>,
+    /// The certificate of its alias: for tokens without a key id.
+    pub(crate) alias: Option<Arc<PublicKey>>,
+    pub(crate) key_set: Option<Arc<KeySet>>,
+}
+
+impl Issuer {
+    /// Name that a claim has in tokens of this issuer.
+    pub(crate) fn remote<'a>(&'a self, local: &'a str) -> &'a str {
+        let mapped = self.mapping.iter().find(|mapping| mapping.local == local);
+        mapped.map_or(local, |mapping| &mapping.remote)
+    }
+
+    /// Changes whenever its keys do.
+    pub(crate) fn generation(&self) -> u64 {
+        self.key_set.as_ref().map_or(0, |set| set.generation())
+    }
+}
+
+impl Issuers {
+    /// Makes declared issuers ready. Reads certificate files. An issuer whose certificate can't be read and that has no key
+    /// set is left out with an error in the log: its tokens are refused, those of others aren't. Keys that `held` has fetched
+    /// from the same address are kept, so that new settings don't need the key servers to be there.
+    pub(crate) fn new(all: &[Declared], fetcher: &Fetcher, held: Option<&Self>) -> Self {
+        let mut aliases: HashMap<String, Arc<PublicKey>> = HashMap::new();
+        let mut own = Vec::with_capacity(all.len());
+        for declared in all {
+            let key = certificate(declared);
+            if let Some(key) = &key {
+                aliases.insert(alias(declared).to_owned(), Arc::clone(key));
+            }
+            own.push(key);
+        }
+        let mut access = HashMap::new();
+        for (declared, certificate) in all.iter().zip(own.iter().cloned()) {
+            let held = held.and_then(|held| held.access.get(filed(declared)));
+            let key_set = key_set(declared, fetcher, held.and_then(|issuer| issuer.key_set.as_ref()));
+            let alias = signing(declared, certificate.as_ref(), &aliases);
+            if certificate.is_none() && alias.is_none() && key_set.is_none() {
+                event::IssuerLeftOut {
+                    name: &declared.name,
+                    issuer: &declared.issuer,
+                }
+                .emit();
+                continue;
+            }
+            let issuer = Issuer {
+                validate_subscription: declared.validate_subscription,
+                mapping: declared.claim_mapping.clone(),
+                certificate,
+                alias,
+                key_set,
+            };
+            access.insert(filed(declared).to_owned(), Arc::new(issuer));
+        }
+        let named = |name: &str| all.iter().position(|issuer| issuer.name == name);
+        let signer = |name: &str| {
+            let index = named(name)?;
+            let declared = all.get(index)?;
+            let key = signing(declared, own.get(index)?.as_ref(), &aliases)?;
+            Some((key, declared.validate_subscription))
+        };
+        let publisher = signer(PUBLISHER).map(|(key, _)| key);
+        let api_keys = if named(API_KEY).is_some() {
+            signer(API_KEY)
+        } else {
+            signer(PUBLISHER)
+        }
+        .map(|(key, validate_subscription)| ApiKeys {
+            key,
+            validate_subscription,
+        });
+        Self {
+            access,
+            publisher,
+            api_keys,
+        }
+    }
+}
+
+/// The certificate file of an issuer.
+fn certificate(declared: &Declared) -> Option<Arc<PublicKey>> {
+    if declared.certificate_path.is_empty() {
+        return None;
+    }
+    let key = std::fs::read(Path::new(&declared.certificate_path))
+        .map_err(|error| error.to_string())
+        .and_then(|pem| PublicKey::certificate(&pem).map_err(|error| error.to_string()));
+    match key {
+        Ok(key) => Some(Arc::new(key)),
+        Err(reason) => {
+            event::KeyUnusable {
+                name: &declared.name,
+                path: &declared.certificate_path,
+                reason: &reason,
+            }
+            .emit();
+            None
+        }
+    }
+}
+
+/// The certificate of an issuer's alias. Its own is the one that it brought there itself, whoever else uses the alias; only
+/// an issuer that names no file takes what another one brought, because that is how it was set up. One whose file can't be
+/// read has none: another's certificate must not stand for it.
+fn signing(
+    declared: &Declared,
+    own: Option<&Arc<PublicKey>>,
+    aliases: &HashMap<String, Arc<PublicKey>>,
+) -> Option<Arc<PublicKey>> {
+    match own {
+        Some(own) => Some(Arc::clone(own)),
+        None if declared.certificate_path.is_empty() => aliases.get(alias(declared)).cloned(),
+        None => None,
+    }
+}
+
+/// The `iss` that an issuer is found by.
+fn filed(declared: &Declared) -> &str {
+    if declared.name == API_KEY {
+        API_KEY_ISSUER
+    } else {
+        &declared.issuer
+    }
+}
+
+fn key_set(declared: &Declared, fetcher: &Fetcher, held: Option<&Arc<KeySet>>) -> Option<Arc<KeySet>> {
+    if declared.jwks_url.is_empty() {
+        return None;
+    }
+    match declared.jwks_url.parse() {
+        Ok(address) if held.is_some_and(|held| *held.address() == address) => held.cloned(),
+        Ok(address) => Some(Arc::new(KeySet::new(&declared.issuer, address, fetcher.clone()))),
+        Err(_) => {
+            event::KeyUnusable {
+                name: &declared.name,
+                path: &declared.jwks_url,
+                reason: "not an address",
+            }
+            .emit();
+            None
+        }
+    }
+}
+
+/// Aliases that the original gives to its own issuers.
+fn alias(declared: &Declared) -> &str {
+    match (declared.certificate_alias.as_str(), declared.name.as_str()) {
+        ("", PUBLISHER) => "publisher_certificate_alias",
+        ("", "Resident Key Manager") => "wso2carbon",
+        ("", API_KEY) => "apikey_certificate_alias",
+        // Without an alias nothing but its own certificate stands for an issuer.
+        ("", _) => &declared.issuer,
+        (alias, _) => alias,
+    }
+}
