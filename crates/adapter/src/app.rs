@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::pb::health_server::HealthServer;
 use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
-use trireme_openapi::Limits;
+use trireme_project::Limits;
 use trireme_proto::names::type_url;
 use trireme_shell::{Condition, Readiness, bound};
 use trireme_telemetry::Metrics;

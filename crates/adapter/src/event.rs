@@ -40,7 +40,7 @@ pub(crate) fn refused(from: &Origin, error: &dyn Error, reason: &str) {
 }
 
 /// A finding in a project that was taken, or one of those it was refused for.
-pub(crate) fn finding(api: &str, finding: &trireme_openapi::Diagnostic) {
+pub(crate) fn finding(api: &str, finding: &trireme_project::Diagnostic) {
     warn!(api, %finding, "finding in a project");
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! rest ───┐
-//!         ├─▶ catalogue ─▶ openapi::read ─▶ translate ─▶ store ─▶ publish ─▶ xds ─▶ routers, enforcers
+//!         ├─▶ catalogue ─▶ project::read ─▶ translate ─▶ store ─▶ publish ─▶ xds ─▶ routers, enforcers
 //! source ─┘
 //! ```
 //!
@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
 use trireme_config::{AccessLogs, AdapterEnv, Config, ConfigError, Env, Loaded, LogConfig, Warning};
-use trireme_openapi::{ApiProject, Diagnostic};
+use trireme_project::{ApiProject, Diagnostic};
 use trireme_routing::snapshot::Revision;
 use trireme_shell::{Process, Settings, Threads};
 use trireme_telemetry::LogHandle;

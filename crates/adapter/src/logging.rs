@@ -166,14 +166,14 @@ mod tests {
             packages: vec![
                 package("github.com/wso2/product-microgateway/adapter/internal/discovery/xds"),
                 package("github.com/elsewhere/adapter/internal/discovery/xds"),
-                package("trireme_openapi"),
+                package("trireme_project"),
             ],
             ..LogConfig::default()
         };
         let got = settings(&config, Path::new("/home/gateway"));
         assert_eq!(
             got.targets,
-            ["trireme_xds", "trireme_openapi"].map(|target| (target.to_owned(), Level::Debug))
+            ["trireme_xds", "trireme_project"].map(|target| (target.to_owned(), Level::Debug))
         );
         let want = Rotation {
             max_bytes: 10 << 20,

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
-use trireme_openapi::Diagnostic;
+use trireme_project::Diagnostic;
 
 use crate::catalogue::{CommitError, DeployError, UndeployError};
 use crate::event;

@@ -14,7 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::Streaming;
 use tonic::transport::{Endpoint, Server};
 use trireme_config::{AccessLogs, Config, Env};
-use trireme_openapi::Limits;
+use trireme_project::Limits;
 use trireme_proto::envoy::config::core::v3::Node;
 use trireme_proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use trireme_proto::envoy::service::discovery::v3::{
@@ -93,15 +93,15 @@ impl Project {
 /// Files as an archive.
 pub(crate) fn archive<C: AsRef<[u8]>>(files: &[(&str, C)]) -> Bytes {
     let files = files.iter().map(|(path, content)| (*path, content.as_ref()));
-    trireme_openapi::archive("project", files).unwrap().into()
+    trireme_project::archive("project", files).unwrap().into()
 }
 
 /// A project as the resources it is published as.
 pub(crate) fn resources(project: &Project, vhost: &str, counter: u64) -> ApiResources {
     let archive = project.archive();
-    let reading = trireme_openapi::read(
-        &trireme_openapi::Archive(&archive),
-        &trireme_openapi::Settings::new(trireme_openapi::Defaults::Require),
+    let reading = trireme_project::read(
+        &trireme_project::Archive(&archive),
+        &trireme_project::Settings::new(trireme_project::Defaults::Require),
     )
     .unwrap();
     let deployed = translate::Deployed {

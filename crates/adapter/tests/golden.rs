@@ -16,7 +16,7 @@ use trireme_adapter::catalogue::{DeployError, targets};
 use trireme_adapter::settings;
 use trireme_adapter::translate::{self, Deployed, Settings};
 use trireme_config::{AccessLogs, Env};
-use trireme_openapi::{Defaults, Diagnostic, Folder};
+use trireme_project::{Defaults, Diagnostic, Folder};
 use trireme_routing::snapshot::Revision;
 
 /// The three files of a case; an empty text means that there is none.
@@ -60,13 +60,13 @@ fn projects_become_what_is_written() {
 fn outcome(case: &Path) -> Outcome {
     let (settings, vhosts) = settings(case);
     let none = |_: &str| None;
-    let reading = trireme_openapi::Settings {
+    let reading = trireme_project::Settings {
         variable: &none,
-        ..trireme_openapi::Settings::new(Defaults::Require)
+        ..trireme_project::Settings::new(Defaults::Require)
     };
     let mut found: Vec<Diagnostic> = Vec::new();
     let (mut routes, mut policies) = (Vec::new(), Vec::new());
-    match trireme_openapi::read(&Folder(case.join("in")), &reading) {
+    match trireme_project::read(&Folder(case.join("in")), &reading) {
         Err(errors) => found = errors,
         Ok(reading) => {
             found.extend(reading.warnings);

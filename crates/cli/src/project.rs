@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use trireme_openapi::{
+use trireme_project::{
     ApiProject, Archive, Defaults, Definition, Diagnostic, Folder, Limits, Operation, ProjectSource, Reading,
     Settings,
 };
@@ -40,7 +40,7 @@ pub(crate) fn archive(path: &Path) -> anyhow::Result<Vec<u8>> {
         let root = path
             .file_name()
             .map_or_else(|| "project".into(), |name| name.to_string_lossy());
-        return Ok(trireme_openapi::archive(&root, files)?);
+        return Ok(trireme_project::archive(&root, files)?);
     }
     let content = read(path)?;
     if content.starts_with(ARCHIVE_MARK) {
@@ -52,14 +52,14 @@ pub(crate) fn archive(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// A project archive around a bare definition.
 pub(crate) fn archive_definition(name: &str, content: &[u8]) -> anyhow::Result<Vec<u8>> {
     let files =
-        trireme_openapi::scaffold(Definition { name, content }, &Limits::default()).map_err(refused)?;
-    Ok(trireme_openapi::archive("project", files)?)
+        trireme_project::scaffold(Definition { name, content }, &Limits::default()).map_err(refused)?;
+    Ok(trireme_project::archive("project", files)?)
 }
 
 /// The files of a new project around a definition.
 pub(crate) fn scaffold(path: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     let (name, content) = (name_of(path), read(path)?);
-    let files = trireme_openapi::scaffold(
+    let files = trireme_project::scaffold(
         Definition {
             name: &name,
             content: &content,
@@ -193,7 +193,7 @@ fn understand(source: &dyn ProjectSource, defaults: Defaults) -> Result<Reading,
         variable: &|_| None,
         consul: false,
     };
-    trireme_openapi::read(source, &settings)
+    trireme_project::read(source, &settings)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
@@ -303,7 +303,7 @@ mod tests {
             },
         ];
         for case in cases {
-            let archive = trireme_openapi::archive("project", case.files).unwrap();
+            let archive = trireme_project::archive("project", case.files).unwrap();
             let report = report(&Archive(&archive), Defaults::Require);
             assert_eq!(report.summary.is_none(), case.want.is_some(), "{}", case.name);
             let findings: String = report.findings.iter().map(ToString::to_string).collect();

@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// Package, and the packages of ours that it may depend on outside tests.
 const ALLOWED: [(&str, &[&str]); 17] = [
     ("trireme-proto", &[]),
-    ("trireme-openapi", &[]),
+    ("trireme-project", &[]),
     ("trireme-config", &[]),
     ("trireme-telemetry", &[]),
     ("trireme-tls", &["trireme-telemetry"]),
@@ -46,7 +46,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     (
         "trireme-adapter",
         &[
-            "trireme-openapi",
+            "trireme-project",
             "trireme-routing",
             "trireme-policy",
             "trireme-xds",
@@ -63,7 +63,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "trireme-router",
             "trireme-enforcer",
             "trireme-adapter",
-            "trireme-openapi",
+            "trireme-project",
             "trireme-config",
             "trireme-tls",
         ],

@@ -1,7 +1,7 @@
 //! Why something can't be deployed or undeployed.
 
 use tokio::task::JoinError;
-use trireme_openapi::Diagnostic;
+use trireme_project::Diagnostic;
 
 use super::load::LoadError;
 use crate::publish::Stopped;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, stream};
 use tokio::task::JoinError;
 use tokio::time::Instant;
-use trireme_openapi::Diagnostic;
+use trireme_project::Diagnostic;
 use trireme_routing::snapshot::Revision;
 
 use super::index::Index;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use trireme_config::Env;
-use trireme_openapi::{Archive, Defaults, Diagnostic, Limits, Reading};
+use trireme_project::{Archive, Defaults, Diagnostic, Limits, Reading};
 use trireme_routing::snapshot::Revision;
 
 pub use self::error::{CommitError, DeployError, UndeployError};
@@ -675,13 +675,13 @@ impl Selection {
 
 fn read(archive: &[u8], settings: &Settings) -> Result<Reading, DeployError> {
     let variable = |name: &str| settings.env.get(name).map(str::to_owned);
-    let reading = trireme_openapi::Settings {
+    let reading = trireme_project::Settings {
         limits: settings.limits.clone(),
         defaults: Defaults::Require,
         variable: &variable,
         consul: settings.consul,
     };
-    trireme_openapi::read(&Archive(archive), &reading).map_err(DeployError::Invalid)
+    trireme_project::read(&Archive(archive), &reading).map_err(DeployError::Invalid)
 }
 
 async fn join<T>(task: tokio::task::JoinHandle<T>) -> Result<T, DeployError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trireme_openapi::{ApiProject, Diagnostic};
+use trireme_project::{ApiProject, Diagnostic};
 
 use super::DeployError;
 use crate::names::{DEFAULT_LABEL, DEFAULT_VHOST};
@@ -126,8 +126,8 @@ mod tests {
                 format!("data:\n{targets}").into_bytes(),
             ));
             let archive = archive(&files);
-            let settings = trireme_openapi::Settings::new(trireme_openapi::Defaults::Require);
-            let reading = trireme_openapi::read(&trireme_openapi::Archive(&archive), &settings).unwrap();
+            let settings = trireme_project::Settings::new(trireme_project::Defaults::Require);
+            let reading = trireme_project::read(&trireme_project::Archive(&archive), &settings).unwrap();
             of(&reading.project, &BTreeMap::new())
         };
         assert_eq!(read(MAX_VHOSTS).unwrap().targets.len(), MAX_VHOSTS);

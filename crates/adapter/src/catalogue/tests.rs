@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use trireme_openapi::Severity;
+use trireme_project::Severity;
 use trireme_proto::names::{SYSTEM_FRAGMENT, type_url};
 
 use super::{Deploy, DeployError, Deployed, Selection, UndeployError};
@@ -102,9 +102,9 @@ async fn a_stored_api_that_is_bad_by_now_is_left_out_and_named() {
     bench.stop().await;
 
     let fitting = Project::default().archive().len().max(other.archive().len());
-    let strict = trireme_openapi::Limits {
+    let strict = trireme_project::Limits {
         archive_bytes: u64::try_from(fitting).unwrap(),
-        ..trireme_openapi::Limits::default()
+        ..trireme_project::Limits::default()
     };
     let longer = Project {
         name: "Longer",

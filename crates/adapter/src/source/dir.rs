@@ -15,7 +15,7 @@ use bytes::Bytes;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use trireme_openapi::{Folder, Limits, ProjectSource as _};
+use trireme_project::{Folder, Limits, ProjectSource as _};
 
 use crate::catalogue::{Catalogue, Deploy, DeployError, Stored};
 use crate::event;
@@ -254,7 +254,7 @@ fn pack(name: &str, path: &Path, limits: &Limits) -> io::Result<Bytes> {
             let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
             io::Error::other(findings.join("; "))
         })?;
-    trireme_openapi::archive(name, files)
+    trireme_project::archive(name, files)
         .map(Bytes::from)
         .map_err(io::Error::other)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use trireme_openapi::{ApiProject, Balance, EndpointCertificates, EndpointCluster, Resource};
+use trireme_project::{ApiProject, Balance, EndpointCertificates, EndpointCluster, Resource};
 use trireme_routing::snapshot::{
     Cluster, ClusterLimits, Endpoint, Pem, Trust, UpstreamProtocol, UpstreamTls,
 };

@@ -1,7 +1,7 @@
 //! What may refuse a request can't be left out: without it the API would be open to more callers than its owner meant. So a
 //! project that names a guard, wherever it does, is refused by name until the guard can be applied.
 
-use trireme_openapi::{ApiProject, Extensions, PolicyReference};
+use trireme_project::{ApiProject, Extensions, PolicyReference};
 
 use super::{API, DEFINITION, Findings};
 
@@ -206,8 +206,8 @@ mod tests {
                     }
                 }
                 let archive = testing::archive(&files);
-                let settings = trireme_openapi::Settings::new(trireme_openapi::Defaults::Require);
-                let reading = trireme_openapi::read(&trireme_openapi::Archive(&archive), &settings).unwrap();
+                let settings = trireme_project::Settings::new(trireme_project::Defaults::Require);
+                let reading = trireme_project::read(&trireme_project::Archive(&archive), &settings).unwrap();
                 let deployed = Deployed {
                     project: &reading.project,
                     organization: "carbon.super",
@@ -255,8 +255,8 @@ mod tests {
             let mut files = Project::default().files();
             files[1].1 = definition.into_bytes();
             let archive = testing::archive(&files);
-            let settings = trireme_openapi::Settings::new(trireme_openapi::Defaults::Require);
-            let project = trireme_openapi::read(&trireme_openapi::Archive(&archive), &settings)
+            let settings = trireme_project::Settings::new(trireme_project::Defaults::Require);
+            let project = trireme_project::read(&trireme_project::Archive(&archive), &settings)
                 .unwrap()
                 .project;
             let deployed = Deployed {

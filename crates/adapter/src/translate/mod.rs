@@ -21,9 +21,9 @@ pub use settings::{RetrySettings, Settings, System, TlsSettings, Upstream};
 
 use std::collections::BTreeSet;
 
-use trireme_openapi::{ApiKind, ApiProject, Diagnostic, Extensions, Implementation, Resource};
 use trireme_policy::ApiPolicy;
 use trireme_policy::api::Method;
+use trireme_project::{ApiKind, ApiProject, Diagnostic, Extensions, Implementation, Resource};
 use trireme_proto::names::context as context_key;
 use trireme_routing::snapshot::{Check, Cluster, Fragment, Position, Revision, VirtualHost};
 

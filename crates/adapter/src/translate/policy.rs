@@ -1,14 +1,14 @@
 //! Projects to what the enforcer knows of them (spec/adapter.md 8.5).
 
-use trireme_openapi::{
-    ApiKind as ProjectKind, ApiProject, EndpointCluster as ProjectEndpoints,
-    EndpointSecurity as ProjectCredentials, Implementation, MutualSsl, Operation as ProjectOperation,
-    Requirement as ProjectRequirement, SecurityScheme as ProjectScheme,
-};
 use trireme_policy::api::{
     ApiKind, ApiPolicy, ClientCertificate, Credentials, Endpoint, EndpointCluster, EndpointSecurity,
     Lifecycle, Location, Method, Mock, MockContent, MockResponse, MutualTls, Operation, Policies,
     Requirement, Resource, Retry, Revision, SchemeKind, SecurityScheme,
+};
+use trireme_project::{
+    ApiKind as ProjectKind, ApiProject, EndpointCluster as ProjectEndpoints,
+    EndpointSecurity as ProjectCredentials, Implementation, MutualSsl, Operation as ProjectOperation,
+    Requirement as ProjectRequirement, SecurityScheme as ProjectScheme,
 };
 
 use super::settings::Settings;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use trireme_openapi::{ApiProject, Cors as ProjectCors, EndpointCluster, Resource};
+use trireme_project::{ApiProject, Cors as ProjectCors, EndpointCluster, Resource};
 use trireme_proto::names::{CLUSTER_HEADER, context};
 use trireme_routing::snapshot::{
     Action, Check, ClusterRef, Cors, Filters, Forward, Guard, PathMatch, Retry, Rewrite, Route,

@@ -1,7 +1,7 @@
 //! Path templates as regular expressions (spec/adapter.md 5.3, 5.4). Literal text is in the form in which requests are matched,
 //! so that a path has one spelling on both sides.
 
-use trireme_openapi::normal::literal;
+use trireme_project::normal::literal;
 
 /// Expression that matches whole paths of one resource, capturing its parameters.
 #[must_use]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use prost::Message as _;
-use trireme_openapi::ApiProject;
+use trireme_project::ApiProject;
 use trireme_proto::envoy::config::route::v3::RouteConfiguration;
 use trireme_proto::envoy::config::route::v3::route_match::PathSpecifier;
 use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
@@ -39,8 +39,8 @@ fn wildcard() -> ApiProject {
     let mut files = Project::default().files();
     files[1].1 = definition.as_bytes().to_vec();
     let archive = testing::archive(&files);
-    let settings = trireme_openapi::Settings::new(trireme_openapi::Defaults::Require);
-    trireme_openapi::read(&trireme_openapi::Archive(&archive), &settings)
+    let settings = trireme_project::Settings::new(trireme_project::Defaults::Require);
+    trireme_project::read(&trireme_project::Archive(&archive), &settings)
         .unwrap()
         .project
 }

@@ -13,7 +13,7 @@ use http::{HeaderMap, Request};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use trireme_config::Secret;
-use trireme_openapi::Limits;
+use trireme_project::Limits;
 
 use super::{Auth, Rest, Tokens, router};
 use crate::testing::{Bench, Project, archive, pem};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
-use trireme_openapi::{Archive, Defaults, Definition, Limits, Settings, archive, read, scaffold};
+use trireme_project::{Archive, Defaults, Definition, Limits, Settings, archive, read, scaffold};
 
 /// The documents by name, or none when the file isn't there.
 fn corpus() -> Option<Vec<(String, Vec<u8>)>> {
@@ -108,7 +108,7 @@ fn projects_made_of_real_documents_say_the_same() {
         let project = read(&Archive(&packed), &Settings::new(Defaults::Require))
             .unwrap_or_else(|findings| panic!("{name}: {findings:?}"));
         assert_eq!(project.project.base_path, alone.project.base_path, "{name}");
-        let shape = |project: &trireme_openapi::ApiProject| -> Vec<(String, usize)> {
+        let shape = |project: &trireme_project::ApiProject| -> Vec<(String, usize)> {
             project
                 .resources
                 .iter()
