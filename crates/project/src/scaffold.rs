@@ -4,13 +4,15 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::cluster::Side;
-use crate::diagnostic::{Diagnostic, Findings};
+use crate::api::cluster::Side;
+use crate::document::diagnostic::{Diagnostic, Findings};
 use crate::document::{self, Keep};
-use crate::endpoint::{Balance, EndpointCluster};
+use crate::model::endpoint::{Balance, EndpointCluster};
 use crate::model::{ApiKind, ApiProject, SecurityScheme};
-use crate::source::{DEFINITION, Definition, Limits};
-use crate::{Defaults, Settings, derive, read};
+use crate::read::{derive, read};
+use crate::settings::Limits;
+use crate::settings::{Defaults, Settings};
+use crate::source::{DEFINITION, Definition};
 
 /// Release named in the generated files; only `apictl` and API Manager look at it.
 const RELEASE: &str = "v4.2.0";

@@ -358,7 +358,7 @@ fn names_and_versions_of_bare_definitions() {
         } else {
             assert_eq!(api.base_path, base_path, "{info}");
         }
-        assert!(crate::derive::is_base_path(&api.base_path), "{info}");
+        assert!(crate::read::derive::is_base_path(&api.base_path), "{info}");
     }
     let nothing = alone(&format!("openapi: 3.0.0\n{PATHS}"));
     assert_eq!(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::diagnostic::Findings;
+use crate::document::diagnostic::Findings;
 use crate::document::{Keep, parse};
 use crate::{Limits, Severity};
 use serde_json::json;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::layout::{Role, role};
+use crate::source::layout::{Role, role};
 use crate::{ApiKind, Deployment, Implementation, MutualSsl};
 
 #[test]

@@ -1,16 +1,24 @@
 //! OpenAPI 2.0, 3.0 and 3.1: what routing and policy need of a definition. Schemas are never looked at.
 
+pub(crate) mod asyncapi;
+pub(crate) mod graphql;
+mod mock;
+pub mod normal;
+pub mod order;
+mod paths;
+pub(crate) mod security;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::cluster::{self, Addresses, Group, Side};
-use crate::diagnostic::{Findings, Pointer};
-use crate::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
+use self::security::Schemes;
+use crate::api;
+use crate::api::cluster::{self, Addresses, Group, Side};
+use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::tree::{Section, scalar};
+use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
 use crate::model::{Cors, Extensions, Requirement, Resource};
-use crate::security::{self, Schemes};
-use crate::tree::{Section, scalar};
-use crate::{api_yaml, paths};
 
 /// Version of the specification a definition is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,7 +235,7 @@ fn cors(top: &Section<'_>, value: &Value, findings: &mut Findings) -> Cors {
     if !section.flag("corsConfigurationEnabled", findings).unwrap_or(true) {
         return Cors::Global;
     }
-    let policy = api_yaml::cors_policy(&section, findings);
+    let policy = api::cors_policy(&section, findings);
     if policy.allow_origins.is_empty() {
         findings.warning(
             top.file,

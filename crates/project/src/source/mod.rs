@@ -1,46 +1,14 @@
 //! Where the files of a project come from.
 
+pub(crate) mod archive;
+pub(crate) mod folder;
+pub(crate) mod layout;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::Diagnostic;
-
-/// Bounds on what is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Greatest archive in bytes.
-    pub archive_bytes: u64,
-    /// Greatest number of entries of an archive or folder, folders and ignored files included.
-    pub entries: usize,
-    /// Greatest single file in bytes, unpacked.
-    pub entry_bytes: u64,
-    /// Greatest sum of all files in bytes, unpacked.
-    pub total_bytes: u64,
-    /// Greatest unpacked/packed ratio of an entry; looked at beyond 1 MiB unpacked.
-    pub ratio: u64,
-    /// Greatest depth of folders.
-    pub path_depth: usize,
-    /// Greatest nesting of a YAML or JSON file.
-    pub depth: usize,
-    /// Greatest number of values in a YAML or JSON file, of what is kept of it; an object with keys counts as several, so that each
-    /// stands for some 72 bytes of memory.
-    pub nodes: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            archive_bytes: 64 << 20,
-            entries: 10_000,
-            entry_bytes: 32 << 20,
-            total_bytes: 256 << 20,
-            ratio: 200,
-            path_depth: 32,
-            depth: 100,
-            nodes: 2_000_000,
-        }
-    }
-}
+use crate::document::diagnostic::Diagnostic;
+use crate::settings::Limits;
 
 /// The files of a project that matter, by path relative to wherever the source starts, `/`-separated.
 pub type Files = BTreeMap<String, Vec<u8>>;

@@ -6,8 +6,9 @@ use std::io::{Cursor, Read, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
-use crate::diagnostic::Diagnostic;
-use crate::source::{Archive, Files, Limits, ProjectSource, clean};
+use crate::document::diagnostic::Diagnostic;
+use crate::settings::Limits;
+use crate::source::{Archive, Files, ProjectSource, clean};
 
 /// Expansion below this size is never looked at: a page of spaces compresses well and harms nobody.
 const RATIO_FREE_BYTES: u64 = 1 << 20;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::api_yaml::{ApiOperation, ApiYaml};
-use crate::diagnostic::{Diagnostic, Findings};
+use crate::api::{ApiOperation, ApiYaml};
+use crate::document::diagnostic::{Diagnostic, Findings};
 use crate::model::{ApiKind, ApiProject, OperationPolicies, UnattachedPolicy};
 
 /// Attaches `operationPolicies`: by target (a trailing `/` doesn't matter) and verb, the first entry wins. HTTP only. What finds

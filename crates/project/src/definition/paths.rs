@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
-use crate::cluster::{self, Side};
+use crate::api::cluster::{self, Side};
 use crate::definition::{self, Circumstances, Format, hosts_of_3, is_unsecured};
-use crate::diagnostic::{Findings, Pointer};
-use crate::endpoint::EndpointCluster;
-use crate::id::name_based;
+use crate::definition::{mock, normal, order, security};
+use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::refs;
+use crate::document::tree::Section;
+use crate::model::endpoint::EndpointCluster;
+use crate::model::id::name_based;
 use crate::model::{MockResponse, Operation, OperationPolicies, Resource};
-use crate::refs;
-use crate::tree::Section;
-use crate::{mock, normal, order, security};
 
 /// Methods that are routed, in the order operations are listed.
 const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::diagnostic::{Diagnostic, Findings, escape};
+use crate::definition::normal;
+use crate::document::diagnostic::{Diagnostic, Findings, escape};
 use crate::model::{ApiKind, ApiProject, Operation, Requirement};
-use crate::normal;
 
 /// Looks for two paths with the same requests and a method in common: the order of their names chooses which operation is
 /// meant. They're refused when different things are asked of callers, since nobody can tell what guards the request. Otherwise

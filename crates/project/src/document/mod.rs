@@ -3,13 +3,17 @@
 //! Most of a real definition is schemas and prose. They are skipped while parsing, so that a definition of ten megabytes does
 //! not become a tree of a hundred.
 
+pub(crate) mod diagnostic;
+pub(crate) mod refs;
+pub(crate) mod tree;
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use crate::diagnostic::{Diagnostic, Findings, escape};
-use crate::source::Limits;
+use self::diagnostic::{Diagnostic, Findings, escape};
+use crate::settings::Limits;
 
 /// Stands where a skipped subtree was, so that a `$ref` into it still has a target. A file that spells it out with escapes
 /// gains nothing: it can only shorten the way to an object that then isn't one.

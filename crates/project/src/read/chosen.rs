@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
-use crate::diagnostic::{Diagnostic, Findings, Pointer, escape};
+use crate::definition::security::{DEFAULT, OddScheme};
+use crate::document::diagnostic::{Diagnostic, Findings, Pointer, escape};
 use crate::model::{ApiKind, ApiProject, MutualSsl, Requirement, SecurityScheme};
-use crate::security::{DEFAULT, OddScheme};
 
 const API_KEY_HEADER: &str = "api_key_header";
 const API_KEY_QUERY: &str = "api_key_query";

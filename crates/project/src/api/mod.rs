@@ -1,15 +1,18 @@
 //! `api.yaml`: the facts of an API that its definition doesn't state.
 
+pub(crate) mod attachments;
+pub(crate) mod cluster;
+mod without_effect;
+
 use serde_json::Value;
 
-use crate::cluster::{self, Addresses, Side};
-use crate::diagnostic::{Findings, Pointer};
-use crate::endpoint::{EndpointCluster, Scheme};
+use self::cluster::{Addresses, Side};
+use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::tree::Section;
+use crate::model::endpoint::{EndpointCluster, Scheme};
 use crate::model::{
     ApiKind, Cors, CorsPolicy, EndpointSecurity, Implementation, OperationPolicies, PolicyReference,
 };
-use crate::tree::Section;
-use crate::without_effect;
 
 /// What `api.yaml` says, checked.
 #[derive(Debug)]

@@ -1,26 +1,40 @@
 //! From files to an [`ApiProject`]: the steps in order.
 
+mod attach;
+mod chosen;
+pub(crate) mod derive;
+mod twins;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::api_yaml::ApiYaml;
-use crate::chosen::{self, Chosen};
-use crate::cluster::{self, Addresses, Group, Side};
+use self::chosen::Chosen;
+use crate::api::ApiYaml;
+use crate::api::attachments;
+use crate::api::cluster::{self, Addresses, Group, Side};
+use crate::definition::{self, asyncapi, graphql, security};
 use crate::definition::{Circumstances, Defined, Format};
-use crate::diagnostic::{Diagnostic, Findings, Pointer};
+use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::{self, Keep};
-use crate::endpoint::{EndpointCluster, Scheme};
-use crate::id;
-use crate::layout::{self, Layout, Role};
+use crate::model::endpoint::{EndpointCluster, Scheme};
+use crate::model::id;
 use crate::model::{
     ApiKind, ApiProject, ClientCertificate, Cors, Deployment, EndpointCertificates, EndpointSecurity,
     Identity, Implementation, MutualSsl, OperationPolicies, PolicyFile,
 };
-use crate::source::{DEFINITION, Limits, ProjectSource};
-use crate::{
-    Defaults, Reading, Settings, asyncapi, attach, attachments, definition, derive, graphql, security, twins,
-};
+use crate::settings::{Defaults, Limits, Settings};
+use crate::source::layout::{self, Layout, Role};
+use crate::source::{DEFINITION, ProjectSource};
+
+/// A project that could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The API.
+    pub project: ApiProject,
+    /// What in it has no effect, all with [`Severity::Warning`].
+    pub warnings: Vec<Diagnostic>,
+}
 
 /// Reads a project.
 ///
@@ -223,7 +237,7 @@ impl Attached {
 fn read_definition<'f>(
     layout: &Layout<'f>,
     api: Option<&ApiYaml>,
-    limits: &crate::Limits,
+    limits: &Limits,
     findings: &mut Findings,
 ) -> Option<(&'f str, Value, Format)> {
     let Some((file, content)) = layout.one(Role::Definition) else {

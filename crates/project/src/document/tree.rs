@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::diagnostic::{Findings, Pointer};
+use crate::document::diagnostic::{Findings, Pointer};
 
 /// An object in a file.
 #[derive(Debug, Clone, Copy)]

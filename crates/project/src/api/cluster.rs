@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::Settings;
-use crate::diagnostic::{Diagnostic, Findings, Pointer};
-use crate::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
+use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
+use crate::document::tree::{Section, scalar};
+use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
 use crate::model::{CircuitBreakers, EndpointConfig, EndpointSecurity, Retry};
-use crate::tree::{Section, scalar};
+use crate::settings::Settings;
 
 /// What the groups of one project are read with.
 #[derive(Debug, Clone, Copy)]

@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::diagnostic::{Findings, Pointer};
 use crate::document::Info;
-use crate::id;
-use crate::layout::file_name;
+use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::tree::scalar;
 use crate::model::Identity;
-use crate::tree::scalar;
+use crate::model::id;
+use crate::source::layout::file_name;
 
 /// Longest name the management interface can remove again.
 const MAX_NAME: usize = 255;

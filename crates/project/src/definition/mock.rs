@@ -5,9 +5,9 @@ use std::cell::Cell;
 use serde_json::Value;
 
 use crate::definition::Format;
+use crate::document::refs;
+use crate::document::tree::{Section, scalar};
 use crate::model::{MockContent, MockResponse};
-use crate::refs;
-use crate::tree::{Section, scalar};
 
 /// Examples of one response are capped: they are sent to every enforcer.
 const MAX_EXAMPLES: usize = 64;

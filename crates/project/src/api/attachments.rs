@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostic::{Diagnostic, Findings, Pointer};
+use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
+use crate::document::tree::Section;
 use crate::document::{self, Keep};
-use crate::layout::{Layout, Role, file_name};
 use crate::model::{ClientCertificate, Deployment, EndpointCertificates, PolicyFile};
-use crate::source::Limits;
-use crate::tree::Section;
+use crate::settings::Limits;
+use crate::source::layout::{Layout, Role, file_name};
 
 /// Targets of one project. Each virtual host among them gets all routes of the API.
 const MAX_TARGETS: usize = 1_000;

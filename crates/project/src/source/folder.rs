@@ -5,8 +5,9 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::Diagnostic;
-use crate::source::{Files, Folder, Limits, ProjectSource, clean};
+use crate::document::diagnostic::Diagnostic;
+use crate::settings::Limits;
+use crate::source::{Files, Folder, ProjectSource, clean};
 
 impl ProjectSource for Folder {
     fn load(&self, limits: &Limits, wanted: &dyn Fn(&str) -> bool) -> Result<Files, Vec<Diagnostic>> {

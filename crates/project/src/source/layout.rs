@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::diagnostic::{Diagnostic, Findings};
+use crate::document::diagnostic::{Diagnostic, Findings};
 use crate::source::Files;
 
 /// What a file is for. Matching is by whole path steps at any depth, since archives have any root folder name, or two.

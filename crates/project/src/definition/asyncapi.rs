@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::cluster::Addresses;
+use crate::api::cluster::Addresses;
 use crate::definition::{Circumstances, Defined, Format, Hosts, is_unsecured};
-use crate::diagnostic::{Findings, Pointer};
-use crate::endpoint::{Balance, EndpointCluster};
-use crate::id::name_based;
+use crate::definition::{order, security};
+use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::tree::Section;
+use crate::model::endpoint::{Balance, EndpointCluster};
+use crate::model::id::name_based;
 use crate::model::{EndpointConfig, Operation, OperationPolicies, Resource};
-use crate::tree::Section;
-use crate::{order, security};
 
 /// Reads an AsyncAPI definition. Vendor extensions at its root have no effect on base path and security, as in the original.
 pub(crate) fn read(

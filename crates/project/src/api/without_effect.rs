@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::diagnostic::{Findings, Pointer};
-use crate::tree::{Section, scalar};
+use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::tree::{Section, scalar};
 
 /// Keys of `data` that the reader looks at.
 const READ: &[&str] = &[

@@ -1,11 +1,14 @@
 //! What a project says, as plain values: made by [`crate::read`], used by the adapter's translation.
 
+pub(crate) mod endpoint;
+pub(crate) mod id;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::endpoint::{Endpoint, EndpointCluster};
+use crate::model::endpoint::{Endpoint, EndpointCluster};
 
 /// One API as its project describes it, valid by construction: every base path, endpoint and path here has passed the
 /// rules of the project format, and every `$ref` is resolved.
@@ -36,7 +39,7 @@ pub struct ApiProject {
     pub sandbox_security: Option<EndpointSecurity>,
     /// `x-wso2-endpoints` by name.
     pub named_endpoints: BTreeMap<String, EndpointCluster>,
-    /// Resources in the order routes are tried: see [`crate::order`].
+    /// Resources in the order routes are tried: see [`crate::definition::order`].
     pub resources: Vec<Resource>,
     /// Declared security schemes, after `securityScheme` of `api.yaml` has been applied.
     pub security_schemes: Vec<SecurityScheme>,

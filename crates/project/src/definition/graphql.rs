@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::api_yaml::ApiYaml;
-use crate::diagnostic::{Diagnostic, Findings, Pointer};
+use crate::api::ApiYaml;
+use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
+use crate::document::tree::Section;
 use crate::document::{self, Keep};
-use crate::id::name_based;
-use crate::layout::{Layout, Role};
+use crate::model::id::name_based;
 use crate::model::{GraphQl, GraphQlComplexity, Operation, OperationPolicies, Resource};
-use crate::source::Limits;
-use crate::tree::Section;
+use crate::settings::Limits;
+use crate::source::layout::{Layout, Role};
 
 /// The schema and complexities of the project.
 pub(crate) fn read(layout: &Layout<'_>, limits: &Limits, findings: &mut Findings) -> GraphQl {
