@@ -16,6 +16,7 @@ use trireme_proto::names::type_url;
 use trireme_shell::{Condition, Readiness, bound};
 use trireme_telemetry::Metrics;
 use trireme_tls::{ClientAuth, Material, TlsError};
+use trireme_translate::{names, system};
 use trireme_xds::server::{self, Cache, UnknownType};
 
 use crate::admin::{Facts, Told};
@@ -27,7 +28,7 @@ use crate::settings;
 use crate::source::dir::Source;
 use crate::status::Statuses;
 use crate::store::{Store, StoreError};
-use crate::{event, names, resources, translate};
+use crate::{event, groups, resources};
 
 /// How long what is under way may take once the process is told to stop: a deploy waits for its peers for eight seconds.
 const DRAIN_BOUND: Duration = Duration::from_secs(10);
@@ -147,12 +148,16 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         .clone()
         .unwrap_or_else(|| env.process.home.join(STATE));
     let store = Store::open(&folder).await?;
-    let translation = settings::translation(&config, &access_logs);
+    let translation = settings::translation(&config);
     let cache = Cache::default();
     let statuses = Statuses::new(cache.clone());
     let labels = labels(&config);
-    let (mut publisher, submitter) =
-        Publisher::new(cache.clone(), statuses.clone(), base(&translation), labels);
+    let (mut publisher, submitter) = Publisher::new(
+        cache.clone(),
+        statuses.clone(),
+        base(&config, &access_logs, &translation),
+        labels,
+    );
     let limits = Limits::default();
     let loaded = Catalogue::load(
         store.clone(),
@@ -171,12 +176,12 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     let catalogue = loaded.catalogue;
     publisher.seed(loaded.changes);
     cache.apply(
-        names::CONFIG_GROUP,
+        groups::CONFIG,
         type_url::CONFIG,
         vec![resources::config(&settings::enforcer(&config))],
         Vec::new(),
     );
-    cache.seal(names::CONFIG_GROUP, type_url::CONFIG);
+    cache.seal(groups::CONFIG, type_url::CONFIG);
     publisher.seal();
     tasks.spawn(publisher.run(stop.clone()));
 
@@ -191,7 +196,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
 
     let rest_served = rest_listener.is_some();
     let discovery = server::service(cache.clone(), |node, wanted| {
-        names::group(node, wanted).ok_or(UnknownType)
+        groups::of(node, wanted).ok_or(UnknownType)
     });
     let acceptor = material.acceptor(ClientAuth::Required, trireme_tls::GRPC_ALPN);
     let incoming = trireme_tls::serve::incoming(xds_listener, acceptor);
@@ -328,10 +333,13 @@ fn environments(config: &Config) -> std::collections::BTreeMap<String, String> {
 }
 
 /// What every label has.
-fn base(translation: &translate::Settings) -> Base {
+fn base(config: &Config, log: &AccessLogs, translation: &trireme_translate::Settings) -> Base {
     Base {
-        listeners: translation.listeners.iter().map(resources::listener).collect(),
-        system: resources::fragment(&translate::system::fragment(translation)),
+        listeners: settings::listeners(config, log)
+            .iter()
+            .map(resources::listener)
+            .collect(),
+        system: resources::fragment(&system::fragment(translation)),
     }
 }
 

@@ -17,21 +17,17 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
-use trireme_config::{AccessLogs, AdapterEnv, Config, ConfigError, Env, Loaded, LogConfig, Warning};
-use trireme_project::{ApiProject, Diagnostic};
-use trireme_routing::snapshot::Revision;
+use trireme_config::{AdapterEnv, Config, ConfigError, Env, Loaded, LogConfig, Warning};
 use trireme_shell::{Process, Settings, Threads};
 use trireme_telemetry::LogHandle;
-
-use crate::catalogue::DeployError;
 
 mod admin;
 pub mod app;
 pub mod catalogue;
 mod event;
+pub mod groups;
 mod health;
 mod logging;
-pub mod names;
 pub mod publish;
 pub mod resources;
 mod respond;
@@ -42,32 +38,6 @@ pub mod status;
 pub mod store;
 #[cfg(test)]
 mod testing;
-pub mod translate;
-
-/// What the adapter would find in a project that was read, with the default configuration and with every environment that the
-/// project names: for those who want to know without an adapter.
-#[must_use]
-pub fn findings(project: &ApiProject) -> Vec<Diagnostic> {
-    let environments = project.deployments.iter().map(|deployment| {
-        let vhost = names::DEFAULT_VHOST.to_owned();
-        (deployment.environment.clone(), vhost)
-    });
-    let targets = match catalogue::targets::of(project, &environments.collect()) {
-        Ok(targets) => targets.targets,
-        Err(DeployError::Invalid(findings)) => return findings,
-        Err(_) => return Vec::new(),
-    };
-    let settings = settings::translation(&Config::default(), &AccessLogs::default());
-    let deployed = translate::Deployed {
-        project,
-        organization: "",
-        vhost: targets
-            .first()
-            .map_or(names::DEFAULT_VHOST, |target| target.vhost.as_str()),
-        revision: Revision::default(),
-    };
-    translate::api(&deployed, &settings).map_or_else(|errors| errors, |api| api.warnings)
-}
 
 /// Runs the adapter with the arguments of the process until it's told to stop.
 #[must_use]

@@ -6,9 +6,8 @@ use sha2::{Digest as _, Sha256};
 use trireme_policy::{ApiPolicy, Settings as EnforcerSettings};
 use trireme_proto::names::CONFIG_RESOURCE;
 use trireme_routing::snapshot::{Cluster, Fragment, Listener};
+use trireme_translate::Api;
 use trireme_xds::Resource;
-
-use crate::translate::Api;
 
 /// The resources of one API on one virtual host.
 #[derive(Debug, Clone, PartialEq, Eq)]

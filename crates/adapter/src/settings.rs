@@ -9,8 +9,7 @@ use trireme_routing::snapshot::{
     AccessLog, AccessLogFormat, CheckSettings, Cors, HealthCheck, HttpSettings, Listener, ListenerTls,
     LocalLimit, Pem, TlsVersion, UpstreamProtocol,
 };
-
-use crate::translate::{RetrySettings, Settings, System, TlsSettings, Upstream};
+use trireme_translate::{RetrySettings, Settings, System, TlsSettings, Upstream};
 
 /// Cluster that the router reaches the enforcer by.
 const CHECK_CLUSTER: &str = "ext-authz";
@@ -22,7 +21,7 @@ const SERVER_NAME: &str = "envoy";
 
 /// What the translation takes.
 #[must_use]
-pub fn translation(config: &Config, log: &AccessLogs) -> Settings {
+pub fn translation(config: &Config) -> Settings {
     let upstream = &config.router.upstream;
     let generator = &config.enforcer.jwt_generator;
     Settings {
@@ -31,7 +30,6 @@ pub fn translation(config: &Config, log: &AccessLogs) -> Settings {
             .cors
             .enabled
             .then(|| Arc::new(cors(&config.router.cors))),
-        listeners: listeners(config, log),
         pass_payload: config.router.payload_passing_to_enforcer.pass_request_payload,
         system: System {
             host: config.router.system_host.clone(),
@@ -198,8 +196,9 @@ fn account(username: &str, password: &str) -> policy::Account {
     }
 }
 
-/// The secured listener first, as the original sends them; a port of 0 turns one off.
-fn listeners(config: &Config, log: &AccessLogs) -> Vec<Listener> {
+/// Listeners of every label, the secured one first, as the original sends them; a port of 0 turns one off.
+#[must_use]
+pub fn listeners(config: &Config, log: &AccessLogs) -> Vec<Listener> {
     let router = &config.router;
     let timeouts = &router.connection.timeouts;
     let listener = |name: &str, address, port, tls| Listener {
@@ -285,4 +284,25 @@ fn highest(written: Written) -> TlsVersion {
 
 fn text(path: &Path) -> String {
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_says_nothing_is_a_gateway_as_it_comes() {
+        let configured = translation(&Config::default());
+        let plain = Settings::default();
+        // What lies on the router, and CORS, are the configuration's alone.
+        let plain = Settings {
+            cors: configured.cors.clone(),
+            upstream: Upstream {
+                tls: configured.upstream.tls.clone(),
+                ..plain.upstream
+            },
+            ..plain
+        };
+        assert_eq!(plain, configured);
+    }
 }

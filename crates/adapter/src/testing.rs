@@ -24,6 +24,7 @@ use trireme_proto::google::protobuf::Any;
 use trireme_proto::google::rpc::Status;
 use trireme_proto::names::{feature, type_url};
 use trireme_routing::snapshot::Revision;
+use trireme_translate::{Deployed, system};
 use trireme_xds::server::{self, Cache, UnknownType};
 
 use crate::catalogue::{Catalogue, Settings};
@@ -31,7 +32,7 @@ use crate::publish::{Base, Publisher};
 use crate::resources::ApiResources;
 use crate::status::Statuses;
 use crate::store::Store;
-use crate::{names, resources, settings, translate};
+use crate::{groups, resources, settings};
 
 /// A project that can be varied.
 #[derive(Debug, Clone)]
@@ -104,21 +105,23 @@ pub(crate) fn resources(project: &Project, vhost: &str, counter: u64) -> ApiReso
         &trireme_project::Settings::new(trireme_project::Defaults::Require),
     )
     .unwrap();
-    let deployed = translate::Deployed {
+    let deployed = Deployed {
         project: &reading.project,
         organization: "carbon.super",
         vhost,
         revision: Revision { epoch: 1, counter },
     };
-    ApiResources::new(&translate::api(&deployed, &translation()).unwrap())
+    ApiResources::new(&trireme_translate::api(&deployed, &translation()).unwrap())
 }
 
-/// What every label has.
+/// What every label has, with a plain listener only.
 pub(crate) fn base() -> Base {
-    let translation = translation();
+    let mut config = Config::default();
+    config.router.secured_listener_port = 0;
+    let listeners = settings::listeners(&config, &AccessLogs::default());
     Base {
-        listeners: translation.listeners.iter().map(resources::listener).collect(),
-        system: resources::fragment(&translate::system::fragment(&translation)),
+        listeners: listeners.iter().map(resources::listener).collect(),
+        system: resources::fragment(&system::fragment(&translation())),
     }
 }
 
@@ -146,7 +149,7 @@ impl Peer {
 
     pub(crate) async fn connect(cache: &Cache, label: &str, features: &[&str], types: &[&str]) -> Self {
         let service = server::service(cache.clone(), |node, wanted| {
-            names::group(node, wanted).ok_or(UnknownType)
+            groups::of(node, wanted).ok_or(UnknownType)
         });
         let (near, far) = tokio::io::duplex(1 << 20);
         let serving = Server::builder()
@@ -315,11 +318,9 @@ impl Bench {
     }
 }
 
-/// Settings of the default configuration, with a plain listener only.
-pub(crate) fn translation() -> translate::Settings {
-    let mut config = Config::default();
-    config.router.secured_listener_port = 0;
-    settings::translation(&config, &AccessLogs::default())
+/// Settings of the default configuration.
+pub(crate) fn translation() -> trireme_translate::Settings {
+    settings::translation(&Config::default())
 }
 
 /// A private key as PKCS#8 PEM.

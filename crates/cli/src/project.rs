@@ -156,7 +156,10 @@ fn report(source: &dyn ProjectSource, defaults: Defaults) -> Report {
         Ok(reading) => {
             let mut findings = reading.warnings;
             // What reads well isn't served in every case.
-            findings.extend(trireme_adapter::findings(&reading.project));
+            findings.extend(trireme_translate::findings(
+                &reading.project,
+                &trireme_translate::Settings::default(),
+            ));
             let served = !findings.iter().any(Diagnostic::is_error);
             Report {
                 findings,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 /// Package, and the packages of ours that it may depend on outside tests.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("trireme-proto", &[]),
     ("trireme-project", &[]),
     ("trireme-config", &[]),
@@ -18,6 +18,15 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("trireme-routing", &["trireme-proto"]),
     ("trireme-policy", &["trireme-proto"]),
     ("trireme-xds", &["trireme-proto", "trireme-telemetry"]),
+    (
+        "trireme-translate",
+        &[
+            "trireme-project",
+            "trireme-routing",
+            "trireme-policy",
+            "trireme-proto",
+        ],
+    ),
     (
         "trireme-router",
         &[
@@ -47,6 +56,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
         "trireme-adapter",
         &[
             "trireme-project",
+            "trireme-translate",
             "trireme-routing",
             "trireme-policy",
             "trireme-xds",
@@ -64,6 +74,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "trireme-enforcer",
             "trireme-adapter",
             "trireme-project",
+            "trireme-translate",
             "trireme-config",
             "trireme-tls",
         ],

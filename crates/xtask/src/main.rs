@@ -110,7 +110,7 @@ fn test(rest: &[String]) -> anyhow::Result<()> {
 
 fn golden() -> anyhow::Result<()> {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["test", "--package", "trireme-adapter", "--test", "golden"]);
+    command.args(["test", "--package", "trireme-translate", "--test", "golden"]);
     step(command.env("UPDATE_GOLDEN", "1"))?;
     let output = Command::new(env!("CARGO"))
         .args([

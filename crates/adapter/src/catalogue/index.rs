@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::names;
+use trireme_translate::names;
+
 use crate::store::{Deployment, Identity, Record};
 
 /// Every deployment by identity.

@@ -8,6 +8,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 use trireme_project::Diagnostic;
 use trireme_routing::snapshot::Revision;
+use trireme_translate::{Api, Deployed as Subject};
 
 use super::index::Index;
 use super::{Catalogue, DeployError, Settings, Shared, read};
@@ -16,7 +17,6 @@ use crate::publish::{Change, Desired, Submitter};
 use crate::resources::ApiResources;
 use crate::status::Statuses;
 use crate::store::{Deployment, Record, Store, StoreError};
-use crate::translate::{self, Api, Deployed as Subject};
 
 /// Why a stored project can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +151,7 @@ pub(super) fn translate(
         vhost: &deployment.identity.vhost,
         revision,
     };
-    translate::api(&subject, &settings.translation).map_err(LoadError::Invalid)
+    trireme_translate::api(&subject, &settings.translation).map_err(LoadError::Invalid)
 }
 
 fn findings(findings: &[Diagnostic]) -> String {

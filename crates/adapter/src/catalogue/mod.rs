@@ -13,7 +13,6 @@
 mod error;
 mod index;
 mod load;
-pub mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -25,17 +24,17 @@ use bytes::Bytes;
 use trireme_config::Env;
 use trireme_project::{Archive, Defaults, Diagnostic, Limits, Reading};
 use trireme_routing::snapshot::Revision;
+use trireme_translate::targets::{self, Target, Targets};
+use trireme_translate::{Api, Deployed as Subject};
 
 pub use self::error::{CommitError, DeployError, UndeployError};
 use self::index::{Conflict, Index};
 pub use self::load::{LoadError, Loaded};
-use self::targets::{Target, Targets};
 use crate::event;
 use crate::publish::{Change, Desired, Publication, Submitter};
 use crate::resources::ApiResources;
 use crate::status::{Status, Statuses};
 use crate::store::{self, Changes, Deployment, Identity, Origin, Record, Store};
-use crate::translate::{self, Api, Deployed as Subject};
 
 /// Greatest time that a caller waits for peers: the bounds of a publication, and one that was under way before it.
 const PUBLICATION_BOUND: Duration = Duration::from_secs(8);
@@ -54,7 +53,7 @@ pub struct Settings {
     /// The environment, for the overrides of single APIs.
     pub env: Env,
     /// Translation.
-    pub translation: translate::Settings,
+    pub translation: trireme_translate::Settings,
 }
 
 /// Everything that is deployed. Cheap to clone, clones share it.
@@ -286,7 +285,7 @@ impl Catalogue {
             let Targets {
                 targets,
                 warnings: mut all,
-            } = targets::of(&reading.project, &shared.settings.vhosts)?;
+            } = targets::of(&reading.project, &shared.settings.vhosts).map_err(DeployError::Invalid)?;
             all.splice(0..0, reading.warnings.iter().cloned());
             let mut translated = Vec::with_capacity(targets.len());
             for target in targets {
@@ -296,8 +295,8 @@ impl Catalogue {
                     vhost: &target.vhost,
                     revision: Revision::default(),
                 };
-                let api =
-                    translate::api(&subject, &shared.settings.translation).map_err(DeployError::Invalid)?;
+                let api = trireme_translate::api(&subject, &shared.settings.translation)
+                    .map_err(DeployError::Invalid)?;
                 for warning in &api.warnings {
                     if !all.contains(warning) {
                         all.push(warning.clone());

@@ -9,7 +9,7 @@ use trireme_xds::server::Cache;
 
 use super::Base;
 use crate::event;
-use crate::names;
+use crate::groups;
 use crate::resources::short;
 use crate::status::Mark;
 use crate::store::Identity;
@@ -53,7 +53,7 @@ impl Label {
             .put_routes(cache, name, vec![base.system.clone()])
             .for_each(drop);
         cache.replace(
-            &names::listener_group(name),
+            &groups::listeners(name),
             type_url::LISTENER,
             base.listeners.clone(),
         );
@@ -93,7 +93,7 @@ impl Label {
         }
         self.assembled = true;
         self.apply_assembled(cache, name);
-        cache.seal(&names::route_group(name), type_url::ROUTE);
+        cache.seal(&groups::routes(name), type_url::ROUTE);
     }
 
     fn apply(
@@ -103,7 +103,7 @@ impl Label {
         upserts: Vec<Resource>,
         removals: Vec<String>,
     ) -> impl Iterator<Item = Mark> + use<> {
-        let group = names::fragment_group(name);
+        let group = groups::fragments(name);
         let version = cache.apply(&group, type_url::ROUTE, upserts, removals);
         let assembled = self.assembled.then(|| self.apply_assembled(cache, name));
         [(group, type_url::ROUTE, version)].into_iter().chain(assembled)
@@ -125,7 +125,7 @@ impl Label {
         }
         let body = trireme_routing::encode::assembled(&fragments).value;
         let resource = Resource::new(DEFAULT_ROUTE_CONFIG, short(&hash.finalize()), body);
-        let group = names::route_group(name);
+        let group = groups::routes(name);
         let version = cache.apply(&group, type_url::ROUTE, vec![resource], Vec::new());
         (group, type_url::ROUTE, version)
     }
@@ -133,8 +133,8 @@ impl Label {
 
 /// Lets the peers of a label have what is there.
 pub(super) fn seal(cache: &Cache, label: &str) {
-    cache.seal(&names::api_group(label), type_url::API);
-    cache.seal(&names::cluster_group(label), type_url::CLUSTER);
-    cache.seal(&names::fragment_group(label), type_url::ROUTE);
-    cache.seal(&names::listener_group(label), type_url::LISTENER);
+    cache.seal(&groups::apis(label), type_url::API);
+    cache.seal(&groups::clusters(label), type_url::CLUSTER);
+    cache.seal(&groups::fragments(label), type_url::ROUTE);
+    cache.seal(&groups::listeners(label), type_url::LISTENER);
 }

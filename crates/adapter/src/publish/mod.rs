@@ -28,7 +28,7 @@ use trireme_xds::{Rejection, Resource};
 
 use self::label::{Held, Label, Routes};
 use crate::event;
-use crate::names;
+use crate::groups;
 use crate::resources::ApiResources;
 use crate::status::{Mark, Statuses};
 use crate::store::Identity;
@@ -193,12 +193,12 @@ impl Publisher {
             for label in &desired.labels {
                 self.ensure(label);
                 let api = self.cache.apply(
-                    &names::api_group(label),
+                    &groups::apis(label),
                     type_url::API,
                     vec![desired.resources.policy.clone()],
                     Vec::new(),
                 );
-                marks.push((names::api_group(label), type_url::API, api));
+                marks.push((groups::apis(label), type_url::API, api));
                 marks.extend(self.put_routes(label, &[&desired.resources]));
                 self.hold(label, &change.identity, &desired.resources, true);
             }
@@ -420,7 +420,7 @@ impl Publisher {
                 .any(|other| other.label == one.label && other.resources.name == one.name);
             if !taken {
                 self.cache.apply(
-                    &names::api_group(&one.label),
+                    &groups::apis(&one.label),
                     type_url::API,
                     Vec::new(),
                     vec![one.name.clone()],
@@ -438,7 +438,7 @@ impl Publisher {
         let settled = self
             .put_each_label(&wanted, POLICY_BOUND, |publisher, label, ones| {
                 let policies = ones.iter().map(|one| one.resources.policy.clone()).collect();
-                let group = names::api_group(label);
+                let group = groups::apis(label);
                 let version = publisher.cache.apply(&group, type_url::API, policies, Vec::new());
                 vec![(group, type_url::API, version)]
             })
@@ -525,7 +525,7 @@ impl Publisher {
             .iter()
             .flat_map(|resources| resources.clusters.iter().cloned())
             .collect();
-        let group = names::cluster_group(label);
+        let group = groups::clusters(label);
         let version = self.cache.apply(&group, type_url::CLUSTER, clusters, Vec::new());
         let mut marks = vec![(group, type_url::CLUSTER, version)];
         if let Some(state) = self.labels.get_mut(label) {
@@ -541,7 +541,7 @@ impl Publisher {
     /// The policy goes back to what it was, or away.
     fn revert_policy(&mut self, one: &Wanted) {
         let name = &one.resources.name;
-        let group = names::api_group(&one.label);
+        let group = groups::apis(&one.label);
         match self.held(&one.label, name).map(|held| held.policy.clone()) {
             Some(policy) => self.cache.apply(&group, type_url::API, vec![policy], Vec::new()),
             None => self
@@ -577,12 +577,8 @@ impl Publisher {
                     .for_each(drop);
             }
         }
-        self.cache.apply(
-            &names::cluster_group(&one.label),
-            type_url::CLUSTER,
-            clusters,
-            gone,
-        );
+        self.cache
+            .apply(&groups::clusters(&one.label), type_url::CLUSTER, clusters, gone);
         let had_routes = self
             .held(&one.label, &one.resources.name)
             .is_some_and(|held| held.routes.is_some());
@@ -650,7 +646,7 @@ impl Publisher {
             }
             if !gone.is_empty() {
                 self.cache.apply(
-                    &names::cluster_group(&label),
+                    &groups::clusters(&label),
                     type_url::CLUSTER,
                     Vec::new(),
                     gone.into_iter().collect(),
@@ -687,10 +683,7 @@ impl Publisher {
 
     /// Keeps the assembled route configuration for labels that somebody asks it of.
     fn assemble(&mut self, groups: &[String]) {
-        for name in groups
-            .iter()
-            .filter_map(|group| names::label_of_route_group(group))
-        {
+        for name in groups.iter().filter_map(|group| groups::label_of_routes(group)) {
             if let Some(label) = self.labels.get_mut(name) {
                 label.assemble(&self.cache, name);
             }

@@ -1,74 +1,11 @@
-//! Every name that the adapter gives to something another process sees.
+//! Every name that is given to something another process sees.
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use trireme_proto::envoy::config::core::v3::Node;
-use trireme_proto::names::{feature, type_url};
 
-/// Group of the enforcers' configuration; one for all labels.
-pub const CONFIG_GROUP: &str = "config";
 /// Label that is there even when no API is.
 pub const DEFAULT_LABEL: &str = "Default";
 /// Virtual host of the default label when none is mapped.
 pub const DEFAULT_VHOST: &str = "localhost";
-
-/// Group of the policies of a label.
-#[must_use]
-pub fn api_group(label: &str) -> String {
-    format!("api/{label}")
-}
-
-/// Group of the clusters of a label.
-#[must_use]
-pub fn cluster_group(label: &str) -> String {
-    format!("cluster/{label}")
-}
-
-/// Group of the route fragments of a label.
-#[must_use]
-pub fn fragment_group(label: &str) -> String {
-    format!("fragment/{label}")
-}
-
-/// Group of the listeners of a label.
-#[must_use]
-pub fn listener_group(label: &str) -> String {
-    format!("listener/{label}")
-}
-
-/// Group of the assembled route configuration of a label.
-#[must_use]
-pub fn route_group(label: &str) -> String {
-    format!("route/{label}")
-}
-
-/// The label whose assembled route configuration is in `group`, `None` for other groups.
-#[must_use]
-pub fn label_of_route_group(group: &str) -> Option<&str> {
-    group.strip_prefix("route/")
-}
-
-/// The group that a node gets for a type, `None` for types that aren't served.
-#[must_use]
-pub fn group(node: &Node, wanted: &str) -> Option<String> {
-    Some(match wanted {
-        type_url::API => api_group(&node.id),
-        type_url::CLUSTER => cluster_group(&node.id),
-        type_url::CONFIG => CONFIG_GROUP.to_owned(),
-        type_url::LISTENER => listener_group(&node.id),
-        type_url::ROUTE => {
-            if node
-                .client_features
-                .iter()
-                .any(|announced| announced == feature::ROUTE_FRAGMENTS)
-            {
-                fragment_group(&node.id)
-            } else {
-                route_group(&node.id)
-            }
-        }
-        _ => return None,
-    })
-}
 
 /// Name of the policy and of the route fragment of one API on one virtual host.
 #[must_use]
@@ -120,32 +57,6 @@ pub fn cluster(organization: &str, role: Role<'_>, stem: &str, resource: Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nodes_are_grouped_by_label_and_features() {
-        let router = Node {
-            id: "L".to_owned(),
-            client_features: vec![feature::ROUTE_FRAGMENTS.to_owned()],
-            ..Node::default()
-        };
-        let envoy = Node {
-            id: "L".to_owned(),
-            ..Node::default()
-        };
-        let cases = [
-            (&router, type_url::ROUTE, Some("fragment/L")),
-            (&envoy, type_url::ROUTE, Some("route/L")),
-            (&envoy, type_url::CLUSTER, Some("cluster/L")),
-            (&envoy, type_url::LISTENER, Some("listener/L")),
-            (&router, type_url::API, Some("api/L")),
-            (&router, type_url::CONFIG, Some("config")),
-            (&router, type_url::ENDPOINT, None),
-            (&router, "type.googleapis.com/unheard.of", None),
-        ];
-        for (node, wanted, group_name) in cases {
-            assert_eq!(group(node, wanted).as_deref(), group_name, "{wanted}");
-        }
-    }
 
     #[test]
     fn cluster_names_are_those_of_the_original() {

@@ -12,12 +12,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use trireme_adapter::catalogue::{DeployError, targets};
 use trireme_adapter::settings;
-use trireme_adapter::translate::{self, Deployed, Settings};
-use trireme_config::{AccessLogs, Env};
+use trireme_config::Env;
 use trireme_project::{Defaults, Diagnostic, Folder};
 use trireme_routing::snapshot::Revision;
+use trireme_translate::{Deployed, Settings, targets};
 
 /// The three files of a case; an empty text means that there is none.
 type Outcome = [(&'static str, String); 3];
@@ -77,8 +76,7 @@ fn outcome(case: &Path) -> Outcome {
                 .as_deref()
                 .unwrap_or("carbon.super");
             match targets::of(&reading.project, &vhosts) {
-                Err(DeployError::Invalid(errors)) => found.extend(errors),
-                Err(other) => panic!("{}: {other}", case.display()),
+                Err(errors) => found.extend(errors),
                 Ok(targets) => {
                     found.extend(targets.warnings);
                     for target in targets.targets {
@@ -88,7 +86,7 @@ fn outcome(case: &Path) -> Outcome {
                             vhost: &target.vhost,
                             revision: Revision { epoch: 7, counter: 3 },
                         };
-                        match translate::api(&deployed, &settings) {
+                        match trireme_translate::api(&deployed, &settings) {
                             Err(errors) => found.extend(errors),
                             Ok(api) => {
                                 found.extend(api.warnings.iter().cloned());
@@ -132,7 +130,7 @@ fn settings(case: &Path) -> (Settings, BTreeMap<String, String>) {
         .iter()
         .map(|mapping| (mapping.environment.clone(), mapping.vhost.clone()))
         .collect();
-    (settings::translation(&config, &AccessLogs::default()), vhosts)
+    (settings::translation(&config), vhosts)
 }
 
 fn yaml(values: &[Value]) -> String {

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use trireme_routing::snapshot::{Cors, HealthCheck, Listener, LocalLimit, Pem, TlsVersion, UpstreamProtocol};
+use trireme_routing::snapshot::{Cors, HealthCheck, LocalLimit, Pem, TlsVersion, UpstreamProtocol};
 
 /// All of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Global CORS policy, which an API may replace; absent when disabled.
     pub cors: Option<Arc<Cors>>,
-    /// Listeners of every label, the secured one first.
-    pub listeners: Vec<Listener>,
     /// Send request bodies to the enforcer, unless the API objects.
     pub pass_payload: bool,
     /// System routes.
@@ -84,4 +82,64 @@ pub struct TlsSettings {
     pub disable_verification: bool,
     /// Certificate and key that the router offers, files on the router.
     pub client_certificate: Option<(Pem, Pem)>,
+}
+
+/// A gateway as it comes: what the configuration says when nothing is written in it, but for CORS and TLS, of which nothing is
+/// found in a project. For those who want to know what becomes of a project and have no gateway.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cors: None,
+            pass_payload: false,
+            system: System::default(),
+            upstream: Upstream::default(),
+        }
+    }
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            testkey: true,
+            jwks: None,
+        }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(20),
+            dns_refresh: Duration::from_secs(5),
+            respect_dns_ttl: false,
+            health: HealthCheck {
+                timeout: Duration::from_secs(1),
+                interval: Duration::from_secs(10),
+                unhealthy: 2,
+                healthy: 2,
+            },
+            http2: UpstreamProtocol::Http2 {
+                header_table_size: Some(4096),
+                max_streams: Some(2_147_483_647),
+            },
+            route_timeout: Duration::from_secs(60),
+            max_route_timeout: Duration::from_secs(60),
+            route_idle_timeout: Duration::from_secs(300),
+            retry: RetrySettings {
+                max_count: 5,
+                statuses: vec![504],
+                backoff_base: Duration::from_millis(25),
+            },
+            tls: TlsSettings {
+                min_version: TlsVersion::V1_2,
+                max_version: TlsVersion::V1_2,
+                ciphers: Vec::new(),
+                trusted: String::new(),
+                verify_host: true,
+                disable_verification: false,
+                client_certificate: None,
+            },
+        }
+    }
 }

@@ -93,8 +93,8 @@ fn actions(template: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{self, Project};
-    use crate::translate::{Deployed, api};
+    use crate::testing::{API as WRITTEN, DEFINITION as OPERATION, read};
+    use crate::{Deployed, Settings, api};
 
     #[test]
     fn actions_are_found_as_templates_write_them() {
@@ -195,19 +195,17 @@ mod tests {
                         "[ H, P ]",
                         &format!("[ {}, {} ]", reference("header"), reference(name)),
                     );
-                let mut files = Project::default().files();
-                let mut text = String::from_utf8(files[0].1.clone()).unwrap();
-                text = text.replace("type: HTTP", &format!("type: {kind}"));
-                files[0].1 = (text + &lines).into_bytes();
-                for (name, template, _) in POLICIES {
-                    if name != "missing" {
-                        let path: &'static str = format!("Policies/{name}_v1.gotmpl").leak();
-                        files.push((path, template.as_bytes().to_vec()));
-                    }
-                }
-                let archive = testing::archive(&files);
-                let settings = trireme_project::Settings::new(trireme_project::Defaults::Require);
-                let reading = trireme_project::read(&trireme_project::Archive(&archive), &settings).unwrap();
+                let text = WRITTEN.replace("type: HTTP", &format!("type: {kind}")) + &lines;
+                let templates: Vec<(String, &str)> = POLICIES
+                    .iter()
+                    .filter(|(name, ..)| *name != "missing")
+                    .map(|(name, template, _)| (format!("Policies/{name}_v1.gotmpl"), *template))
+                    .collect();
+                let templates: Vec<(&str, &str)> = templates
+                    .iter()
+                    .map(|(path, template)| (path.as_str(), *template))
+                    .collect();
+                let reading = read(&text, OPERATION, &templates);
                 let deployed = Deployed {
                     project: &reading.project,
                     organization: "carbon.super",
@@ -216,7 +214,7 @@ mod tests {
                 };
                 let passes = harmless || place == "response flow";
                 let what = format!("{name} ({template:?}) at {place}");
-                match api(&deployed, &testing::translation()) {
+                match api(&deployed, &Settings::default()) {
                     Ok(translated) => {
                         assert!(passes, "{what} is left out");
                         let told = translated.warnings.iter().chain(&reading.warnings);
@@ -252,20 +250,14 @@ mod tests {
             let definition = format!(
                 "openapi: 3.0.1\ninfo: {{ title: T, version: V }}\n{root}\npaths:\n  /a:\n    {item}\n    get:\n      summary: s\n      {operation}\n"
             );
-            let mut files = Project::default().files();
-            files[1].1 = definition.into_bytes();
-            let archive = testing::archive(&files);
-            let settings = trireme_project::Settings::new(trireme_project::Defaults::Require);
-            let project = trireme_project::read(&trireme_project::Archive(&archive), &settings)
-                .unwrap()
-                .project;
+            let project = read(WRITTEN, &definition, &[]).project;
             let deployed = Deployed {
                 project: &project,
                 organization: "carbon.super",
                 vhost: "localhost",
                 revision: trireme_routing::snapshot::Revision::default(),
             };
-            let outcome = api(&deployed, &testing::translation());
+            let outcome = api(&deployed, &Settings::default());
             assert_eq!(outcome.is_ok(), passes, "{place}: {outcome:?}");
         }
     }

@@ -5,7 +5,7 @@ use trireme_project::normal::literal;
 
 /// Expression that matches whole paths of one resource, capturing its parameters.
 #[must_use]
-pub fn pattern(base_path: &str, version: &str, default_version: bool, template: &str) -> String {
+pub(crate) fn pattern(base_path: &str, version: &str, default_version: bool, template: &str) -> String {
     let mut pattern = prefix(base_path, version, default_version);
     let template = path_of(template);
     let (steps, end) = match template.strip_suffix("/*") {
@@ -24,7 +24,7 @@ pub fn pattern(base_path: &str, version: &str, default_version: bool, template: 
 
 /// Expression for the base path at the start of a path; a default version may leave the version out.
 #[must_use]
-pub fn prefix(base_path: &str, version: &str, default_version: bool) -> String {
+pub(crate) fn prefix(base_path: &str, version: &str, default_version: bool) -> String {
     let base_path = base_path.trim_end_matches('/');
     let mut prefix = String::from("^");
     match unversioned(base_path, version).filter(|_| default_version) {
@@ -42,7 +42,7 @@ pub fn prefix(base_path: &str, version: &str, default_version: bool) -> String {
 
 /// What a matched path becomes upstream, with references to the groups of [`pattern`].
 #[must_use]
-pub fn substitution(endpoint_base: &str, template: &str) -> String {
+pub(crate) fn substitution(endpoint_base: &str, template: &str) -> String {
     let mut substitution = String::new();
     escape_substitution(endpoint_base.trim_end_matches('/'), &mut substitution);
     let template = path_of(template);
@@ -68,7 +68,7 @@ pub fn substitution(endpoint_base: &str, template: &str) -> String {
 
 /// Number of groups that [`pattern`] captures; RE2 substitutions can refer to nine.
 #[must_use]
-pub fn groups(template: &str) -> usize {
+pub(crate) fn groups(template: &str) -> usize {
     let template = path_of(template);
     let literal = template.strip_suffix("/*").unwrap_or(template);
     let parameters = parts(literal)
@@ -80,7 +80,7 @@ pub fn groups(template: &str) -> usize {
 
 /// The base path without its last segment that is the version, `None` when there is no such segment.
 #[must_use]
-pub fn unversioned(base_path: &str, version: &str) -> Option<String> {
+pub(crate) fn unversioned(base_path: &str, version: &str) -> Option<String> {
     let mut segments: Vec<&str> = base_path.split('/').collect();
     let position = segments.iter().rposition(|segment| *segment == version)?;
     segments.remove(position);

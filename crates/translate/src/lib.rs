@@ -9,15 +9,19 @@
 
 mod clusters;
 mod guards;
+pub mod names;
 mod policy;
 mod routes;
 mod settings;
 pub mod system;
-pub mod template;
+pub mod targets;
+mod template;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use settings::{RetrySettings, Settings, System, TlsSettings, Upstream};
+pub use crate::settings::{RetrySettings, Settings, System, TlsSettings, Upstream};
 
 use std::collections::BTreeSet;
 
@@ -26,8 +30,6 @@ use trireme_policy::api::Method;
 use trireme_project::{ApiKind, ApiProject, Diagnostic, Extensions, Implementation, Resource};
 use trireme_proto::names::context as context_key;
 use trireme_routing::snapshot::{Check, Cluster, Fragment, Position, Revision, VirtualHost};
-
-use crate::names;
 
 /// The file that says what kind of API it is.
 const API: &str = "api.yaml";
@@ -145,6 +147,28 @@ pub fn api(deployed: &Deployed<'_>, settings: &Settings) -> Result<Api, Vec<Diag
         policy,
         warnings: findings.found,
     })
+}
+
+/// What is found in a project that was read, with every environment that it names: for those who want to know without a gateway.
+#[must_use]
+pub fn findings(project: &ApiProject, settings: &Settings) -> Vec<Diagnostic> {
+    let environments = project.deployments.iter().map(|deployment| {
+        let vhost = names::DEFAULT_VHOST.to_owned();
+        (deployment.environment.clone(), vhost)
+    });
+    let targets = match targets::of(project, &environments.collect()) {
+        Ok(targets) => targets.targets,
+        Err(findings) => return findings,
+    };
+    let deployed = Deployed {
+        project,
+        organization: "",
+        vhost: targets
+            .first()
+            .map_or(names::DEFAULT_VHOST, |target| target.vhost.as_str()),
+        revision: Revision::default(),
+    };
+    api(&deployed, settings).map_or_else(|errors| errors, |api| api.warnings)
 }
 
 /// Whether the API has a base path without its version as well.

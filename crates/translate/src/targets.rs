@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trireme_project::{ApiProject, Diagnostic};
 
-use super::DeployError;
 use crate::names::{DEFAULT_LABEL, DEFAULT_VHOST};
 
 const FILE: &str = "deployment_environments.yaml";
@@ -37,8 +36,8 @@ pub struct Targets {
 /// Targets of a project. An environment that isn't configured is left out with a warning; that may leave none.
 ///
 /// # Errors
-/// When a virtual host isn't a host name, or there are too many of them.
-pub fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Targets, DeployError> {
+/// Each virtual host that isn't a host name, or that there are too many of them.
+pub fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Targets, Vec<Diagnostic>> {
     let mut by_vhost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut warnings = Vec::new();
     let mut errors = Vec::new();
@@ -85,7 +84,7 @@ pub fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Tar
         ));
     }
     if !errors.is_empty() {
-        return Err(DeployError::Invalid(errors));
+        return Err(errors);
     }
     Ok(Targets {
         targets: by_vhost
@@ -112,7 +111,7 @@ fn is_vhost(vhost: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Project, archive};
+    use crate::testing;
 
     #[test]
     fn virtual_hosts_are_bounded() {
@@ -120,20 +119,12 @@ mod tests {
             let targets: String = (0..vhosts)
                 .map(|n| format!("  - {{ deploymentEnvironment: Default, deploymentVhost: h{n} }}\n"))
                 .collect();
-            let mut files = Project::default().files();
-            files.push((
-                "deployment_environments.yaml",
-                format!("data:\n{targets}").into_bytes(),
-            ));
-            let archive = archive(&files);
-            let settings = trireme_project::Settings::new(trireme_project::Defaults::Require);
-            let reading = trireme_project::read(&trireme_project::Archive(&archive), &settings).unwrap();
+            let targets = format!("data:\n{targets}");
+            let reading = testing::read(testing::API, testing::DEFINITION, &[(FILE, &targets)]);
             of(&reading.project, &BTreeMap::new())
         };
         assert_eq!(read(MAX_VHOSTS).unwrap().targets.len(), MAX_VHOSTS);
-        let Err(DeployError::Invalid(findings)) = read(MAX_VHOSTS + 1) else {
-            panic!("it is taken")
-        };
+        let findings = read(MAX_VHOSTS + 1).unwrap_err();
         assert_eq!(findings[0].pointer, "/data");
     }
 

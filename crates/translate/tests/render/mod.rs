@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use trireme_adapter::translate::{Api, Settings};
 use trireme_policy::api::{
     ApiPolicy, EndpointCluster, Location, MutualTls, Operation, Requirement, SchemeKind,
 };
@@ -11,6 +10,7 @@ use trireme_routing::snapshot::{
     Action, Check, Cluster, ClusterRef, Cors, Endpoint, Forward, PathMatch, Pem, Position, Rewrite, Route,
     Trust, UpstreamProtocol,
 };
+use trireme_translate::{Api, Settings};
 
 /// An object that leaves out what says nothing.
 #[derive(Default)]

@@ -14,7 +14,7 @@ use trireme_routing::snapshot::Fragment;
 use trireme_routing::{RouteTable, encode};
 
 use super::*;
-use crate::testing::{self, Project};
+use crate::testing;
 
 const BASES: [&str; 12] = [
     "/",
@@ -36,13 +36,7 @@ const SYSTEM: [&str; 3] = ["/testkey", "/health", "/ready"];
 /// Cheap to vary: a project with `/*` alone.
 fn wildcard() -> ApiProject {
     let definition = "openapi: 3.0.1\ninfo: { title: T, version: V }\npaths:\n  /*:\n    get: {}\n";
-    let mut files = Project::default().files();
-    files[1].1 = definition.as_bytes().to_vec();
-    let archive = testing::archive(&files);
-    let settings = trireme_project::Settings::new(trireme_project::Defaults::Require);
-    trireme_project::read(&trireme_project::Archive(&archive), &settings)
-        .unwrap()
-        .project
+    testing::read(testing::API, definition, &[]).project
 }
 
 struct Candidate {
@@ -75,7 +69,7 @@ fn candidate(project: &ApiProject, base: &str, version: &str, default_version: b
         name: deployed.name(),
         default_version,
         bases,
-        fragment: api(&deployed, &testing::translation()).unwrap().fragment,
+        fragment: api(&deployed, &Settings::default()).unwrap().fragment,
     }
 }
 
@@ -140,7 +134,7 @@ fn matches(condition: &PathSpecifier, path: &str) -> bool {
 
 /// Compares for every path near the candidates; the number of paths.
 fn agree(candidates: &[&Candidate]) -> usize {
-    let system = system::fragment(&testing::translation());
+    let system = system::fragment(&Settings::default());
     let mut fragments: Vec<Fragment> = candidates.iter().map(|one| one.fragment.clone()).collect();
     fragments.push(system);
     let assembled = encode::assembled(&fragments).value;
@@ -232,7 +226,7 @@ fn an_api_is_told_which_pages_are_not_its_own() {
             vhost,
             revision: Revision::default(),
         };
-        let warnings = api(&deployed, &testing::translation()).unwrap().warnings;
+        let warnings = api(&deployed, &Settings::default()).unwrap().warnings;
         let texts = warnings.iter().map(|found| found.message.clone());
         texts.filter(|text| text.contains("gateway itself")).count()
     };
