@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
+
+pub use trireme_proto::{InvalidRevision, Revision};
 
 /// One API on one virtual host. Wire: `wso2.discovery.api.Api`, resource name [`ApiPolicy::name`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,47 +81,6 @@ impl ApiPolicy {
         }
     }
 }
-
-/// Revision of an API: the store it was put into, and a count that grows with each stored change. A greater pair is newer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Revision {
-    /// Identity of the store: its creation in Unix milliseconds.
-    pub epoch: u64,
-    /// Count within the store.
-    pub counter: u64,
-}
-
-impl fmt::Display for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.epoch, self.counter)
-    }
-}
-
-impl FromStr for Revision {
-    type Err = InvalidRevision;
-
-    fn from_str(text: &str) -> Result<Self, InvalidRevision> {
-        let (epoch, counter) = text.split_once('.').ok_or(InvalidRevision)?;
-        Ok(Self {
-            epoch: decimal(epoch)?,
-            counter: decimal(counter)?,
-        })
-    }
-}
-
-/// Digits only: `u64::from_str` would take a sign as well.
-fn decimal(text: &str) -> Result<u64, InvalidRevision> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().map_err(|_| InvalidRevision)
-    } else {
-        Err(InvalidRevision)
-    }
-}
-
-/// A text that isn't `<epoch>.<counter>` in decimal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a revision is <epoch>.<counter> in decimal")]
-pub struct InvalidRevision;
 
 /// Protocol of an API. Wire: the text of [`ApiKind::as_str`].
 #[derive(Debug, Clone, PartialEq, Eq)]

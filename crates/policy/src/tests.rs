@@ -271,34 +271,6 @@ fn passwords_are_not_printed() {
 }
 
 #[test]
-fn revisions_parse_and_compare() {
-    let of = |text: &str| text.parse::<Revision>();
-    assert_eq!(
-        of("12.7").unwrap(),
-        Revision {
-            epoch: 12,
-            counter: 7
-        }
-    );
-    assert!(of("12.7").unwrap() < of("12.8").unwrap());
-    assert!(of("12.8").unwrap() < of("13.0").unwrap());
-    assert_eq!(of("12.7").unwrap().to_string(), "12.7");
-    for bad in [
-        "",
-        ".",
-        "1",
-        "1.",
-        ".1",
-        "-1.2",
-        "+1.2",
-        "1.2.3",
-        "99999999999999999999.1",
-    ] {
-        assert!(of(bad).is_err(), "{bad:?}");
-    }
-}
-
-#[test]
 fn operations_inherit_requirements_only_when_they_have_none() {
     let policy = full();
     let own = &policy.resources[0].operations[0];

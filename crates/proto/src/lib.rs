@@ -5,10 +5,12 @@
 //! types, and generated types stop there.
 
 pub mod names;
+mod revision;
 mod wire;
 
 pub use envoy_types::pb::envoy;
 pub use envoy_types::pb::google;
+pub use revision::{InvalidRevision, Revision};
 pub use wire::Wire;
 
 /// Generated code opts out of the workspace's lints here and nowhere else.

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+pub use trireme_proto::Revision;
+
 mod cluster;
 mod listener;
 
@@ -36,15 +38,6 @@ pub enum Position {
     Front,
     /// Default versions: after ordinary APIs with a base path as specific as theirs.
     Back,
-}
-
-/// Generation of an API (design D5): the store it comes from, and its count in that store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Revision {
-    /// Identity of the store, newer stores have greater ones.
-    pub epoch: u64,
-    /// Count within the store.
-    pub counter: u64,
 }
 
 /// A set of hosts and the ordered routes that serve them.
