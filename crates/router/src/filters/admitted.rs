@@ -1,14 +1,10 @@
 //! What leaves the request filters for the upstream.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::time::Instant;
 use trireme_routing::snapshot::Retry;
 
@@ -102,36 +98,6 @@ impl Retries {
             .min(self.base * 10);
         bound.mul_f64(fastrand::f64())
     }
-}
-
-/// The body of a request, as the filters leave it.
-#[derive(Debug)]
-pub(crate) enum Payload {
-    /// In memory: the enforcer was shown it.
-    Buffered(Buffered),
-    /// Still with the caller.
-    Streamed(Incoming),
-}
-
-impl Payload {
-    /// Whether trailers may come. HTTP/1 has them behind chunks only.
-    pub(crate) fn may_trail(&self, version: Version) -> bool {
-        match self {
-            Self::Buffered(buffered) => buffered.trailers.is_some(),
-            Self::Streamed(body) => {
-                !body.is_end_stream() && (version == Version::HTTP_2 || body.size_hint().exact().is_none())
-            }
-        }
-    }
-}
-
-/// A body in memory.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Buffered {
-    /// Data, in order.
-    pub(crate) chunks: VecDeque<Bytes>,
-    /// Trailers.
-    pub(crate) trailers: Option<HeaderMap>,
 }
 
 #[cfg(test)]

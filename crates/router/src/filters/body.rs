@@ -7,8 +7,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use trireme_routing::snapshot::Check;
 
-use super::admitted::{Buffered, Payload};
 use super::call::Call;
+use super::payload::{Buffered, Payload};
 use crate::error::{DownstreamError, ProxyError};
 use crate::event::Completed;
 

@@ -8,8 +8,8 @@ use http_body::Body as _;
 use tokio::time::Instant;
 use trireme_routing::snapshot::Check;
 
-use super::admitted::Payload;
 use super::call::Call;
+use super::payload::Payload;
 use crate::edge;
 use crate::enforcer::{Admission, Changes, Denial, Facts, Steering, Verdict};
 use crate::error::{Flag, InternalError, ProxyError};

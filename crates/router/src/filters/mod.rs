@@ -13,6 +13,7 @@ mod check;
 mod cors;
 mod headers;
 mod limit;
+mod payload;
 mod route;
 
 use std::mem::take;
@@ -22,9 +23,10 @@ use hyper::body::Incoming;
 use trireme_routing::Matched;
 use trireme_routing::snapshot::{Action, Cors, Headers, Position};
 
-pub(crate) use self::admitted::{Admitted, Bounds, Buffered, Payload};
+pub(crate) use self::admitted::{Admitted, Bounds};
 pub(crate) use self::call::Call;
 pub(crate) use self::limit::Buckets;
+pub(crate) use self::payload::{Buffered, Payload};
 use crate::enforcer::{Changes, Denial};
 use crate::error::{DownstreamError, ProxyError};
 use crate::event::Completed;
