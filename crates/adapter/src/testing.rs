@@ -24,7 +24,7 @@ use trireme_proto::google::protobuf::Any;
 use trireme_proto::google::rpc::Status;
 use trireme_proto::names::{feature, type_url};
 use trireme_routing::snapshot::Revision;
-use trireme_translate::{Deployed, system};
+use trireme_translate::{Surroundings, system};
 use trireme_xds::server::{self, Cache, UnknownType};
 
 use crate::catalogue::{Catalogue, Settings};
@@ -100,18 +100,15 @@ pub(crate) fn archive<C: AsRef<[u8]>>(files: &[(&str, C)]) -> Bytes {
 /// A project as the resources it is published as.
 pub(crate) fn resources(project: &Project, vhost: &str, counter: u64) -> ApiResources {
     let archive = project.archive();
-    let reading = trireme_project::read(
-        &trireme_project::Archive(&archive),
-        &trireme_project::Settings::new(trireme_project::Defaults::Require),
-    )
-    .unwrap();
-    let deployed = Deployed {
-        project: &reading.project,
+    let surroundings = Surroundings {
+        reading: trireme_project::Settings::new(trireme_project::Defaults::Require),
         organization: "carbon.super",
-        vhost,
-        revision: Revision { epoch: 1, counter },
+        vhost: &|_| Some(vhost.to_owned()),
+        settings: &translation(),
     };
-    ApiResources::new(&trireme_translate::api(&deployed, &translation()).unwrap())
+    let archive = trireme_project::Archive(&archive);
+    let (_, draft) = surroundings.prepare(&archive).unwrap().drafts.remove(0);
+    ApiResources::new(&draft.at(Revision { epoch: 1, counter }))
 }
 
 /// What every label has, with a plain listener only.

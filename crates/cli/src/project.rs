@@ -4,8 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use trireme_project::{
-    ApiProject, Archive, Defaults, Definition, Diagnostic, Folder, Limits, Operation, ProjectSource, Reading,
-    Settings,
+    ApiProject, Archive, Defaults, Definition, Diagnostic, Folder, Limits, Operation, ProjectSource, Settings,
 };
 
 /// First bytes of a zip archive.
@@ -88,7 +87,9 @@ pub(crate) fn validate(path: &Path) -> anyhow::Result<Report> {
 
 /// A call of the API in an archive: a GET without path parameters if there is one.
 pub(crate) fn sample_call(archive: &[u8]) -> Option<Call> {
-    let project = understand(&Archive(archive), Defaults::Require).ok()?.project;
+    let project = trireme_project::read(&Archive(archive), &reading(Defaults::Require))
+        .ok()?
+        .project;
     let calls = |method: &'static str| {
         project.resources.iter().filter(move |resource| {
             resource
@@ -152,20 +153,11 @@ fn filled(template: &str) -> String {
 }
 
 fn report(source: &dyn ProjectSource, defaults: Defaults) -> Report {
-    match understand(source, defaults) {
-        Ok(reading) => {
-            let mut findings = reading.warnings;
-            // What reads well isn't served in every case.
-            findings.extend(trireme_translate::findings(
-                &reading.project,
-                &trireme_translate::Settings::default(),
-            ));
-            let served = !findings.iter().any(Diagnostic::is_error);
-            Report {
-                findings,
-                summary: served.then(|| summary(&reading.project)),
-            }
-        }
+    match trireme_translate::validate(source, reading(defaults)) {
+        Ok((project, findings)) => Report {
+            findings,
+            summary: Some(summary(&project)),
+        },
         Err(findings) => Report {
             findings,
             summary: None,
@@ -188,15 +180,14 @@ fn summary(project: &ApiProject) -> String {
     )
 }
 
-fn understand(source: &dyn ProjectSource, defaults: Defaults) -> Result<Reading, Vec<Diagnostic>> {
-    // Overrides from the environment are those of the adapter's process, not of this command.
-    let settings = Settings {
+/// How a project is read. Overrides from the environment are those of the adapter's process, not of this command.
+fn reading(defaults: Defaults) -> Settings<'static> {
+    Settings {
         limits: Limits::default(),
         defaults,
         variable: &|_| None,
         consul: false,
-    };
-    trireme_project::read(source, &settings)
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]

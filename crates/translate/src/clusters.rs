@@ -8,26 +8,26 @@ use trireme_routing::snapshot::{
     Cluster, ClusterLimits, Endpoint, Pem, Trust, UpstreamProtocol, UpstreamTls,
 };
 
-use super::Findings;
-use super::settings::{Settings, TlsSettings};
+use crate::findings::Findings;
 use crate::names::{self, Role};
+use crate::{Settings, TlsSettings};
 
 /// Where requests of one environment go: a cluster, and the path in front of theirs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
-    pub(super) cluster: String,
-    pub(super) base_path: String,
+pub(crate) struct Target {
+    pub(crate) cluster: String,
+    pub(crate) base_path: String,
 }
 
 /// Targets of both environments; absent where the environment isn't served.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Targets {
-    pub(super) production: Option<Target>,
-    pub(super) sandbox: Option<Target>,
+pub(crate) struct Targets {
+    pub(crate) production: Option<Target>,
+    pub(crate) sandbox: Option<Target>,
 }
 
 /// The clusters of one API on one virtual host, and what uses them.
-pub(super) struct Plan<'a> {
+pub(crate) struct Plan<'a> {
     project: &'a ApiProject,
     settings: &'a Settings,
     organization: &'a str,
@@ -38,7 +38,7 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         project: &'a ApiProject,
         organization: &'a str,
         vhost: &str,
@@ -75,12 +75,12 @@ impl<'a> Plan<'a> {
     }
 
     /// The clusters that were planned so far, in order of their names.
-    pub(super) fn into_clusters(self) -> Vec<Cluster> {
+    pub(crate) fn into_clusters(self) -> Vec<Cluster> {
         self.clusters.into_values().collect()
     }
 
     /// Where the requests of one resource go.
-    pub(super) fn targets(&mut self, resource: &Resource, findings: &mut Findings) -> Targets {
+    pub(crate) fn targets(&mut self, resource: &Resource, findings: &mut Findings) -> Targets {
         if resource.production.is_none() && resource.sandbox.is_none() {
             return self.forced(self.api.clone());
         }

@@ -3,7 +3,7 @@
 
 use trireme_project::{ApiProject, Extensions, PolicyReference};
 
-use super::{API, DEFINITION, Findings};
+use crate::findings::{API, DEFINITION, Findings};
 
 const REQUEST_INTERCEPTOR: &str = "x-wso2-request-interceptor";
 
@@ -17,7 +17,7 @@ const HARMLESS: [&str; 5] = [
 ];
 
 /// Refuses every guard that the project names.
-pub(super) fn refuse(project: &ApiProject, findings: &mut Findings) {
+pub(crate) fn refuse(project: &ApiProject, findings: &mut Findings) {
     interceptors(project, findings);
     let mut look = |policy: &PolicyReference, place: &str, pointer: &str| {
         if let Some(reason) = objection(project, policy) {
@@ -94,7 +94,7 @@ fn actions(template: &str) -> Vec<&str> {
 mod tests {
     use super::*;
     use crate::testing::{API as WRITTEN, DEFINITION as OPERATION, read};
-    use crate::{Deployed, Settings, api};
+    use crate::{Deployed, Settings, draft};
 
     #[test]
     fn actions_are_found_as_templates_write_them() {
@@ -210,14 +210,13 @@ mod tests {
                     project: &reading.project,
                     organization: "carbon.super",
                     vhost: "localhost",
-                    revision: trireme_routing::snapshot::Revision::default(),
                 };
                 let passes = harmless || place == "response flow";
                 let what = format!("{name} ({template:?}) at {place}");
-                match api(&deployed, &Settings::default()) {
+                match draft(&deployed, &Settings::default()) {
                     Ok(translated) => {
                         assert!(passes, "{what} is left out");
-                        let told = translated.warnings.iter().chain(&reading.warnings);
+                        let told = translated.warnings().iter().chain(&reading.warnings);
                         let mut told = told.map(|found| found.message.as_str());
                         let says = |text: &str| text.contains("polic") || text.starts_with("ignored: ");
                         assert!(told.any(says), "{what} is left out in silence");
@@ -255,9 +254,8 @@ mod tests {
                 project: &project,
                 organization: "carbon.super",
                 vhost: "localhost",
-                revision: trireme_routing::snapshot::Revision::default(),
             };
-            let outcome = api(&deployed, &Settings::default());
+            let outcome = draft(&deployed, &Settings::default());
             assert_eq!(outcome.is_ok(), passes, "{place}: {outcome:?}");
         }
     }

@@ -11,11 +11,11 @@ use trireme_project::{
     Requirement as ProjectRequirement, SecurityScheme as ProjectScheme,
 };
 
-use super::settings::Settings;
-use super::{Deployed, Findings, routes};
+use crate::findings::Findings;
+use crate::{Deployed, Settings, routes};
 
-/// The policy of one API on one virtual host.
-pub(super) fn of(deployed: &Deployed<'_>, settings: &Settings, findings: &mut Findings) -> ApiPolicy {
+/// The policy of one API on one virtual host, but for its revision.
+pub(crate) fn of(deployed: &Deployed<'_>, settings: &Settings, findings: &mut Findings) -> ApiPolicy {
     let project = deployed.project;
     let cluster = |endpoints: &Option<ProjectEndpoints>| {
         endpoints
@@ -76,10 +76,7 @@ pub(super) fn of(deployed: &Deployed<'_>, settings: &Settings, findings: &mut Fi
         application_security: project.application_security,
         graphql: None,
         endpoint_type: endpoint_type(project),
-        revision: Revision {
-            epoch: deployed.revision.epoch,
-            counter: deployed.revision.counter,
-        },
+        revision: Revision::default(),
     }
 }
 

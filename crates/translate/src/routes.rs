@@ -11,15 +11,14 @@ use trireme_routing::snapshot::{
     Action, Check, ClusterRef, Cors, Filters, Forward, Guard, PathMatch, Retry, Rewrite, Route,
 };
 
-use super::clusters::{Target, Targets};
-use super::settings::Settings;
-use super::{Deployed, template};
+use crate::clusters::{Target, Targets};
+use crate::{Deployed, Settings, template};
 
 /// RE2 substitutions name their groups by one digit.
 const MAX_GROUPS: usize = 9;
 
 /// Routes of one resource: the sandbox's own one first, where a single rewrite can't serve both environments.
-pub(super) fn of_resource(
+pub(crate) fn of_resource(
     deployed: &Deployed<'_>,
     resource: &Resource,
     targets: &Targets,
@@ -143,6 +142,7 @@ fn forward(
     }
 }
 
+/// What a check says of its route, but for the revision.
 fn context_of(deployed: &Deployed<'_>, resource: &Resource, targets: &Targets) -> BTreeMap<String, String> {
     let project = deployed.project;
     let methods: Vec<&str> = resource
@@ -162,10 +162,6 @@ fn context_of(deployed: &Deployed<'_>, resource: &Resource, targets: &Targets) -
         (context::NAME, project.identity.name.clone()),
         (context::PATH, resource.path.clone()),
         (context::PROD_CLUSTER, cluster(&targets.production)),
-        (
-            context::REVISION,
-            format!("{}.{}", deployed.revision.epoch, deployed.revision.counter),
-        ),
         (context::SAND_CLUSTER, cluster(&targets.sandbox)),
         (context::VERSION, project.identity.version.clone()),
         (context::VHOST, deployed.vhost.to_owned()),
@@ -190,6 +186,6 @@ fn cors(project: &ApiProject, settings: &Settings) -> Option<Arc<Cors>> {
 }
 
 /// The timeout that a project may have, of what it asks for.
-pub(super) fn capped(timeout: Duration, settings: &Settings) -> Duration {
+pub(crate) fn capped(timeout: Duration, settings: &Settings) -> Duration {
     timeout.min(settings.upstream.max_route_timeout)
 }

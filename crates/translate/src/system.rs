@@ -9,8 +9,7 @@ use trireme_routing::snapshot::{
     Rewrite, Route, VirtualHost,
 };
 
-use super::settings::Settings;
-use super::template;
+use crate::{Settings, template};
 
 /// The fragment with the system routes. It is only published after the initial load, so `/ready` may always be in it.
 #[must_use]
@@ -40,9 +39,9 @@ pub fn fragment(settings: &Settings) -> Fragment {
 const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"];
 
 /// Paths of the gateway's own that an API would answer if they were not: the owner of the API should know.
-pub(super) fn shadows(api: &Fragment, settings: &Settings) -> Vec<String> {
+pub(crate) fn shadows(there: &VirtualHost, settings: &Settings) -> Vec<String> {
     let own = fragment(settings);
-    let (Some(here), Some(there)) = (own.virtual_hosts.first(), api.virtual_hosts.first()) else {
+    let Some(here) = own.virtual_hosts.first() else {
         return Vec::new();
     };
     // Compiling an API's patterns costs; few have a base path above one of these.
@@ -62,7 +61,13 @@ pub(super) fn shadows(api: &Fragment, settings: &Settings) -> Vec<String> {
     if paths.is_empty() {
         return Vec::new();
     }
-    let table = RouteTable::new().update(vec![api.clone()], &[]).table;
+    let api = Fragment {
+        name: there.name.clone(),
+        position: Position::Front,
+        revision: Revision::default(),
+        virtual_hosts: vec![there.clone()],
+    };
+    let table = RouteTable::new().update(vec![api], &[]).table;
     let served = |path: &&str| {
         METHODS
             .iter()

@@ -26,27 +26,29 @@ pub struct Target {
 
 /// All targets, in order of virtual host.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Targets {
+pub(crate) struct Targets {
     /// The targets; none when no environment is configured.
     pub targets: Vec<Target>,
     /// Environments that were left out.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Targets of a project. An environment that isn't configured is left out with a warning; that may leave none.
+/// Targets of a project. `default_vhost` tells the virtual host of an environment; one that it doesn't know isn't configured and
+/// is left out with a warning; that may leave none.
 ///
 /// # Errors
 /// Each virtual host that isn't a host name, or that there are too many of them.
-pub fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Targets, Vec<Diagnostic>> {
+pub(crate) fn of(
+    project: &ApiProject,
+    default_vhost: &dyn Fn(&str) -> Option<String>,
+) -> Result<Targets, Vec<Diagnostic>> {
     let mut by_vhost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut warnings = Vec::new();
     let mut errors = Vec::new();
     for deployment in &project.deployments {
         let (environment, place) = (&deployment.environment, deployment.place);
-        let mapped = vhosts
-            .get(environment)
-            .map(String::as_str)
-            .or_else(|| (environment == DEFAULT_LABEL).then_some(DEFAULT_VHOST));
+        let mapped = default_vhost(environment)
+            .or_else(|| (environment == DEFAULT_LABEL).then(|| DEFAULT_VHOST.to_owned()));
         let Some(mapped) = mapped else {
             warnings.push(Diagnostic::warning(
                 FILE,
@@ -59,7 +61,7 @@ pub fn of(project: &ApiProject, vhosts: &BTreeMap<String, String>) -> Result<Tar
             .vhost
             .as_deref()
             .filter(|vhost| !vhost.is_empty())
-            .unwrap_or(mapped)
+            .unwrap_or(&mapped)
             .to_ascii_lowercase();
         if is_vhost(&vhost) {
             by_vhost.entry(vhost).or_default().insert(environment.clone());
@@ -121,7 +123,7 @@ mod tests {
                 .collect();
             let targets = format!("data:\n{targets}");
             let reading = testing::read(testing::API, testing::DEFINITION, &[(FILE, &targets)]);
-            of(&reading.project, &BTreeMap::new())
+            of(&reading.project, &|_| None)
         };
         assert_eq!(read(MAX_VHOSTS).unwrap().targets.len(), MAX_VHOSTS);
         let findings = read(MAX_VHOSTS + 1).unwrap_err();

@@ -9,8 +9,8 @@ use trireme_proto::envoy::config::route::v3::RouteConfiguration;
 use trireme_proto::envoy::config::route::v3::route_match::PathSpecifier;
 use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::ExtAuthzPerRoute;
 use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::ext_authz_per_route::Override;
-use trireme_proto::names::filter;
-use trireme_routing::snapshot::Fragment;
+use trireme_proto::names::{context, filter};
+use trireme_routing::snapshot::{Fragment, Position, Revision};
 use trireme_routing::{RouteTable, encode};
 
 use super::*;
@@ -55,7 +55,6 @@ fn candidate(project: &ApiProject, base: &str, version: &str, default_version: b
         project: &project,
         organization: "carbon.super",
         vhost: "localhost",
-        revision: Revision::default(),
     };
     let mut bases = vec![base.trim_matches('/').to_owned()];
     // The model's own way to take the version out: the last segment that is the version.
@@ -69,7 +68,10 @@ fn candidate(project: &ApiProject, base: &str, version: &str, default_version: b
         name: deployed.name(),
         default_version,
         bases,
-        fragment: api(&deployed, &Settings::default()).unwrap().fragment,
+        fragment: draft(&deployed, &Settings::default())
+            .unwrap()
+            .at(Revision::default())
+            .fragment,
     }
 }
 
@@ -108,7 +110,7 @@ fn first(assembled: &RouteConfiguration, path: &str) -> Option<String> {
         Override::Disabled(_) => Some("trireme.system".to_owned()),
         Override::CheckSettings(check) => {
             let part = |key| check.context_extensions.get(key).map_or("", String::as_str);
-            let parts = [context_key::VHOST, context_key::BASE_PATH, context_key::VERSION];
+            let parts = [context::VHOST, context::BASE_PATH, context::VERSION];
             Some(parts.map(part).concat())
         }
     }
@@ -224,10 +226,9 @@ fn an_api_is_told_which_pages_are_not_its_own() {
             project: &project,
             organization: "carbon.super",
             vhost,
-            revision: Revision::default(),
         };
-        let warnings = api(&deployed, &Settings::default()).unwrap().warnings;
-        let texts = warnings.iter().map(|found| found.message.clone());
+        let draft = draft(&deployed, &Settings::default()).unwrap();
+        let texts = draft.warnings().iter().map(|found| found.message.clone());
         texts.filter(|text| text.contains("gateway itself")).count()
     };
     let cases = [

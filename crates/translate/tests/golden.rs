@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use trireme_adapter::settings;
 use trireme_config::Env;
-use trireme_project::{Defaults, Diagnostic, Folder};
+use trireme_project::{Defaults, Folder};
 use trireme_routing::snapshot::Revision;
-use trireme_translate::{Deployed, Settings, targets};
+use trireme_translate::{Settings, Surroundings};
 
 /// The three files of a case; an empty text means that there is none.
 type Outcome = [(&'static str, String); 3];
@@ -58,47 +58,24 @@ fn projects_become_what_is_written() {
 
 fn outcome(case: &Path) -> Outcome {
     let (settings, vhosts) = settings(case);
-    let none = |_: &str| None;
-    let reading = trireme_project::Settings {
-        variable: &none,
-        ..trireme_project::Settings::new(Defaults::Require)
+    let surroundings = Surroundings {
+        reading: trireme_project::Settings::new(Defaults::Require),
+        organization: "carbon.super",
+        vhost: &|environment| vhosts.get(environment).cloned(),
+        settings: &settings,
     };
-    let mut found: Vec<Diagnostic> = Vec::new();
     let (mut routes, mut policies) = (Vec::new(), Vec::new());
-    match trireme_project::read(&Folder(case.join("in")), &reading) {
-        Err(errors) => found = errors,
-        Ok(reading) => {
-            found.extend(reading.warnings);
-            let organization = reading
-                .project
-                .identity
-                .organization
-                .as_deref()
-                .unwrap_or("carbon.super");
-            match targets::of(&reading.project, &vhosts) {
-                Err(errors) => found.extend(errors),
-                Ok(targets) => {
-                    found.extend(targets.warnings);
-                    for target in targets.targets {
-                        let deployed = Deployed {
-                            project: &reading.project,
-                            organization,
-                            vhost: &target.vhost,
-                            revision: Revision { epoch: 7, counter: 3 },
-                        };
-                        match trireme_translate::api(&deployed, &settings) {
-                            Err(errors) => found.extend(errors),
-                            Ok(api) => {
-                                found.extend(api.warnings.iter().cloned());
-                                routes.push(render::routes(&api, &settings));
-                                policies.push(render::policy(&api.policy));
-                            }
-                        }
-                    }
-                }
+    let found = match surroundings.prepare(&Folder(case.join("in"))) {
+        Err(refused) => refused.all(),
+        Ok(prepared) => {
+            for (_, draft) in prepared.drafts {
+                let api = draft.at(Revision { epoch: 7, counter: 3 });
+                routes.push(render::routes(&api, &settings));
+                policies.push(render::policy(&api.policy));
             }
+            prepared.warnings
         }
-    }
+    };
     let found: String = found.iter().map(|one| format!("{one}\n")).collect();
     [
         ("routes.yaml", yaml(&routes)),

@@ -3,7 +3,6 @@
 use tokio::task::JoinError;
 use trireme_project::Diagnostic;
 
-use super::load::LoadError;
 use crate::publish::Stopped;
 use crate::store::{Origin, StoreError};
 
@@ -87,9 +86,32 @@ pub enum CommitError {
     Stored(#[source] LoadError),
 }
 
+/// Why a stored project can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Its rules have changed since it was stored, in this version or in the configuration.
+    #[error("{}", findings(.0))]
+    Invalid(Vec<Diagnostic>),
+    /// It now says something else than when it was stored.
+    #[error("it is no longer the API that was deployed")]
+    Moved,
+    /// A bug on our side.
+    #[error("it couldn't be processed")]
+    Panicked(#[source] JoinError),
+}
+
 fn owner(origin: &Origin) -> String {
     match origin {
         Origin::Folder(entry) => format!("the entry {entry} of the projects folder; change it there"),
         Origin::Rest => "the management API; undeploy it there first".to_owned(),
     }
+}
+
+fn findings(findings: &[Diagnostic]) -> String {
+    let errors: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.is_error())
+        .map(ToString::to_string)
+        .collect();
+    errors.join("; ")
 }

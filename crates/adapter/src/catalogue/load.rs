@@ -4,33 +4,18 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
-use tokio::task::JoinError;
 use tokio::time::Instant;
-use trireme_project::Diagnostic;
 use trireme_routing::snapshot::Revision;
-use trireme_translate::{Api, Deployed as Subject};
 
+use super::error::LoadError;
 use super::index::Index;
-use super::{Catalogue, DeployError, Settings, Shared, read};
+use super::prepare::restore;
+use super::{Catalogue, Settings, Shared};
 use crate::event;
 use crate::publish::{Change, Desired, Submitter};
 use crate::resources::ApiResources;
 use crate::status::Statuses;
 use crate::store::{Deployment, Record, Store, StoreError};
-
-/// Why a stored project can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// Its rules have changed since it was stored, in this version or in the configuration.
-    #[error("{}", findings(.0))]
-    Invalid(Vec<Diagnostic>),
-    /// It now says something else than when it was stored.
-    #[error("it is no longer the API that was deployed")]
-    Moved,
-    /// A bug on our side.
-    #[error("it couldn't be processed")]
-    Panicked(#[source] JoinError),
-}
 
 /// What there is at start.
 #[derive(Debug)]
@@ -119,46 +104,9 @@ async fn translate_record(
     let archive = store.project(&deployment.digest).await?.unwrap_or_default();
     let subject = deployment.clone();
     let resources = tokio::task::spawn_blocking(move || {
-        translate(&archive, &subject, revision, &settings).map(|api| ApiResources::new(&api))
+        restore(&archive, &subject, &settings).map(|draft| ApiResources::new(&draft.at(revision)))
     })
     .await
     .unwrap_or_else(|error| Err(LoadError::Panicked(error)));
     Ok((deployment, resources))
-}
-
-/// Translates a stored archive for the deployment it was stored for.
-pub(super) fn translate(
-    archive: &[u8],
-    deployment: &Deployment,
-    revision: Revision,
-    settings: &Settings,
-) -> Result<Api, LoadError> {
-    let reading = read(archive, settings).map_err(|error| match error {
-        DeployError::Invalid(findings) => LoadError::Invalid(findings),
-        _ => LoadError::Moved,
-    })?;
-    let identity = &reading.project.identity;
-    // What is published under a name must be what the index has under it.
-    if identity.name != deployment.name
-        || identity.version != deployment.version
-        || reading.project.base_path != deployment.base_path
-    {
-        return Err(LoadError::Moved);
-    }
-    let subject = Subject {
-        project: &reading.project,
-        organization: &deployment.identity.organization,
-        vhost: &deployment.identity.vhost,
-        revision,
-    };
-    trireme_translate::api(&subject, &settings.translation).map_err(LoadError::Invalid)
-}
-
-fn findings(findings: &[Diagnostic]) -> String {
-    let errors: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.is_error())
-        .map(ToString::to_string)
-        .collect();
-    errors.join("; ")
 }

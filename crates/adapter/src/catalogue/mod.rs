@@ -1,9 +1,9 @@
 //! Deploying, undeploying and listing: the one place where the store, what is in memory and what is published change.
 //!
 //! ```text
-//! archive ─read─▶ ApiProject ─targets─▶ per virtual host ─translate─▶ check ─┐   (any number at a time)
-//!                                                                           ▼
-//!             409? ─▶ Store::apply (one transaction) ─▶ Index ─▶ Submitter ─▶ Publication   (one at a time)
+//! archive ─prepare─▶ Draft of each virtual host ─┐                              (any number at a time)
+//!                                                ▼
+//!             409? ─▶ Store::apply (one transaction) ─revision─▶ Api ─▶ Index ─▶ Submitter ─▶ Publication   (one at a time)
 //! ```
 //!
 //! Every deployment belongs to whoever made it, the management API or an entry of the mounted folder, and only its owner
@@ -13,6 +13,7 @@
 mod error;
 mod index;
 mod load;
+mod prepare;
 #[cfg(test)]
 mod tests;
 
@@ -22,14 +23,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use trireme_config::Env;
-use trireme_project::{Archive, Defaults, Diagnostic, Limits, Reading};
+use trireme_project::{Diagnostic, Limits};
 use trireme_routing::snapshot::Revision;
-use trireme_translate::targets::{self, Target, Targets};
-use trireme_translate::{Api, Deployed as Subject};
+use trireme_translate::{Draft, Prepared};
 
-pub use self::error::{CommitError, DeployError, UndeployError};
+pub use self::error::{CommitError, DeployError, LoadError, UndeployError};
 use self::index::{Conflict, Index};
-pub use self::load::{LoadError, Loaded};
+pub use self::load::Loaded;
 use crate::event;
 use crate::publish::{Change, Desired, Publication, Submitter};
 use crate::resources::ApiResources;
@@ -137,15 +137,6 @@ pub struct Selection {
     pub environments: BTreeSet<String>,
 }
 
-/// A project that was read and can be translated for all of its targets.
-struct Prepared {
-    digest: store::Digest,
-    reading: Reading,
-    organization: String,
-    targets: Vec<(Target, Api)>,
-    warnings: Vec<Diagnostic>,
-}
-
 impl Catalogue {
     /// How many archives are read at a time is the caller's business; each is read on a thread of its own.
     ///
@@ -163,11 +154,13 @@ impl Catalogue {
     /// # Errors
     /// As [`Catalogue::deploy`].
     pub async fn store(&self, wanted: Deploy) -> Result<Stored, DeployError> {
-        let prepared = self.prepare(wanted.archive.clone()).await?;
+        let (prepared, digest) = self.prepare(wanted.archive.clone()).await?;
         // Not ended by a caller who hangs up between the transaction and the hand-over.
         let this = self.clone();
-        let (deployed, publication) =
-            join(tokio::spawn(async move { this.commit(prepared, wanted).await })).await??;
+        let (deployed, publication) = join(tokio::spawn(async move {
+            this.commit(prepared, digest, wanted).await
+        }))
+        .await??;
         Ok(Stored {
             deployed,
             publication,
@@ -272,45 +265,11 @@ impl Catalogue {
     }
 
     /// The project is read, and translated for every target, without anything being changed.
-    async fn prepare(&self, archive: Bytes) -> Result<Prepared, DeployError> {
+    async fn prepare(&self, archive: Bytes) -> Result<(Prepared, store::Digest), DeployError> {
         let shared = Arc::clone(&self.shared);
         join(tokio::task::spawn_blocking(move || {
-            let reading = read(&archive, &shared.settings)?;
-            let organization = reading
-                .project
-                .identity
-                .organization
-                .clone()
-                .unwrap_or_else(|| shared.settings.organization.clone());
-            let Targets {
-                targets,
-                warnings: mut all,
-            } = targets::of(&reading.project, &shared.settings.vhosts).map_err(DeployError::Invalid)?;
-            all.splice(0..0, reading.warnings.iter().cloned());
-            let mut translated = Vec::with_capacity(targets.len());
-            for target in targets {
-                let subject = Subject {
-                    project: &reading.project,
-                    organization: &organization,
-                    vhost: &target.vhost,
-                    revision: Revision::default(),
-                };
-                let api = trireme_translate::api(&subject, &shared.settings.translation)
-                    .map_err(DeployError::Invalid)?;
-                for warning in &api.warnings {
-                    if !all.contains(warning) {
-                        all.push(warning.clone());
-                    }
-                }
-                translated.push((target, api));
-            }
-            Ok(Prepared {
-                digest: store::digest(&archive),
-                reading,
-                organization,
-                targets: translated,
-                warnings: all,
-            })
+            let prepared = prepare::prepare(&archive, &shared.settings)?;
+            Ok((prepared, store::digest(&archive)))
         }))
         .await?
     }
@@ -318,14 +277,14 @@ impl Catalogue {
     async fn commit(
         &self,
         prepared: Prepared,
+        digest: store::Digest,
         wanted: Deploy,
     ) -> Result<(Deployed, Option<Publication>), DeployError> {
-        let project = &prepared.reading.project;
-        let digest = prepared.digest;
+        let project = &prepared.project;
         let _writing = self.shared.writing.lock().await;
         let mut changes = Changes::default();
-        let mut translated = Vec::with_capacity(prepared.targets.len());
-        for (target, api) in prepared.targets {
+        let mut drafts = Vec::with_capacity(prepared.drafts.len());
+        for (target, draft) in prepared.drafts {
             let deployment = Deployment {
                 identity: Identity {
                     organization: prepared.organization.clone(),
@@ -335,13 +294,13 @@ impl Catalogue {
                 name: project.identity.name.clone(),
                 version: project.identity.version.clone(),
                 base_path: project.base_path.clone(),
-                kind: api.policy.kind.as_str().to_owned(),
+                kind: draft.kind().to_owned(),
                 environments: target.environments,
                 origin: wanted.origin.clone(),
                 digest,
             };
             self.admit(&deployment, &wanted, &mut changes)?;
-            translated.push(api);
+            drafts.push(draft);
             changes.put.push(deployment);
         }
         if let Origin::Folder(entry) = &wanted.origin {
@@ -368,7 +327,7 @@ impl Catalogue {
             changes.put.iter().map(counter).collect()
         };
         let removes = !changes.remove.is_empty();
-        let (records, publication) = self.apply(changes, translated).await?;
+        let (records, publication) = self.apply(changes, drafts).await?;
         deployed.changed = removes
             || records
                 .iter()
@@ -487,11 +446,11 @@ impl Catalogue {
         if removed.is_empty() {
             return Err(UndeployError::Unknown);
         }
-        let mut translated = Vec::with_capacity(changes.put.len());
+        let mut drafts = Vec::with_capacity(changes.put.len());
         for deployment in &changes.put {
-            translated.push(self.translate_stored(deployment).await?);
+            drafts.push(self.restore(deployment).await?);
         }
-        let (_, publication) = self.apply(changes, translated).await?;
+        let (_, publication) = self.apply(changes, drafts).await?;
         Ok((removed, publication))
     }
 
@@ -507,11 +466,12 @@ impl Catalogue {
             .cloned()
     }
 
-    /// Stores `changes`, makes the index follow and hands them to the publisher. `translated` belongs to `changes.put`.
+    /// Stores `changes`, makes the index follow and hands them to the publisher. `drafts` belong to `changes.put`: the store gives
+    /// them their revisions.
     async fn apply(
         &self,
         changes: Changes,
-        translated: Vec<Api>,
+        drafts: Vec<Draft>,
     ) -> Result<(Vec<Record>, Publication), error::CommitError> {
         let records = self.shared.store.apply(&changes).await?;
         let mut touched = BTreeSet::new();
@@ -529,7 +489,7 @@ impl Catalogue {
                     desired: None,
                 });
             }
-            for (record, mut api) in records.iter().zip(translated) {
+            for (record, draft) in records.iter().zip(drafts) {
                 let identity = &record.deployment.identity;
                 let before = index.find(identity);
                 if before.is_none_or(|before| before.counter != record.counter) {
@@ -540,7 +500,7 @@ impl Catalogue {
                 }
                 touched.insert(record.deployment.resource_name());
                 index.put(record.clone());
-                api.stamp(self.revision(record.counter));
+                let api = draft.at(self.revision(record.counter));
                 publish.push(Change {
                     identity: identity.clone(),
                     desired: Some(Desired {
@@ -593,8 +553,8 @@ impl Catalogue {
                 .collect()
         };
         for deployment in waiting {
-            let mut api = match self.translate_stored(&deployment).await {
-                Ok(api) => api,
+            let draft = match self.restore(&deployment).await {
+                Ok(draft) => draft,
                 Err(error) => {
                     let reason = event::chain(&error);
                     event::unusable(&deployment, &reason);
@@ -607,7 +567,7 @@ impl Catalogue {
                 .find(&deployment.identity)
                 .map(|record| record.counter);
             let Some(counter) = counter else { continue };
-            api.stamp(self.revision(counter));
+            let api = draft.at(self.revision(counter));
             publish.push(Change {
                 identity: deployment.identity,
                 desired: Some(Desired {
@@ -618,13 +578,13 @@ impl Catalogue {
         }
     }
 
-    /// Translates a deployment anew from its archive in the store; the revision is still to be stamped.
-    async fn translate_stored(&self, deployment: &Deployment) -> Result<Api, error::CommitError> {
+    /// Translates a deployment anew from its archive in the store.
+    async fn restore(&self, deployment: &Deployment) -> Result<Draft, error::CommitError> {
         let archive = self.shared.store.project(&deployment.digest).await?;
         let (shared, deployment) = (Arc::clone(&self.shared), deployment.clone());
         tokio::task::spawn_blocking(move || {
             let archive = archive.unwrap_or_default();
-            load::translate(&archive, &deployment, Revision::default(), &shared.settings)
+            prepare::restore(&archive, &deployment, &shared.settings)
         })
         .await
         .map_err(error::CommitError::Panicked)?
@@ -670,17 +630,6 @@ impl Selection {
     fn takes_environment(&self, environment: &str) -> bool {
         self.environments.is_empty() || self.environments.contains(environment)
     }
-}
-
-fn read(archive: &[u8], settings: &Settings) -> Result<Reading, DeployError> {
-    let variable = |name: &str| settings.env.get(name).map(str::to_owned);
-    let reading = trireme_project::Settings {
-        limits: settings.limits.clone(),
-        defaults: Defaults::Require,
-        variable: &variable,
-        consul: settings.consul,
-    };
-    trireme_project::read(&Archive(archive), &reading).map_err(DeployError::Invalid)
 }
 
 async fn join<T>(task: tokio::task::JoinHandle<T>) -> Result<T, DeployError> {
