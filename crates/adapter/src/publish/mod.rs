@@ -11,6 +11,7 @@
 //! revision for all of them, so that one that connects later gets the same.
 
 mod label;
+mod submit;
 #[cfg(test)]
 mod tests;
 
@@ -19,14 +20,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, type_url};
 use trireme_xds::server::{Cache, Settled};
 use trireme_xds::{Rejection, Resource};
 
 use self::label::{Held, Label, Routes};
+use self::submit::Job;
+pub use self::submit::{Change, Desired, Publication, Stopped, Submitter};
 use crate::event;
 use crate::groups;
 use crate::resources::ApiResources;
@@ -39,28 +41,8 @@ pub const POLICY_BOUND: Duration = Duration::from_secs(5);
 pub const ROUTE_BOUND: Duration = Duration::from_secs(2);
 /// Before changes that had to wait are tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Submissions that wait at a time; more make the submitter wait.
-const QUEUE: usize = 64;
 /// Submissions that are published together.
 const BATCH: usize = 512;
-
-/// One deployment that is to be served differently from now on.
-#[derive(Debug, Clone)]
-pub struct Change {
-    /// Which.
-    pub identity: Identity,
-    /// As what; `None` = no longer.
-    pub desired: Option<Desired>,
-}
-
-/// What is to be served, and where.
-#[derive(Debug, Clone)]
-pub struct Desired {
-    /// What.
-    pub resources: Arc<ApiResources>,
-    /// Labels.
-    pub labels: BTreeSet<String>,
-}
 
 /// Resources that every label has.
 #[derive(Debug, Clone)]
@@ -69,47 +51,6 @@ pub struct Base {
     pub listeners: Vec<Resource>,
     /// System routes.
     pub system: Resource,
-}
-
-/// The publisher has stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the adapter is stopping")]
-pub struct Stopped;
-
-/// Takes changes for the publisher.
-#[derive(Debug, Clone)]
-pub struct Submitter {
-    jobs: mpsc::Sender<Job>,
-}
-
-/// A publication under way.
-#[derive(Debug)]
-pub struct Publication(oneshot::Receiver<()>);
-
-#[derive(Debug)]
-struct Job {
-    changes: Vec<Change>,
-    done: oneshot::Sender<()>,
-}
-
-impl Submitter {
-    /// Hands changes over, to be published after all that were handed over before. Once this has returned, they are
-    /// published whether anybody waits or not.
-    ///
-    /// # Errors
-    /// When the publisher has stopped.
-    pub async fn submit(&self, changes: Vec<Change>) -> Result<Publication, Stopped> {
-        let (done, waiting) = oneshot::channel();
-        self.jobs.send(Job { changes, done }).await.map_err(|_| Stopped)?;
-        Ok(Publication(waiting))
-    }
-}
-
-impl Publication {
-    /// Waits until it is done, at most for `bound`; tells whether it is.
-    pub async fn wait(self, bound: Duration) -> bool {
-        matches!(timeout(bound, self.0).await, Ok(Ok(())))
-    }
 }
 
 /// Owns what is published.
@@ -165,7 +106,7 @@ impl Publisher {
         base: Base,
         labels: impl IntoIterator<Item = String>,
     ) -> (Self, Submitter) {
-        let (sender, jobs) = mpsc::channel(QUEUE);
+        let (submitter, jobs) = Submitter::new();
         let mut publisher = Self {
             cache,
             statuses,
@@ -180,7 +121,7 @@ impl Publisher {
         for label in labels {
             publisher.ensure(&label);
         }
-        (publisher, Submitter { jobs: sender })
+        (publisher, submitter)
     }
 
     /// Publishes without waiting for anybody: for what is there before the first peer can be.
