@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject;
 use trireme_policy::ApiPolicy;
 use trireme_policy::api::{
     ApiKind, Credentials, EndpointCluster, EndpointSecurity, Lifecycle, Location, Method, MutualTls,
-    Operation as Declared, Requirement, SchemeKind,
+    Operation as Declared, Requirement, Retry, SchemeKind,
 };
 
 use crate::verdict::KeyType;
@@ -91,8 +91,10 @@ enum Need {
 /// What goes with requests to one environment.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
-    /// Headers that tell the router how to retry and how long to wait.
-    pub(crate) headers: Vec<(&'static str, String)>,
+    /// How long the router waits for an answer, in milliseconds; absent for its own bound, 0 for none.
+    pub(crate) timeout_ms: Option<u32>,
+    /// How it retries; absent for its own way.
+    pub(crate) retry: Option<Retry>,
     /// Whether the endpoints have no path of their own.
     pub(crate) bare: bool,
 }
@@ -317,20 +319,14 @@ impl Environment {
         let Some(cluster) = cluster else {
             return Self::default();
         };
-        let mut headers = Vec::new();
-        if let Some(retry) = &cluster.retry {
-            let codes: Vec<_> = retry.status_codes.iter().map(u32::to_string).collect();
-            headers.push(("x-envoy-retry-on", "retriable-status-codes".to_owned()));
-            headers.push(("x-envoy-max-retries", retry.count.to_string()));
-            headers.push(("x-envoy-retriable-status-codes", codes.join(",")));
-        }
-        if let Some(millis) = cluster.timeout_millis {
-            headers.push(("x-envoy-upstream-rq-timeout-ms", millis.to_string()));
-        }
         let bare = cluster
             .endpoints
             .first()
             .is_some_and(|endpoint| endpoint.base_path.trim().is_empty());
-        Self { headers, bare }
+        Self {
+            timeout_ms: cluster.timeout_millis,
+            retry: cluster.retry.clone(),
+            bare,
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use prost::Message;
+use prost::bytes::Bytes;
 use trireme_proto::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use trireme_proto::envoy::service::auth::v3::check_response::HttpResponse;
 use trireme_proto::envoy::service::auth::v3::{CheckResponse, DeniedHttpResponse, OkHttpResponse};
@@ -10,9 +12,11 @@ use trireme_proto::envoy::r#type::v3::HttpStatus;
 use trireme_proto::google::protobuf::{Struct, Value, value::Kind};
 use trireme_proto::google::rpc::Status;
 use trireme_proto::names;
+use trireme_proto::trireme::auth::v1 as stream;
 
 use crate::attributes::Attributes;
-use crate::verdict::{Admitted, Challenge, Denial, Reason, Verdict};
+use crate::verdict::{Admitted, Challenge, Denial, Reason, Steering, Verdict};
+use crate::wire::{field, nested};
 
 /// Appended to the description of every 900901.
 const CREDENTIALS: &str = "Make sure you have provided the correct security credentials";
@@ -97,7 +101,7 @@ pub(crate) fn refusal<'a>(reason: &Reason<'a>) -> Refusal<'a> {
     }
 }
 
-/// The answer as a message. `soap` allows SOAP faults for SOAP calls.
+/// The answer of a unary check. What steers are headers in it. `soap` allows SOAP faults for SOAP calls.
 #[must_use]
 pub(crate) fn respond(verdict: &Verdict<'_>, attributes: &Attributes<'_>, soap: bool) -> CheckResponse {
     match verdict {
@@ -106,23 +110,137 @@ pub(crate) fn respond(verdict: &Verdict<'_>, attributes: &Attributes<'_>, soap: 
     }
 }
 
-fn ok(admitted: &Admitted<'_>) -> CheckResponse {
-    let mut metadata = HashMap::with_capacity(4);
-    reply(&mut metadata);
-    metadata.insert("originalPath".to_owned(), text(admitted.path));
-    if let Some((scheme, key_type)) = admitted.identity {
-        metadata.insert("tokenType".to_owned(), text(scheme.as_str()));
-        metadata.insert("keyType".to_owned(), text(key_type.as_str()));
+/// The answer to a check of a stream: a serialized `CheckResponse`, and what steers. With `typed` that is a value of its own
+/// and none of it is in the response; without, it is headers there as in a unary answer.
+///
+/// `scratch` is where the response is written before it is given away in its length; its content doesn't matter.
+#[must_use]
+pub(crate) fn encode(
+    verdict: &Verdict<'_>,
+    attributes: &Attributes<'_>,
+    soap: bool,
+    typed: bool,
+    scratch: &mut Vec<u8>,
+) -> (Bytes, Option<stream::Steering>) {
+    match verdict {
+        Verdict::Admitted(admitted) => {
+            scratch.clear();
+            write_ok(admitted, typed, scratch);
+            let steering = typed.then(|| steering(&admitted.steering));
+            (Bytes::copy_from_slice(scratch), steering)
+        }
+        Verdict::Denied(denial) => (denied(denial, attributes, soap).encode_to_vec().into(), None),
     }
+}
+
+fn steering(steering: &Steering<'_>) -> stream::Steering {
+    let path = match steering.path.as_deref() {
+        // No path would mean the one that was received, with the key in it that had to go.
+        Some("") => "/",
+        path => path.unwrap_or_default(),
+    };
+    stream::Steering {
+        cluster: steering.cluster.to_owned(),
+        timeout_ms: steering.timeout_ms,
+        retries: steering.retry.map(|retry| retry.count),
+        retry_statuses: steering
+            .retry
+            .map_or_else(Vec::new, |retry| retry.status_codes.clone()),
+        method: String::new(),
+        path: path.to_owned(),
+    }
+}
+
+/// Headers to set, each in place of what was there; with `steering`, what steers is among them.
+fn headers(admitted: &Admitted<'_>, steering: bool, mut set: impl FnMut(&str, &str)) {
+    let authorization = |set: &mut dyn FnMut(&str, &str)| {
+        if let Some(value) = admitted.authorization {
+            set("authorization", value);
+        }
+    };
+    if !steering {
+        return authorization(&mut set);
+    }
+    let Steering {
+        cluster,
+        timeout_ms,
+        retry,
+        path,
+    } = &admitted.steering;
+    if !cluster.is_empty() {
+        set(names::CLUSTER_HEADER, cluster);
+    }
+    if let Some(retry) = retry {
+        let codes: Vec<_> = retry.status_codes.iter().map(u32::to_string).collect();
+        set("x-envoy-retry-on", "retriable-status-codes");
+        set("x-envoy-max-retries", &retry.count.to_string());
+        set("x-envoy-retriable-status-codes", &codes.join(","));
+    }
+    if let Some(millis) = timeout_ms {
+        set("x-envoy-upstream-rq-timeout-ms", &millis.to_string());
+    }
+    authorization(&mut set);
+    if let Some(path) = path {
+        set(":path", path);
+    }
+}
+
+/// What the router logs of an admitted request.
+fn metadata<'a>(admitted: &Admitted<'a>, mut tell: impl FnMut(&'static str, &'a str)) {
+    tell(names::ENFORCER_REPLY, "Ok");
+    tell("originalPath", admitted.path);
+    if let Some((scheme, key_type)) = admitted.identity {
+        tell("tokenType", scheme.as_str());
+        tell("keyType", key_type.as_str());
+    }
+}
+
+/// Appends what [`ok`] is on the wire. Built of owned strings and maps, it is the dearest part of a check.
+fn write_ok(admitted: &Admitted<'_>, typed: bool, out: &mut Vec<u8>) {
+    // CheckResponse.status (1), a Status of code 0.
+    field(out, 1, &[]);
+    // CheckResponse.ok_response (3), an OkHttpResponse.
+    nested(out, 3, |out| {
+        headers(admitted, !typed, |name, value| {
+            // OkHttpResponse.headers (2), its header (1), key (1) and value (2) of that.
+            nested(out, 2, |out| {
+                nested(out, 1, |out| {
+                    field(out, 1, name.as_bytes());
+                    if !value.is_empty() {
+                        field(out, 2, value.as_bytes());
+                    }
+                });
+            });
+        });
+        for name in &admitted.remove {
+            // OkHttpResponse.headers_to_remove (5).
+            field(out, 5, name.as_bytes());
+        }
+    });
+    // CheckResponse.dynamic_metadata (4), a Struct.
+    nested(out, 4, |out| {
+        metadata(admitted, |key, value| {
+            // Struct.fields (1), a map: key (1) and value (2), whose string_value is 3.
+            nested(out, 1, |out| {
+                field(out, 1, key.as_bytes());
+                nested(out, 2, |out| field(out, 3, value.as_bytes()));
+            });
+        });
+    });
+}
+
+fn ok(admitted: &Admitted<'_>) -> CheckResponse {
+    let mut fields = HashMap::with_capacity(4);
+    metadata(admitted, |key, value| {
+        fields.insert(key.to_owned(), text(value));
+    });
+    let mut set = Vec::new();
+    headers(admitted, true, |name, value| set.push(header(name, value)));
     CheckResponse {
         status: Some(Status::default()),
-        dynamic_metadata: Some(Struct { fields: metadata }),
+        dynamic_metadata: Some(Struct { fields }),
         http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
-            headers: admitted
-                .set
-                .iter()
-                .map(|(name, value)| header(name, value))
-                .collect(),
+            headers: set,
             headers_to_remove: admitted.remove.iter().map(|&name| name.to_owned()).collect(),
             ..OkHttpResponse::default()
         })),
@@ -148,15 +266,16 @@ fn denied(denial: &Denial<'_>, attributes: &Attributes<'_>, soap: bool) -> Check
         headers.push(header("content-type", format.content_type()));
         body = format.render(&refusal);
     }
-    let mut metadata = HashMap::with_capacity(2);
-    reply(&mut metadata);
-    metadata.insert("correlationID".to_owned(), text(attributes.request_id()));
+    let fields = HashMap::from([
+        (names::ENFORCER_REPLY.to_owned(), text("Ok")),
+        ("correlationID".to_owned(), text(attributes.request_id())),
+    ]);
     CheckResponse {
         status: Some(Status {
             code: grpc_code(refusal.status),
             ..Status::default()
         }),
-        dynamic_metadata: Some(Struct { fields: metadata }),
+        dynamic_metadata: Some(Struct { fields }),
         http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
             status: Some(HttpStatus {
                 code: i32::from(refusal.status),
@@ -190,10 +309,6 @@ fn grpc_code(status: u16) -> i32 {
         429 => 8,
         _ => 13,
     }
-}
-
-fn reply(metadata: &mut HashMap<String, Value>) {
-    metadata.insert(names::ENFORCER_REPLY.to_owned(), text("Ok"));
 }
 
 fn text(text: &str) -> Value {
@@ -286,7 +401,10 @@ fn xml(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use trireme_policy::api::Retry;
+
     use super::*;
+    use crate::verdict::{KeyType, Scheme};
 
     /// Status, then body, of every reason.
     #[test]
@@ -417,6 +535,121 @@ mod tests {
             );
             assert_eq!(metadata["correlationID"], super::text("r-1"), "{label}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_generated_types_say() {
+        let long = "/v2/".to_owned() + &"x".repeat(300);
+        let retry = Retry {
+            count: 0,
+            status_codes: vec![502, 504],
+        };
+        let none = Retry {
+            count: 3,
+            status_codes: Vec::new(),
+        };
+        let identities = [None, Some((Scheme::AccessToken, KeyType::Sandbox))];
+        let steerings = [
+            Steering::default(),
+            Steering {
+                cluster: "prod",
+                timeout_ms: Some(0),
+                retry: Some(&retry),
+                path: Some(String::new()),
+            },
+            Steering {
+                cluster: &long,
+                timeout_ms: Some(u32::MAX),
+                retry: Some(&none),
+                path: Some(long.clone()),
+            },
+        ];
+        let mut scratch = b"of another answer".to_vec();
+        for (identity, steering) in identities
+            .iter()
+            .flat_map(|i| steerings.iter().map(move |s| (i, s)))
+        {
+            for (remove, path, authorization) in [
+                (vec![], "", None),
+                (vec!["internal-key", "x"], "/v2/pets", Some("")),
+                (vec![long.as_str(); 20], long.as_str(), Some(long.as_str())),
+            ] {
+                let admitted = Admitted {
+                    steering: steering.clone(),
+                    authorization,
+                    remove,
+                    identity: *identity,
+                    path,
+                };
+                let mut want = ok(&admitted);
+                let verdict = Verdict::Admitted(admitted);
+                let attributes = Attributes::default();
+                let (bytes, none) = encode(&verdict, &attributes, false, false, &mut scratch);
+                assert_eq!(CheckResponse::decode(bytes).unwrap(), want);
+                assert_eq!(none, None);
+                // With typed steering the only header left to set is the endpoint's own credential.
+                let Some(HttpResponse::OkResponse(ok)) = &mut want.http_response else {
+                    panic!("not admitted")
+                };
+                ok.headers
+                    .retain(|option| option.header.as_ref().unwrap().key == "authorization");
+                let (bytes, typed) = encode(&verdict, &attributes, false, true, &mut scratch);
+                assert_eq!(CheckResponse::decode(bytes).unwrap(), want);
+                let typed = typed.unwrap();
+                assert_eq!(typed.cluster, steering.cluster);
+                assert_eq!(typed.timeout_ms, steering.timeout_ms);
+                assert_eq!(typed.retries, steering.retry.map(|retry| retry.count));
+                let statuses = steering.retry.map(|retry| retry.status_codes.as_slice());
+                assert_eq!(typed.retry_statuses, statuses.unwrap_or_default());
+                // A path that came out empty must not read as one that is left as it was.
+                let path = steering
+                    .path
+                    .as_deref()
+                    .map(|path| if path.is_empty() { "/" } else { path });
+                assert_eq!(typed.path, path.unwrap_or_default());
+            }
+        }
+    }
+
+    /// As headers, byte for byte what routers that know nothing else have always got.
+    #[test]
+    fn steering_by_headers_has_its_order() {
+        let retry = Retry {
+            count: 3,
+            status_codes: vec![502, 504],
+        };
+        let admitted = Admitted {
+            steering: Steering {
+                cluster: "prod",
+                timeout_ms: Some(1500),
+                retry: Some(&retry),
+                path: Some("/v2/".to_owned()),
+            },
+            authorization: Some("Basic x"),
+            ..Admitted::default()
+        };
+        let Some(HttpResponse::OkResponse(response)) = ok(&admitted).http_response else {
+            panic!("not admitted")
+        };
+        let headers: Vec<_> = response
+            .headers
+            .iter()
+            .filter_map(|option| option.header.as_ref())
+            .collect();
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|header| (&*header.key, &*header.value))
+            .collect();
+        let want = [
+            ("x-wso2-cluster-header", "prod"),
+            ("x-envoy-retry-on", "retriable-status-codes"),
+            ("x-envoy-max-retries", "3"),
+            ("x-envoy-retriable-status-codes", "502,504"),
+            ("x-envoy-upstream-rq-timeout-ms", "1500"),
+            ("authorization", "Basic x"),
+            (":path", "/v2/"),
+        ];
+        assert_eq!(headers, want);
     }
 
     #[test]

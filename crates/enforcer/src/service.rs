@@ -6,21 +6,20 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream, StreamExt};
-use prost::Message;
-use prost::bytes::{Bytes, BytesMut};
+use prost::bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use trireme_proto::envoy::service::auth::v3::authorization_server::Authorization;
 use trireme_proto::envoy::service::auth::v3::{CheckRequest, CheckResponse};
 use trireme_proto::trireme::auth::v1::check_stream_server::CheckStream;
-use trireme_proto::trireme::auth::v1::{Check, CheckBatch, Verdict as Answer, VerdictBatch};
+use trireme_proto::trireme::auth::v1::{Check, CheckBatch, Steering, Verdict as Answer, VerdictBatch};
 
 use crate::attributes::Attributes;
 use crate::authn::Now;
 use crate::check::{Wait, check};
 use crate::event::{self, Counters, Ended};
-use crate::respond::{refusal, respond};
+use crate::respond::{encode, refusal, respond};
 use crate::snapshot::Current;
 use crate::verdict::Verdict;
 
@@ -49,10 +48,18 @@ pub(crate) struct Service {
     clippy::large_enum_variant,
     reason = "lives for a moment, and nearly always is the large one"
 )]
-enum Step {
-    Answered(CheckResponse),
+enum Step<R> {
+    Answered(R),
     Failed(Status),
     Wait(Wait),
+}
+
+/// A check of a batch that has to wait.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) check: Check,
+    /// Whether its sender reads typed steering.
+    typed: bool,
 }
 
 /// What may still wait on a stream.
@@ -81,7 +88,12 @@ impl Room {
 
 impl Service {
     /// Decides a check as far as possible without waiting. `started` is when the check came in, and moves on to now.
-    fn step(&self, attributes: &Attributes<'_>, started: &mut Instant) -> Step {
+    fn step<R>(
+        &self,
+        attributes: &Attributes<'_>,
+        started: &mut Instant,
+        form: impl FnOnce(&Verdict<'_>, bool) -> R,
+    ) -> Step<R> {
         let snapshot = self.current.load();
         let Some(security) = snapshot.ready() else {
             self.tell(attributes, Ended::Failed, started);
@@ -96,29 +108,12 @@ impl Service {
         };
         match check(attributes, &snapshot, security, now) {
             Ok(verdict) => {
-                Step::Answered(self.answer(&verdict, attributes, security.settings.soap_errors, started))
+                let response = form(&verdict, security.settings.soap_errors);
+                self.tell(attributes, ended(&verdict), started);
+                Step::Answered(response)
             }
             Err(wait) => Step::Wait(wait),
         }
-    }
-
-    fn answer(
-        &self,
-        verdict: &Verdict<'_>,
-        attributes: &Attributes<'_>,
-        soap: bool,
-        started: &mut Instant,
-    ) -> CheckResponse {
-        let ended = match verdict {
-            Verdict::Admitted(_) => Ended::Admitted,
-            Verdict::Denied(denial) => Ended::Denied {
-                code: refusal(&denial.reason).code,
-                reason: denial.reason.label(),
-            },
-        };
-        let response = respond(verdict, attributes, soap);
-        self.tell(attributes, ended, started);
-        response
     }
 
     fn tell(&self, attributes: &Attributes<'_>, ended: Ended, started: &mut Instant) {
@@ -136,13 +131,17 @@ impl Service {
     }
 
     /// Decides a check, waiting for what may arrive. Dropping the future gives up the check and nothing else.
-    async fn wait(&self, attributes: &Attributes<'_>) -> Result<CheckResponse, Status> {
+    async fn wait<R>(
+        &self,
+        attributes: &Attributes<'_>,
+        form: impl Fn(&Verdict<'_>, bool) -> R,
+    ) -> Result<R, Status> {
         let begun = Instant::now();
         loop {
             // Before the step: a snapshot that comes in between is then seen by the wait.
             let mut snapshots = self.current.subscribe();
             let mut started = Instant::now();
-            let mut wait = match self.step(attributes, &mut started) {
+            let mut wait = match self.step(attributes, &mut started, &form) {
                 Step::Answered(response) => return Ok(response),
                 Step::Failed(status) => return Err(status),
                 Step::Wait(wait) => wait,
@@ -160,44 +159,62 @@ impl Service {
                     .load()
                     .ready()
                     .is_some_and(|security| security.settings.soap_errors);
-                return Ok(self.answer(&wait.in_vain(), attributes, soap, &mut started));
+                let verdict = wait.in_vain();
+                let response = form(&verdict, soap);
+                self.tell(attributes, ended(&verdict), &mut started);
+                return Ok(response);
             }
         }
     }
 
     /// As [`Service::wait`], for one check of a batch; with the room that it took.
-    async fn wait_for(&self, check: Check) -> (Answer, usize) {
-        let outcome = match Attributes::read(&check.request) {
-            Ok(attributes) => self.wait(&attributes).await,
+    async fn wait_for(&self, Waiting { check, typed }: Waiting) -> (Answer, usize) {
+        let answer = match Attributes::read(&check.request) {
+            Ok(attributes) => {
+                let form = |verdict: &Verdict<'_>, soap| {
+                    let encoded = encode(verdict, &attributes, soap, typed, &mut Vec::new());
+                    answered(check.id, encoded)
+                };
+                self.wait(&attributes, form).await
+            }
             Err(error) => Err(Status::invalid_argument(error.to_string())),
         };
-        let answer = outcome.map_or_else(
-            |status| failed(check.id, &status),
-            |response| answered(check.id, &response),
-        );
+        let answer = answer.unwrap_or_else(|status| failed(check.id, &status));
         (answer, check.request.len())
     }
 
     /// Answers the checks of a batch that can be answered now and gives back those that have to wait.
-    pub(crate) fn batch(&self, batch: CheckBatch, waiting: &mut Vec<Check>, room: &mut Room) -> VerdictBatch {
+    pub(crate) fn batch(
+        &self,
+        batch: CheckBatch,
+        waiting: &mut Vec<Waiting>,
+        room: &mut Room,
+    ) -> VerdictBatch {
         event::Batch {
             size: batch.checks.len(),
         }
         .emit(&self.counters);
         let mut verdicts = Vec::with_capacity(batch.checks.len());
         let mut started = Instant::now();
+        let (typed, mut scratch) = (batch.steering, Vec::new());
         for check in batch.checks {
             let step = match Attributes::read(&check.request) {
-                Ok(attributes) => self.step(&attributes, &mut started),
+                Ok(attributes) => self.step(&attributes, &mut started, |verdict, soap| {
+                    let encoded = encode(verdict, &attributes, soap, typed, &mut scratch);
+                    answered(check.id, encoded)
+                }),
                 Err(error) => Step::Failed(Status::invalid_argument(error.to_string())),
             };
             match step {
-                Step::Answered(response) => verdicts.push(answered(check.id, &response)),
+                Step::Answered(answer) => verdicts.push(answer),
                 Step::Failed(status) => verdicts.push(failed(check.id, &status)),
                 // A copy: one check that waits must not keep its whole batch in memory.
-                Step::Wait(_) if room.take(check.request.len()) => waiting.push(Check {
-                    id: check.id,
-                    request: Bytes::copy_from_slice(&check.request),
+                Step::Wait(_) if room.take(check.request.len()) => waiting.push(Waiting {
+                    check: Check {
+                        id: check.id,
+                        request: Bytes::copy_from_slice(&check.request),
+                    },
+                    typed,
                 }),
                 Step::Wait(_) => {
                     let status = Status::resource_exhausted("too many checks wait for policies or keys");
@@ -259,15 +276,22 @@ impl Service {
     }
 }
 
-fn answered(id: u64, response: &CheckResponse) -> Answer {
-    let mut bytes = BytesMut::with_capacity(response.encoded_len());
-    // Fails only when there is no room, and a buffer like this grows.
-    let response = response
-        .encode(&mut bytes)
-        .map_or_else(|_| Bytes::new(), |()| bytes.freeze());
+/// How a check ended that has this verdict.
+fn ended(verdict: &Verdict<'_>) -> Ended {
+    match verdict {
+        Verdict::Admitted(_) => Ended::Admitted,
+        Verdict::Denied(denial) => Ended::Denied {
+            code: refusal(&denial.reason).code,
+            reason: denial.reason.label(),
+        },
+    }
+}
+
+fn answered(id: u64, (response, steering): (Bytes, Option<Steering>)) -> Answer {
     Answer {
         id,
         response,
+        steering,
         ..Answer::default()
     }
 }
@@ -289,10 +313,11 @@ impl Authorization for Service {
         let attributes =
             Attributes::of(&request).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let mut started = Instant::now();
-        match self.step(&attributes, &mut started) {
+        let form = |verdict: &Verdict<'_>, soap| respond(verdict, &attributes, soap);
+        match self.step(&attributes, &mut started, form) {
             Step::Answered(response) => Ok(Response::new(response)),
             Step::Failed(status) => Err(status),
-            Step::Wait(_) => self.wait(&attributes).await.map(Response::new),
+            Step::Wait(_) => self.wait(&attributes, form).await.map(Response::new),
         }
     }
 }

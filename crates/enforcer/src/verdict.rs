@@ -1,6 +1,6 @@
 //! The answer of a check, as plain values. `respond.rs` turns it into a message.
 
-use std::borrow::Cow;
+use trireme_policy::api::Retry;
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,14 +75,29 @@ impl Scheme {
 /// A request that may go upstream, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Admitted<'a> {
-    /// Headers to set; each replaces what was there.
-    pub(crate) set: Vec<(&'a str, Cow<'a, str>)>,
+    /// What the router does with it, beside its headers.
+    pub(crate) steering: Steering<'a>,
+    /// Value of `authorization` towards the endpoint, in place of the caller's.
+    pub(crate) authorization: Option<&'a str>,
     /// Headers to remove, in lower case.
     pub(crate) remove: Vec<&'a str>,
     /// How the caller proved who it is, and its environment; absent for prototyped APIs.
     pub(crate) identity: Option<(Scheme, KeyType)>,
     /// Path without query, as received.
     pub(crate) path: &'a str,
+}
+
+/// Where and how the router sends a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Steering<'a> {
+    /// The cluster; empty leaves it to the route.
+    pub(crate) cluster: &'a str,
+    /// How long an answer may take, in milliseconds; absent leaves it to the route, 0 is no bound.
+    pub(crate) timeout_ms: Option<u32>,
+    /// How often it is tried again, and on which answers; absent leaves it to the route.
+    pub(crate) retry: Option<&'a Retry>,
+    /// Path and query to send; absent leaves those that were received.
+    pub(crate) path: Option<String>,
 }
 
 /// A refusal.

@@ -1,7 +1,10 @@
-//! A reader of protobuf messages that borrows from the bytes.
+//! Protobuf messages read and written in place.
 //!
 //! `CheckRequest` arrives with every request, and of its twenty-odd headers a check reads three: decoding it into owned
-//! strings and a hash map costs more than the check itself. Rules of the encoding: protobuf.dev/programming-guides/encoding.
+//! strings and a hash map costs more than the check itself, and so does building the answer out of them. Rules of the
+//! encoding: protobuf.dev/programming-guides/encoding.
+
+use prost::encoding::encode_varint;
 
 /// Bytes that are not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -121,4 +124,34 @@ pub(crate) fn entry(message: &[u8]) -> Result<(&str, &str), Malformed> {
         }
     }
     Ok((key, value))
+}
+
+/// Appends a string, bytes or message field. Its number is below 16, as all that are written here.
+pub(crate) fn field(out: &mut Vec<u8>, number: u8, body: &[u8]) {
+    out.push(key(number));
+    encode_varint(body.len() as u64, out);
+    out.extend_from_slice(body);
+}
+
+/// Appends a message field whose body is what `write` appends.
+pub(crate) fn nested(out: &mut Vec<u8>, number: u8, write: impl FnOnce(&mut Vec<u8>)) {
+    out.push(key(number));
+    let at = out.len();
+    // Room for the length of a short body; that of a longer one pushes it on.
+    out.push(0);
+    write(out);
+    let length = out.len() - at - 1;
+    match (u8::try_from(length), out.get_mut(at)) {
+        (Ok(short @ 0..0x80), Some(byte)) => *byte = short,
+        _ => {
+            let mut prefix = Vec::with_capacity(10);
+            encode_varint(length as u64, &mut prefix);
+            drop(out.splice(at..=at, prefix));
+        }
+    }
+}
+
+/// Key of a length-delimited field.
+fn key(number: u8) -> u8 {
+    number << 3 | 2
 }

@@ -1,7 +1,5 @@
 //! What goes upstream once a request is admitted: where, with which path, with and without which headers.
 
-use std::borrow::Cow;
-
 use percent_encoding::percent_decode_str;
 use trireme_policy::api::{ApiKind, Lifecycle};
 use trireme_proto::names::CLUSTER_HEADER;
@@ -10,7 +8,7 @@ use crate::api::{Api, Operation};
 use crate::attributes::Attributes;
 use crate::authn::{Identity, Question};
 use crate::security::Security;
-use crate::verdict::{Admitted, KeyType, Reason, Scheme};
+use crate::verdict::{Admitted, KeyType, Reason, Scheme, Steering};
 
 /// What goes upstream for a known caller, in the environment of the credential.
 pub(super) fn authorized<'a>(
@@ -35,30 +33,26 @@ pub(super) fn authorized<'a>(
     if cluster.is_empty() {
         return Err(missing);
     }
+    let environment = operation.environment(key_type);
+    let kept_here = identity.scheme != Scheme::Unsecured || api.policy.endpoint_type == "awslambda";
     let mut admitted = Admitted {
+        steering: Steering {
+            cluster,
+            timeout_ms: environment.timeout_ms,
+            retry: environment.retry.as_ref(),
+            path: upstream_path(attributes, api, environment.bare, kept_here),
+        },
         identity: Some((identity.scheme, key_type)),
         path: attributes.path_only(),
         ..Admitted::default()
     };
-    admitted.set.push((CLUSTER_HEADER, Cow::Borrowed(cluster)));
-    let environment = operation.environment(key_type);
-    admitted.set.extend(
-        environment
-            .headers
-            .iter()
-            .map(|(name, value)| (*name, Cow::Borrowed(value.as_str()))),
-    );
-    let kept_here = identity.scheme != Scheme::Unsecured || api.policy.endpoint_type == "awslambda";
     if kept_here {
         admitted.remove = credentials(api, security);
     }
     admitted.remove.extend(security.assertion.as_deref());
     if let Some(basic) = api.basic(key_type) {
         admitted.remove.retain(|&name| name != "authorization");
-        admitted.set.push(("authorization", Cow::Borrowed(basic)));
-    }
-    if let Some(path) = upstream_path(attributes, api, environment.bare, kept_here) {
-        admitted.set.push((":path", Cow::Owned(path)));
+        admitted.authorization = Some(basic);
     }
     Ok(admitted)
 }
@@ -71,7 +65,13 @@ pub(super) fn prototyped<'a>(
     security: &'a Security,
 ) -> Admitted<'a> {
     let cluster = attributes.route.production;
+    let bare = operation.environment(KeyType::Production).bare;
     let mut admitted = Admitted {
+        steering: Steering {
+            cluster,
+            path: upstream_path(attributes, api, bare, !operation.open),
+            ..Steering::default()
+        },
         path: attributes.path_only(),
         ..Admitted::default()
     };
@@ -79,15 +79,9 @@ pub(super) fn prototyped<'a>(
         admitted.remove = credentials(api, security);
     }
     admitted.remove.extend(security.assertion.as_deref());
-    let bare = operation.environment(KeyType::Production).bare;
-    if let Some(path) = upstream_path(attributes, api, bare, !operation.open) {
-        admitted.set.push((":path", Cow::Owned(path)));
-    }
     // A caller must not choose the cluster, whether there is one to set or not.
     if cluster.is_empty() {
         admitted.remove.push(CLUSTER_HEADER);
-    } else {
-        admitted.set.push((CLUSTER_HEADER, Cow::Borrowed(cluster)));
     }
     admitted
 }

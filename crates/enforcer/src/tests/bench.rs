@@ -1,6 +1,7 @@
 //! What a check costs. Run with
 //! `cargo test --release -p trireme-enforcer -- --ignored --nocapture a_check_costs`.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hint::black_box;
 
@@ -12,7 +13,7 @@ use trireme_proto::envoy::service::auth::v3::{AttributeContext, CheckRequest, at
 
 use super::fixture::*;
 use crate::attributes::Attributes;
-use crate::respond::respond;
+use crate::respond::{encode, respond};
 
 /// `GET /v2/pets` with a token and the headers of a usual client, as the router sends it.
 pub(super) fn request(token: &str) -> CheckRequest {
@@ -104,6 +105,18 @@ async fn a_check_costs() {
         let attributes = Attributes::read(black_box(&bytes)).unwrap();
         let verdict = world.check(&attributes).unwrap();
         black_box(respond(&verdict, &attributes, false).encode_to_vec());
+    });
+    let scratch = RefCell::new(Vec::new());
+    measure("message to message, typed steering", &|| {
+        let attributes = Attributes::read(black_box(&bytes)).unwrap();
+        let verdict = world.check(&attributes).unwrap();
+        black_box(encode(
+            &verdict,
+            &attributes,
+            false,
+            true,
+            &mut scratch.borrow_mut(),
+        ));
     });
     measure("generated decoder, for comparison", &|| {
         black_box(CheckRequest::decode(black_box(&bytes[..])).unwrap());

@@ -135,6 +135,12 @@ pub(super) fn good_token() -> String {
     token(&KEYS.ours, &header(), &claims())
 }
 
+/// A token that is good on the clock as well.
+pub(super) fn lasting_token() -> String {
+    let claims = changed(&json!({ "nbf": null, "exp": 10 * NOW }));
+    token(&KEYS.ours, &header(), &claims)
+}
+
 /// An issuer whose certificate is `name`'s.
 pub(super) fn issuer(issuer: &str, name: &str) -> Issuer {
     Issuer {

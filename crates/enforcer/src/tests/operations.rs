@@ -8,8 +8,10 @@ use prost::Message;
 use prost::bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use trireme_policy::api::*;
+use trireme_proto::envoy::service::auth::v3::CheckResponse;
+use trireme_proto::envoy::service::auth::v3::authorization_server::Authorization;
 use trireme_proto::envoy::service::auth::v3::check_response::HttpResponse;
-use trireme_proto::trireme::auth::v1::{Check, CheckBatch};
+use trireme_proto::trireme::auth::v1::{self as proto, Check, CheckBatch};
 use trireme_telemetry::Metrics;
 
 use super::bench;
@@ -20,7 +22,7 @@ use crate::check::Wait;
 use crate::event::Counters;
 use crate::respond::respond;
 use crate::service::{Room, Service};
-use crate::verdict::{Challenge, KeyType, Reason, Scheme, Verdict};
+use crate::verdict::{Challenge, KeyType, Reason, Scheme, Steering, Verdict};
 
 #[tokio::test]
 async fn operations_are_found_by_template_and_method() {
@@ -236,11 +238,7 @@ async fn the_key_type_chooses_the_cluster() {
         match want {
             Ok(cluster) => {
                 let admitted = world.admitted(&attributes);
-                assert_eq!(
-                    admitted.set[0],
-                    ("x-wso2-cluster-header", cluster.into()),
-                    "{key_type}"
-                );
+                assert_eq!(admitted.steering.cluster, cluster, "{key_type}");
             }
             Err(reason) => assert_eq!(world.label(&attributes), reason, "{key_type}"),
         }
@@ -259,7 +257,7 @@ async fn open_operations_pass_with_their_credentials() {
     assert!(admitted.remove.is_empty());
     let mut sandbox = get(&[]);
     sandbox.route.production = "";
-    assert_eq!(world.admitted(&sandbox).set[0].1, "sand");
+    assert_eq!(world.admitted(&sandbox).steering.cluster, "sand");
     // The other operation of the resource stays guarded.
     assert_eq!(
         world.label(&Attributes {
@@ -289,11 +287,15 @@ async fn blocked_apis_answer_nobody_and_prototypes_everybody() {
     let attributes = get(&[("x-wso2-cluster-header", "chosen-by-client")]);
     let admitted = prototype.admitted(&attributes);
     assert_eq!(admitted.identity, None);
-    assert_eq!(admitted.set, [("x-wso2-cluster-header", "prod".into())]);
+    let steering = Steering {
+        cluster: "prod",
+        ..Steering::default()
+    };
+    assert_eq!((admitted.steering, admitted.authorization), (steering, None));
     let mut homeless = get(&[]);
     homeless.route.production = "";
     let admitted = prototype.admitted(&homeless);
-    assert!(admitted.set.is_empty() && admitted.remove.contains(&"x-wso2-cluster-header"));
+    assert!(admitted.steering.cluster.is_empty() && admitted.remove.contains(&"x-wso2-cluster-header"));
 }
 
 #[tokio::test]
@@ -338,22 +340,26 @@ async fn endpoints_get_their_own_credentials_timeouts_and_retries() {
     let mut attributes = get(&[("authorization", &bearer)]);
     let admitted = world.admitted(&attributes);
     assert!(!admitted.remove.contains(&"authorization"));
-    let expected = [
-        ("x-wso2-cluster-header", "prod".into()),
-        ("x-envoy-upstream-rq-timeout-ms", "0".into()),
-        ("authorization", "Basic dXNlcjpwYXNz".into()),
-    ];
-    assert_eq!(admitted.set, expected);
+    let steering = Steering {
+        cluster: "prod",
+        timeout_ms: Some(0),
+        ..Steering::default()
+    };
+    assert_eq!(admitted.steering, steering);
+    assert_eq!(admitted.authorization, Some("Basic dXNlcjpwYXNz"));
     attributes.route.template = "/pets/{id}";
     let admitted = world.admitted(&attributes);
-    let expected = [
-        ("x-wso2-cluster-header", "prod".into()),
-        ("x-envoy-retry-on", "retriable-status-codes".into()),
-        ("x-envoy-max-retries", "3".into()),
-        ("x-envoy-retriable-status-codes", "502,504".into()),
-        ("authorization", "Basic dXNlcjpwYXNz".into()),
-    ];
-    assert_eq!(admitted.set, expected);
+    let retry = Retry {
+        count: 3,
+        status_codes: vec![502, 504],
+    };
+    let steering = Steering {
+        cluster: "prod",
+        retry: Some(&retry),
+        ..Steering::default()
+    };
+    assert_eq!(admitted.steering, steering);
+    assert_eq!(admitted.authorization, Some("Basic dXNlcjpwYXNz"));
 }
 
 #[tokio::test]
@@ -374,12 +380,7 @@ async fn a_request_for_the_base_path_keeps_a_path_for_a_bare_endpoint() {
             ..get(&[("authorization", &bearer)])
         };
         let admitted = world.admitted(&attributes);
-        let found = admitted
-            .set
-            .iter()
-            .find(|(name, _)| *name == ":path")
-            .map(|(_, value)| &**value);
-        assert_eq!(found, want, "{path}");
+        assert_eq!(admitted.steering.path.as_deref(), want, "{path}");
     }
 }
 
@@ -449,7 +450,7 @@ async fn checks_that_wait_are_bounded_and_hold_nothing_but_themselves() {
         let mut room = Room { checks, bytes };
         let answers = service.batch(batch(), &mut waiting, &mut room);
         assert_eq!(
-            waiting.iter().map(|check| check.id).collect::<Vec<_>>(),
+            waiting.iter().map(|waiting| waiting.check.id).collect::<Vec<_>>(),
             [0, 1],
             "{name}"
         );
@@ -464,6 +465,51 @@ async fn checks_that_wait_are_bounded_and_hold_nothing_but_themselves() {
             "{name}"
         );
     }
+}
+
+#[tokio::test]
+async fn what_steers_is_a_value_of_its_own_only_to_a_router_that_reads_it() {
+    let service = service();
+    let request = bench::request(&lasting_token());
+    let bytes = Bytes::from(request.encode_to_vec());
+    let ask = |steering| {
+        let batch = CheckBatch {
+            checks: vec![Check {
+                id: 1,
+                request: bytes.clone(),
+            }],
+            steering,
+        };
+        let room = &mut Room { checks: 0, bytes: 0 };
+        let mut answers = service.batch(batch, &mut Vec::new(), room).verdicts;
+        let answer = answers.pop().unwrap();
+        let response = CheckResponse::decode(answer.response).unwrap();
+        (response, answer.steering)
+    };
+    let headers = |response: &CheckResponse| match &response.http_response {
+        Some(HttpResponse::OkResponse(ok)) => ok
+            .headers
+            .iter()
+            .map(|option| option.header.clone().unwrap().key)
+            .collect::<Vec<_>>(),
+        other => panic!("not admitted: {other:?}"),
+    };
+    let (plain, none) = ask(false);
+    assert_eq!(
+        (headers(&plain), none),
+        (vec!["x-wso2-cluster-header".to_owned()], None)
+    );
+    // What a unary check gets is the same message.
+    let unary = service.check(tonic::Request::new(request)).await.unwrap();
+    assert_eq!(plain, unary.into_inner());
+    let (typed, steering) = ask(true);
+    assert_eq!(headers(&typed), Vec::<String>::new());
+    let want = proto::Steering {
+        cluster: "prod".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(steering, Some(want));
+    assert_eq!(typed.dynamic_metadata, plain.dynamic_metadata);
 }
 
 #[tokio::test(start_paused = true)]
@@ -593,8 +639,7 @@ async fn keys_in_the_query_go_where_keys_in_headers_go() {
             ..get(&[])
         };
         let admitted = world.admitted(&attributes);
-        let path = admitted.set.iter().find(|(name, _)| *name == ":path");
-        assert_eq!(path.map(|(_, value)| &**value), want, "{name}");
+        assert_eq!(admitted.steering.path.as_deref(), want, "{name}");
     }
 }
 
