@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
-use crate::step;
+use crate::cargo::step;
 
 /// The user that the containers run as.
 const UID: u32 = 10500;

@@ -3,14 +3,16 @@
 #![expect(clippy::print_stdout, reason = "the benchmark's result is what it is run for")]
 
 mod bench;
+mod cargo;
 mod images;
 mod layers;
 
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Parser, Subcommand};
+
+use cargo::{cargo, installed, root, step};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask")]
@@ -62,12 +64,6 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Images { profile } => images::build(root(), &profile),
         Task::Golden => golden(),
     }
-}
-
-/// The workspace's folder.
-fn root() -> &'static Path {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.ancestors().nth(2).unwrap_or(own)
 }
 
 /// The cheap and telling ones first, the tests last, so that their summary ends the output.
@@ -130,34 +126,4 @@ fn golden() -> anyhow::Result<()> {
         root().join("conf/config.toml.template"),
         output.stdout,
     )?)
-}
-
-/// Whether cargo has the subcommand; says so loudly when it has not.
-fn installed(subcommand: &str) -> bool {
-    let found = Command::new(env!("CARGO"))
-        .args([subcommand, "--version"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !found {
-        eprintln!("xtask: cargo {subcommand} is not installed: SKIPPED");
-    }
-    found
-}
-
-fn cargo(args: &[&str]) -> anyhow::Result<()> {
-    step(Command::new(env!("CARGO")).args(args))
-}
-
-fn step(command: &mut Command) -> anyhow::Result<()> {
-    let words = || {
-        let args = command.get_args().map(|arg| arg.to_string_lossy());
-        args.collect::<Vec<_>>().join(" ")
-    };
-    eprintln!("xtask: cargo {}", words());
-    let name = words();
-    let status = command.status().with_context(|| format!("cargo {name}"))?;
-    if !status.success() {
-        bail!("cargo {name}: {status}");
-    }
-    Ok(())
 }

@@ -13,9 +13,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::Options;
 use super::gateway::Gateway;
 use super::load::{self, CONNECTIONS, START, Target};
+use super::options::Options;
 use super::process::{Guard, free_port, until};
 use super::spread::Spread;
 

@@ -14,9 +14,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::Options;
 use super::gateway::Gateway;
 use super::load::{self, CONNECTIONS, Sample, Target};
+use super::options::Options;
 use super::spread::Spread;
 
 /// A measure: its name, how it is taken from a sample, and the digits that it is printed with.

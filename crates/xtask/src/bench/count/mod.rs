@@ -31,9 +31,9 @@ use anyhow::{Context as _, bail};
 use self::callgrind::Counted;
 use self::record::{Figures, Record};
 use self::script::{Caller, ROWS, Row, Upstream};
-use super::Scratch;
 use super::gateway::{self, Gateway};
 use super::process::{environment, until};
+use super::program::{self, Scratch};
 use super::spread::Spread;
 
 /// Requests before the first that counts; caches are full and buffers have their size by then.
@@ -83,7 +83,7 @@ pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
         true => None,
         false => Some(Record::read(&file).context("recorded figures; --record writes them")?),
     };
-    let program = super::program(root, options.trireme.as_deref())?;
+    let program = program::program(root, options.trireme.as_deref())?;
     let scratch = Scratch::create()?;
     let started = SystemTime::now();
     let counts = Counts::take(&program, options.requests, &scratch.path().join("first"))?;
