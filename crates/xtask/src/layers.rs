@@ -1,10 +1,30 @@
-//! Which crate may depend on which: the table of `crates/README.md`, compared with what cargo says.
+//! Who may need whom: crates by the table of `crates/README.md`, compared with what cargo says, and inside of a crate its
+//! rooms and files, compared with what its sources say.
+//!
+//! ```text
+//! cargo metadata ───────────────────────────────▶ edges between crates ── ALLOWED
+//! src/**/*.rs ──source──▶ modules ──graph──▶ arrows between files ─┬── rooms: one order, circles
+//!                                                                  └── files: circles
+//! ```
+//!
+//! A room is a folder or a file directly below `src`. `mod x` and `pub use` are no arrows: they make a name reachable, and
+//! who uses the name has the arrow, to the file that declares it.
+
+mod graph;
+mod rooms;
+mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+
+use graph::{Circle, Graph};
+use source::Crate;
 
 /// Package, and the packages of ours that it may depend on outside tests.
 const ALLOWED: [(&str, &[&str]); 18] = [
@@ -95,6 +115,7 @@ struct Metadata {
 #[derive(Debug, Deserialize)]
 struct Package {
     name: String,
+    manifest_path: PathBuf,
     dependencies: Vec<Dependency>,
 }
 
@@ -104,18 +125,116 @@ struct Dependency {
     kind: Option<String>,
 }
 
-/// Fails with every edge that the table does not allow.
-pub(crate) fn check() -> anyhow::Result<()> {
+/// Circles of files that may be, each inside one room; meant are 3.
+const CIRCLES: usize = 19;
+/// Circles of rooms that may be in the crates that have no order of rooms; meant are none.
+const ROOM_CIRCLES: usize = 8;
+
+/// Fails with all that the layers do not allow, and prints what was compared.
+pub(crate) fn check(root: &Path) -> anyhow::Result<()> {
     let output = Command::new(env!("CARGO"))
+        .current_dir(root)
         .args(["metadata", "--no-deps", "--format-version", "1"])
         .output()
         .context("cargo metadata")?;
     let metadata: Metadata = serde_json::from_slice(&output.stdout).context("cargo metadata")?;
-    let wrong = violations(&metadata);
-    if !wrong.is_empty() {
-        bail!("edges that the layers do not allow:\n  {}", wrong.join("\n  "));
+    let mut graphs = Vec::new();
+    for package in &metadata.packages {
+        let src = package.manifest_path.with_file_name("src");
+        if src.is_dir() {
+            let own = Crate::read(&package.name, &source::files(&src)?)?;
+            graphs.push(Graph::new(&own));
+        }
     }
+    let mut wrong = violations(&metadata);
+    wrong.extend(graphs.iter().flat_map(rooms::violations));
+    let found = Circles::of(&graphs);
+    wrong.extend(found.violations(CIRCLES, ROOM_CIRCLES));
+    if !wrong.is_empty() {
+        bail!("what the layers do not allow:\n  {}", wrong.join("\n  "));
+    }
+    println!("{}", report(&graphs, &found));
     Ok(())
+}
+
+/// The circles of every crate, with its name.
+#[derive(Debug)]
+struct Circles<'a> {
+    rooms: Vec<(&'a str, Circle)>,
+    files: Vec<(&'a str, Circle)>,
+}
+
+impl<'a> Circles<'a> {
+    fn of(graphs: &'a [Graph]) -> Self {
+        let all = |circles: fn(&Graph) -> Vec<Circle>| {
+            let named = |graph: &'a Graph| {
+                circles(graph)
+                    .into_iter()
+                    .map(|circle| (graph.name.as_str(), circle))
+            };
+            graphs.iter().flat_map(named).collect()
+        };
+        Self {
+            rooms: all(Graph::room_circles),
+            files: all(Graph::circles),
+        }
+    }
+
+    fn violations(&self, most: usize, most_rooms: usize) -> Vec<String> {
+        let told = |(name, circle): &(&str, Circle)| {
+            let cuts = circle.cuts.iter().map(|cut| format!("\n      cut {cut}"));
+            format!(
+                "\n    {name}: {}{}",
+                circle.members.join(", "),
+                cuts.collect::<String>()
+            )
+        };
+        let mut wrong = Vec::new();
+        if self.rooms.len() > most_rooms {
+            let all: String = self.rooms.iter().map(told).collect();
+            wrong.push(format!(
+                "{} circles of rooms, allowed are {most_rooms}:{all}",
+                self.rooms.len()
+            ));
+        }
+        if self.files.len() > most {
+            let all: String = self.files.iter().map(told).collect();
+            wrong.push(format!(
+                "{} circles of files, allowed are {most}:{all}",
+                self.files.len()
+            ));
+        }
+        wrong
+    }
+}
+
+fn report(graphs: &[Graph], found: &Circles<'_>) -> String {
+    let sum = |count: fn(&Graph) -> usize| graphs.iter().map(count).sum::<usize>();
+    let mut lines = vec![
+        format!(
+            "crates {}, rooms {}, files {}",
+            graphs.len(),
+            sum(|graph| graph.rooms().len()),
+            sum(|graph| graph.files.len()),
+        ),
+        format!(
+            "arrows between files {}, between rooms {}",
+            sum(|graph| graph.arrows.len()),
+            sum(|graph| graph.between().len()),
+        ),
+        format!("circles of rooms {}", found.rooms.len()),
+    ];
+    for (name, circle) in &found.rooms {
+        lines.push(format!("  {name}: {}", circle.members.join(", ")));
+    }
+    lines.push(format!("circles of files {}", found.files.len()));
+    for (name, circle) in &found.files {
+        let room = circle
+            .room()
+            .map_or_else(|| "several rooms".into(), |room| format!("room {room}"));
+        lines.push(format!("  {name}, {room}: {}", circle.members.join(", ")));
+    }
+    lines.join("\n")
 }
 
 fn violations(metadata: &Metadata) -> Vec<String> {
@@ -143,63 +262,4 @@ fn violations(metadata: &Metadata) -> Vec<String> {
         }
     }
     wrong
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn metadata(from: &str, to: &str, kind: Option<&str>) -> Metadata {
-        let package = |name: &str, dependencies| Package {
-            name: name.into(),
-            dependencies,
-        };
-        let edge = Dependency {
-            name: to.into(),
-            kind: kind.map(Into::into),
-        };
-        Metadata {
-            packages: vec![package(from, vec![edge]), package(to, Vec::new())],
-        }
-    }
-
-    #[test]
-    fn edges_outside_the_table_are_named() {
-        struct Case {
-            name: &'static str,
-            edge: (&'static str, &'static str, Option<&'static str>),
-            want: &'static [&'static str],
-        }
-        let cases = [
-            Case {
-                name: "allowed",
-                edge: ("trireme-router", "trireme-routing", None),
-                want: &[],
-            },
-            Case {
-                name: "process to process",
-                edge: ("trireme-router", "trireme-enforcer", None),
-                want: &["trireme-router -> trireme-enforcer"],
-            },
-            Case {
-                name: "library to configuration",
-                edge: ("trireme-xds", "trireme-config", None),
-                want: &["trireme-xds -> trireme-config"],
-            },
-            Case {
-                name: "in tests",
-                edge: ("trireme-router", "trireme-enforcer", Some("dev")),
-                want: &[],
-            },
-            Case {
-                name: "unknown crate",
-                edge: ("trireme-new", "trireme-proto", None),
-                want: &["trireme-new is not in the table"],
-            },
-        ];
-        for case in cases {
-            let (from, to, kind) = case.edge;
-            assert_eq!(violations(&metadata(from, to, kind)), case.want, "{}", case.name);
-        }
-    }
 }

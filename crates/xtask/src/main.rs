@@ -7,6 +7,7 @@ mod cargo;
 mod images;
 mod layers;
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::bail;
@@ -31,8 +32,12 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
-    /// Compare the crates' dependencies with the allowed directions
-    Layers,
+    /// Who needs whom, crates, folders and files, compared with the allowed directions
+    Layers {
+        /// Another checkout of the workspace
+        #[arg(long, value_name = "FOLDER")]
+        of: Option<PathBuf>,
+    },
     /// CPU per request against Envoy with the same enforcer behind it, or against another build; `count`: instructions
     Bench(bench::Options),
     /// Static binaries for the images, and certificates for docker-compose
@@ -59,7 +64,7 @@ fn run(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Check => check(),
         Task::Test { rest } => test(&rest),
-        Task::Layers => layers::check(),
+        Task::Layers { of } => layers::check(of.as_deref().unwrap_or_else(|| root())),
         Task::Bench(options) => bench::run(root(), &options),
         Task::Images { profile } => images::build(root(), &profile),
         Task::Golden => golden(),
@@ -71,7 +76,7 @@ fn check() -> anyhow::Result<()> {
     if installed("fmt") {
         cargo(&["fmt", "--all", "--check"])?;
     }
-    layers::check()?;
+    layers::check(root())?;
     if installed("clippy") {
         cargo(&[
             "clippy",
