@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use super::graph::Graph;
 
-/// Package, and its rooms from the lowest to the highest: a file may need what stands below its room, and its own room.
-const ORDERS: [(&str, &str); 1] = [(
-    "trireme-router",
-    "
+/// Package, and the order of its rooms.
+const ORDERS: [(&str, &str); 2] = [("trireme-router", ROUTER), ("trireme-enforcer", ENFORCER)];
+
+/// From the lowest to the highest: a file may need its own room and what stands below that.
+const ROUTER: &str = "
     error
     settings
     exec
@@ -30,8 +31,32 @@ const ORDERS: [(&str, &str); 1] = [(
     app
     lib
     main
-    ",
-)];
+";
+
+/// The same for the enforcer.
+const ENFORCER: &str = "
+    error
+    event
+    verdict
+    wire
+    attributes
+    api
+    credential
+    security
+    snapshot
+    authn
+    check
+    respond
+    service
+    health
+    worker
+    utility
+    discovery
+    admin
+    app
+    lib
+    main
+";
 
 /// What the order of its crate, if it has one, does not allow of `graph`.
 pub(super) fn violations(graph: &Graph) -> Vec<String> {
