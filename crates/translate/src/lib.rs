@@ -17,6 +17,7 @@ mod deployed;
 mod draft;
 mod findings;
 mod guards;
+mod headers;
 pub mod names;
 mod policy;
 mod prepare;

@@ -12,7 +12,7 @@ use trireme_routing::snapshot::{
 };
 
 use crate::clusters::{Target, Targets};
-use crate::{Deployed, Settings, template};
+use crate::{Deployed, Settings, headers, template};
 
 /// RE2 substitutions name their groups by one digit.
 const MAX_GROUPS: usize = 9;
@@ -44,6 +44,7 @@ pub(crate) fn of_resource(
                     with_body: settings.pass_payload && project.pass_request_payload,
                 },
                 cors: cors(project, settings),
+                headers: headers::of(project, resource),
                 ..Filters::default()
             },
             guard: guard(project, resource),

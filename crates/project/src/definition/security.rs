@@ -146,6 +146,7 @@ pub(crate) fn token_scheme(name: &str) -> SecurityScheme {
 pub(crate) fn extensions(map: &Map<String, Value>) -> crate::model::Extensions {
     let ours = |key: &str| {
         key.starts_with("x-wso2-")
+            || key.starts_with("x-trireme-")
             || key.starts_with("x-amzn-")
             || matches!(
                 key,

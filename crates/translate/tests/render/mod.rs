@@ -7,8 +7,8 @@ use trireme_policy::api::{
     ApiPolicy, EndpointCluster, Location, MutualTls, Operation, Requirement, SchemeKind,
 };
 use trireme_routing::snapshot::{
-    Action, Check, Cluster, ClusterRef, Cors, Endpoint, Forward, PathMatch, Pem, Position, Rewrite, Route,
-    Trust, UpstreamProtocol,
+    Action, Changes, Check, Cluster, ClusterRef, Cors, Endpoint, Forward, Headers, PathMatch, Pem, Position,
+    Rewrite, Route, Trust, UpstreamProtocol,
 };
 use trireme_translate::{Api, Settings};
 
@@ -88,7 +88,8 @@ fn route(route: &Route, settings: &Settings) -> Value {
                 None => "off".into(),
                 Some(cors) => self::cors(cors),
             },
-        );
+        )
+        .put("changes", route.filters.headers.as_deref().map(changes));
     let object = match &route.action {
         Action::Direct { status, body } => object.put("direct", json!({ "status": status, "body": body })),
         Action::Forward(forward) => self::forward(object, forward, settings),
@@ -148,6 +149,32 @@ fn forward(object: Object, forward: &Forward, settings: &Settings) -> Object {
             }),
         )
         .put("websocket", forward.websocket)
+}
+
+fn changes(headers: &Headers) -> Value {
+    let direction = |changes: &Changes| {
+        let set: Vec<_> = changes
+            .set
+            .iter()
+            .map(|change| {
+                format!(
+                    "{:?} {}: {}",
+                    change.mode,
+                    change.name,
+                    change.value.to_str().unwrap_or("?")
+                )
+            })
+            .collect();
+        let remove: Vec<_> = changes.remove.iter().map(ToString::to_string).collect();
+        Object::default()
+            .put("remove", remove.join(" "))
+            .put("set", set)
+            .done()
+    };
+    Object::default()
+        .put("request", direction(&headers.request))
+        .put("response", direction(&headers.response))
+        .done()
 }
 
 fn cors(cors: &Cors) -> Value {

@@ -1,0 +1,184 @@
+//! `x-trireme-headers` of the definition, and of its paths, to changes of headers that routes make:
+//!
+//! ```yaml
+//! x-trireme-headers:
+//!   request:
+//!     add: { X-Via: [ a, b ] }        # beside what is there
+//!     set: { X-Tenant: acme }         # instead of what is there
+//!     setIfAbsent: { X-Plan: free }
+//!     setIfPresent: { X-Debug: "0" }
+//!     remove: [ X-Internal ]          # comes first
+//!   response: { remove: [ X-Powered-By ] }
+//! ```
+//!
+//! What a path says of a header holds there instead of what the definition says of the same header in the same direction.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+use trireme_project::{ApiProject, Extensions, Resource};
+use trireme_routing::snapshot::{Change, Changes, Headers, Mode};
+
+use crate::findings::{DEFINITION, Findings};
+
+const EXTENSION: &str = "x-trireme-headers";
+const MODES: [(&str, Mode); 4] = [
+    ("add", Mode::Append),
+    ("set", Mode::Overwrite),
+    ("setIfAbsent", Mode::AddIfAbsent),
+    ("setIfPresent", Mode::OverwriteIfPresent),
+];
+const REMOVE: &str = "remove";
+
+/// Refuses what can't be read.
+pub(crate) fn refuse(project: &ApiProject, findings: &mut Findings) {
+    read(&project.extensions, "", findings);
+    for resource in &project.resources {
+        let pointer = pointer(resource);
+        read(&resource.extensions, &pointer, findings);
+        let mut operations = resource.operations.iter();
+        if operations.any(|operation| operation.extensions.contains_key(EXTENSION)) {
+            findings.refuse(
+                DEFINITION,
+                &pointer,
+                &format!("{EXTENSION} of an operation: headers are changed by path, for all its operations"),
+            );
+        }
+    }
+}
+
+/// The changes of one resource.
+pub(crate) fn of(project: &ApiProject, resource: &Resource) -> Option<Arc<Headers>> {
+    let refused = &mut Findings::default();
+    let general = read(&project.extensions, "", refused);
+    let own = read(&resource.extensions, "", refused);
+    let headers = Headers {
+        request: merged(general.request, own.request),
+        response: merged(general.response, own.response),
+    };
+    (!headers.is_empty()).then(|| Arc::new(headers))
+}
+
+fn read(extensions: &Extensions, pointer: &str, findings: &mut Findings) -> Headers {
+    let mut headers = Headers::default();
+    let Some(value) = extensions.get(EXTENSION) else {
+        return headers;
+    };
+    let pointer = format!("{pointer}/{EXTENSION}");
+    for (key, value) in object(value, &pointer, findings).into_iter().flatten() {
+        let pointer = format!("{pointer}/{}", token(key));
+        match key.as_str() {
+            "request" => headers.request = changes(value, &pointer, findings),
+            "response" => headers.response = changes(value, &pointer, findings),
+            _ => findings.refuse(DEFINITION, &pointer, "must be request or response"),
+        }
+    }
+    headers
+}
+
+/// The general changes but for headers that the own ones speak of, then the own ones.
+fn merged(mut general: Changes, own: Changes) -> Changes {
+    let spoken =
+        |name: &HeaderName| own.remove.contains(name) || own.set.iter().any(|change| change.name == *name);
+    general.remove.retain(|name| !spoken(name));
+    general.set.retain(|change| !spoken(&change.name));
+    general.remove.extend(own.remove.iter().cloned());
+    general.set.extend(own.set.iter().cloned());
+    general
+}
+
+fn changes(value: &Value, pointer: &str, findings: &mut Findings) -> Changes {
+    let mut changes = Changes::default();
+    for (key, value) in object(value, pointer, findings).into_iter().flatten() {
+        let pointer = format!("{pointer}/{}", token(key));
+        if key == REMOVE {
+            changes.remove = names(value, &pointer, findings);
+        } else if let Some((_, mode)) = MODES.iter().find(|(known, _)| known == key) {
+            for (name, value) in object(value, &pointer, findings).into_iter().flatten() {
+                let pointer = format!("{pointer}/{}", token(name));
+                let Some(name) = checked(name, &pointer, findings) else {
+                    continue;
+                };
+                let values = match value {
+                    Value::Array(values) if *mode == Mode::Append => values.iter().collect(),
+                    value => vec![value],
+                };
+                changes.set.extend(values.into_iter().filter_map(|value| {
+                    let value = text(value, &pointer, findings)?;
+                    let (name, mode) = (name.clone(), *mode);
+                    Some(Change { name, value, mode })
+                }));
+            }
+        } else {
+            findings.refuse(
+                DEFINITION,
+                &pointer,
+                "must be add, set, setIfAbsent, setIfPresent or remove",
+            );
+        }
+    }
+    changes
+}
+
+fn object<'a>(value: &'a Value, pointer: &str, findings: &mut Findings) -> Option<&'a Map<String, Value>> {
+    let object = value.as_object();
+    if object.is_none() {
+        findings.refuse(DEFINITION, pointer, "must be an object");
+    }
+    object
+}
+
+fn names(value: &Value, pointer: &str, findings: &mut Findings) -> Vec<HeaderName> {
+    let Some(list) = value.as_array() else {
+        findings.refuse(DEFINITION, pointer, "must be a list of names");
+        return Vec::new();
+    };
+    let names = list.iter().enumerate().filter_map(|(index, name)| {
+        let name = name.as_str().unwrap_or_default();
+        checked(name, &format!("{pointer}/{index}"), findings)
+    });
+    names.collect()
+}
+
+fn checked(name: &str, pointer: &str, findings: &mut Findings) -> Option<HeaderName> {
+    let Ok(name) = HeaderName::try_from(name) else {
+        findings.refuse(DEFINITION, pointer, "not the name of a header");
+        return None;
+    };
+    if !Headers::may_change(&name) {
+        findings.refuse(
+            DEFINITION,
+            pointer,
+            &format!("{name} frames messages or steers the gateway: it can't be changed"),
+        );
+        return None;
+    }
+    Some(name)
+}
+
+/// Scalars are taken as they are written.
+fn text(value: &Value, pointer: &str, findings: &mut Findings) -> Option<HeaderValue> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(_) | Value::Null | Value::Object(_) => {
+            findings.refuse(DEFINITION, pointer, "must be a text");
+            return None;
+        }
+    };
+    let value = HeaderValue::try_from(text).ok();
+    if value.is_none() {
+        findings.refuse(DEFINITION, pointer, "not the value of a header");
+    }
+    value
+}
+
+fn pointer(resource: &Resource) -> String {
+    format!("/paths/{}", token(&resource.path))
+}
+
+/// A step of a JSON pointer (RFC 6901 section 3).
+fn token(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
