@@ -21,6 +21,7 @@ use trireme_tls::{ClientAuth, GRPC_ALPN, Material, Settings as TlsSettings};
 use trireme_xds::client;
 
 use crate::admin::{self, Facts};
+use crate::check;
 use crate::credential::Outside;
 use crate::credential::jwks::Fetcher;
 use crate::discovery::{Discovery, TYPES};
@@ -184,6 +185,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
             service: Service {
                 current: Arc::clone(&current),
                 counters: counters.clone(),
+                stages: check::stages,
                 drain: drain.clone(),
             },
             probe: Probe {

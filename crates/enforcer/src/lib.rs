@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! router ── Check / CheckStream ──▶ service ─▶ attributes ─▶ check ─▶ verdict ─▶ respond ──▶ router
-//!                                    worker                    │ ├─ authn: who is calling
+//!                                    worker                    │ ├─ authn: who is calling; authz: what a caller may
 //! adapter ── discovery ──▶ discovery ─▶ snapshot ◀─────────────┘ ├─ credential: tokens, keys, issuers
 //!                              │                                 └─ api, security: ready-made policies and settings
 //! router ── /testkey, /jwks ──▶ utility
@@ -29,12 +29,14 @@ mod api;
 pub mod app;
 mod attributes;
 mod authn;
+mod authz;
 mod check;
 mod credential;
 mod discovery;
 mod error;
 mod event;
 mod health;
+mod need;
 mod respond;
 mod security;
 mod service;

@@ -28,7 +28,7 @@ const INVALID: &str = "Invalid Credentials";
 
 /// Status and body of a refusal (spec/enforcer.md §8).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal<'a> {
+pub(crate) struct Refusal {
     /// HTTP status.
     pub(crate) status: u16,
     /// Error code; empty when there is no body.
@@ -36,12 +36,12 @@ pub(crate) struct Refusal<'a> {
     /// Error message.
     pub(crate) message: &'static str,
     /// Error description.
-    pub(crate) description: Cow<'a, str>,
+    pub(crate) description: Cow<'static, str>,
 }
 
-/// The table of refusals.
+/// The table of refusals, of a request for this resource.
 #[must_use]
-pub(crate) fn refusal<'a>(reason: &Reason<'a>) -> Refusal<'a> {
+pub(crate) fn refusal(reason: &Reason, template: &str) -> Refusal {
     let of = |status, code, message, description| Refusal {
         status,
         code,
@@ -80,7 +80,7 @@ pub(crate) fn refusal<'a>(reason: &Reason<'a>) -> Refusal<'a> {
         Reason::NoSandbox => invalid("Sandbox key offered to an API with no sandbox endpoint"),
         Reason::NotAToken => invalid("Not a JWT token. Failed to decode the token header"),
         Reason::Preflight(_) => told(204, "", "", ""),
-        Reason::Scope(template) => of(
+        Reason::Scope => of(
             403,
             "900910",
             "The access token does not allow you to access the requested resource",
@@ -247,8 +247,8 @@ fn ok(admitted: &Admitted<'_>) -> CheckResponse {
     }
 }
 
-fn denied(denial: &Denial<'_>, attributes: &Attributes<'_>, soap: bool) -> CheckResponse {
-    let refusal = refusal(&denial.reason);
+fn denied(denial: &Denial, attributes: &Attributes<'_>, soap: bool) -> CheckResponse {
+    let refusal = refusal(&denial.reason, attributes.route.template);
     let mut headers = Vec::new();
     if refusal.status == 401 {
         headers.push(header("WWW-Authenticate", challenge(denial.challenge)));
@@ -358,7 +358,7 @@ impl Format {
         }
     }
 
-    fn render(self, refusal: &Refusal<'_>) -> String {
+    fn render(self, refusal: &Refusal) -> String {
         let Refusal {
             code,
             message,
@@ -404,13 +404,14 @@ mod tests {
     use trireme_policy::api::Retry;
 
     use super::*;
+    use crate::attributes::Route;
     use crate::verdict::{KeyType, Scheme};
 
     /// Status, then body, of every reason.
     #[test]
     fn every_refusal_has_its_status_and_body() {
         const CREDENTIALS: &str = r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Make sure you have provided the correct security credentials"}"#;
-        let cases: Vec<(Reason<'_>, u16, &str)> = vec![
+        let cases: Vec<(Reason, u16, &str)> = vec![
             (
                 Reason::ApiBlocked,
                 503,
@@ -464,7 +465,7 @@ mod tests {
             ),
             (Reason::Preflight("OPTIONS, GET".to_owned()), 204, ""),
             (
-                Reason::Scope("/pet/{\"id\"}"),
+                Reason::Scope,
                 403,
                 r#"{"error_message":"The access token does not allow you to access the requested resource","code":"900910","error_description":"User is NOT authorized to access the Resource: /pet/{\"id\"}. Scope validation failed."}"#,
             ),
@@ -496,6 +497,10 @@ mod tests {
         ];
         let attributes = Attributes {
             id: "r-1",
+            route: Route {
+                template: "/pet/{\"id\"}",
+                ..Route::default()
+            },
             ..Attributes::default()
         };
         for (reason, status, body) in cases {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::Guard;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, Stream, StreamExt};
 use prost::bytes::Bytes;
@@ -16,11 +17,11 @@ use trireme_proto::trireme::auth::v1::check_stream_server::CheckStream;
 use trireme_proto::trireme::auth::v1::{Check, CheckBatch, Steering, Verdict as Answer, VerdictBatch};
 
 use crate::attributes::Attributes;
-use crate::authn::Now;
-use crate::check::{Wait, check};
+use crate::check::{Known, Stages, check, refused};
 use crate::event::{self, Counters, Ended};
+use crate::need::{Need, Now};
 use crate::respond::{encode, refusal, respond};
-use crate::snapshot::Current;
+use crate::snapshot::{Current, Snapshot};
 use crate::verdict::Verdict;
 
 /// How long a check waits for the policy of its route (design D5).
@@ -39,6 +40,8 @@ const MAX_WAITING: Room = Room {
 pub(crate) struct Service {
     pub(crate) current: Arc<Current>,
     pub(crate) counters: Counters,
+    /// What checks go through.
+    pub(crate) stages: Stages,
     /// Cancelled when the process is about to stop.
     pub(crate) drain: CancellationToken,
 }
@@ -51,13 +54,23 @@ pub(crate) struct Service {
 enum Step<R> {
     Answered(R),
     Failed(Status),
-    Wait(Wait),
+    Paused(Paused),
+}
+
+/// A check that needs something first, as far as it has come.
+#[derive(Debug)]
+pub(crate) struct Paused {
+    /// What it was looked at with.
+    snapshot: Arc<Snapshot>,
+    known: Known,
+    need: Need,
 }
 
 /// A check of a batch that has to wait.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) check: Check,
+    paused: Paused,
     /// Whether its sender reads typed steering.
     typed: bool,
 }
@@ -87,7 +100,8 @@ impl Room {
 }
 
 impl Service {
-    /// Decides a check as far as possible without waiting. `started` is when the check came in, and moves on to now.
+    /// Decides a check as far as possible without waiting. `started` is when the check came in, and moves on to now; `form`
+    /// makes the answer, and is told whether SOAP faults are allowed.
     fn step<R>(
         &self,
         attributes: &Attributes<'_>,
@@ -95,9 +109,31 @@ impl Service {
         form: impl FnOnce(&Verdict<'_>, bool) -> R,
     ) -> Step<R> {
         let snapshot = self.current.load();
+        let mut known = Known::default();
+        match self.go_on(attributes, &snapshot, &mut known, started, form) {
+            Ok(Ok(answer)) => Step::Answered(answer),
+            Ok(Err(status)) => Step::Failed(status),
+            Err(need) => Step::Paused(Paused {
+                snapshot: Guard::into_inner(snapshot),
+                known,
+                need,
+            }),
+        }
+    }
+
+    /// Takes a check from what is known to its end, or to what it needs next.
+    fn go_on<R>(
+        &self,
+        attributes: &Attributes<'_>,
+        snapshot: &Snapshot,
+        known: &mut Known,
+        started: &mut Instant,
+        form: impl FnOnce(&Verdict<'_>, bool) -> R,
+    ) -> Result<Result<R, Status>, Need> {
         let Some(security) = snapshot.ready() else {
             self.tell(attributes, Ended::Failed, started);
-            return Step::Failed(Status::unavailable("the first configuration has not arrived"));
+            let status = Status::unavailable("the first configuration has not arrived");
+            return Ok(Err(status));
         };
         let unix = SystemTime::UNIX_EPOCH
             .elapsed()
@@ -106,14 +142,10 @@ impl Service {
             unix,
             instant: *started,
         };
-        match check(attributes, &snapshot, security, now) {
-            Ok(verdict) => {
-                let response = form(&verdict, security.settings.soap_errors);
-                self.tell(attributes, ended(&verdict), started);
-                Step::Answered(response)
-            }
-            Err(wait) => Step::Wait(wait),
-        }
+        let verdict = check(attributes, snapshot, security, now, self.stages, known)?;
+        let answer = form(&verdict, security.settings.soap_errors);
+        self.tell(attributes, ended(&verdict), started);
+        Ok(Ok(answer))
     }
 
     fn tell(&self, attributes: &Attributes<'_>, ended: Ended, started: &mut Instant) {
@@ -130,52 +162,69 @@ impl Service {
         .emit(&self.counters);
     }
 
-    /// Decides a check, waiting for what may arrive. Dropping the future gives up the check and nothing else.
+    /// Goes on with a check once what it needs is there. Dropping the future gives up the check and nothing else.
+    ///
+    /// It goes on where it stopped, with the snapshot that it began with, unless there is another one by then: that one may
+    /// know better, and the check begins anew with it. A snapshot is never older than the route's revision once a check has
+    /// come past the need for it, and what was found with one is never used with another.
     async fn wait<R>(
         &self,
         attributes: &Attributes<'_>,
+        paused: Paused,
         form: impl Fn(&Verdict<'_>, bool) -> R,
     ) -> Result<R, Status> {
         let begun = Instant::now();
+        let Paused {
+            mut snapshot,
+            mut known,
+            mut need,
+        } = paused;
         loop {
-            // Before the step: a snapshot that comes in between is then seen by the wait.
-            let mut snapshots = self.current.subscribe();
-            let mut started = Instant::now();
-            let mut wait = match self.step(attributes, &mut started, &form) {
-                Step::Answered(response) => return Ok(response),
-                Step::Failed(status) => return Err(status),
-                Step::Wait(wait) => wait,
-            };
-            let arrived = match &mut wait {
-                Wait::Revision => timeout_at(begun + REVISION_BOUND, snapshots.changed())
-                    .await
-                    .is_ok(),
-                Wait::Keys(ended) => timeout_at(begun + KEYS_BOUND, ended.changed()).await.is_ok(),
-            };
+            let arrived = self.fulfil(&mut need, snapshot.version, begun).await;
             event::Waited { arrived }.emit(&self.counters);
+            let mut started = Instant::now();
+            let current = self.current.load_full();
             if !arrived {
-                let soap = self
-                    .current
-                    .load()
+                let soap = current
                     .ready()
                     .is_some_and(|security| security.settings.soap_errors);
-                let verdict = wait.in_vain();
-                let response = form(&verdict, soap);
+                let verdict = refused(need.in_vain());
+                let answer = form(&verdict, soap);
                 self.tell(attributes, ended(&verdict), &mut started);
-                return Ok(response);
+                return Ok(answer);
+            }
+            if current.version != snapshot.version {
+                (snapshot, known) = (current, Known::default());
+            }
+            match self.go_on(attributes, &snapshot, &mut known, &mut started, &form) {
+                Ok(outcome) => return outcome,
+                Err(next) => need = next,
+            }
+        }
+    }
+
+    /// Waits for what a check needs that was stopped in the snapshot of this version. Whether it came in time.
+    async fn fulfil(&self, need: &mut Need, version: u64, begun: Instant) -> bool {
+        match need {
+            Need::Keys(ended) => timeout_at(begun + KEYS_BOUND, ended.changed()).await.is_ok(),
+            Need::Revision => {
+                let mut versions = self.current.subscribe();
+                let next = versions.wait_for(|current| *current != version);
+                timeout_at(begun + REVISION_BOUND, next).await.is_ok()
             }
         }
     }
 
     /// As [`Service::wait`], for one check of a batch; with the room that it took.
-    async fn wait_for(&self, Waiting { check, typed }: Waiting) -> (Answer, usize) {
+    async fn wait_for(&self, waiting: Waiting) -> (Answer, usize) {
+        let Waiting { check, paused, typed } = waiting;
         let answer = match Attributes::read(&check.request) {
             Ok(attributes) => {
                 let form = |verdict: &Verdict<'_>, soap| {
                     let encoded = encode(verdict, &attributes, soap, typed, &mut Vec::new());
                     answered(check.id, encoded)
                 };
-                self.wait(&attributes, form).await
+                self.wait(&attributes, paused, form).await
             }
             Err(error) => Err(Status::invalid_argument(error.to_string())),
         };
@@ -209,14 +258,15 @@ impl Service {
                 Step::Answered(answer) => verdicts.push(answer),
                 Step::Failed(status) => verdicts.push(failed(check.id, &status)),
                 // A copy: one check that waits must not keep its whole batch in memory.
-                Step::Wait(_) if room.take(check.request.len()) => waiting.push(Waiting {
+                Step::Paused(paused) if room.take(check.request.len()) => waiting.push(Waiting {
                     check: Check {
                         id: check.id,
                         request: Bytes::copy_from_slice(&check.request),
                     },
+                    paused,
                     typed,
                 }),
-                Step::Wait(_) => {
+                Step::Paused(_) => {
                     let status = Status::resource_exhausted("too many checks wait for policies or keys");
                     verdicts.push(failed(check.id, &status));
                 }
@@ -281,7 +331,7 @@ fn ended(verdict: &Verdict<'_>) -> Ended {
     match verdict {
         Verdict::Admitted(_) => Ended::Admitted,
         Verdict::Denied(denial) => Ended::Denied {
-            code: refusal(&denial.reason).code,
+            code: refusal(&denial.reason, "").code,
             reason: denial.reason.label(),
         },
     }
@@ -317,7 +367,7 @@ impl Authorization for Service {
         match self.step(&attributes, &mut started, form) {
             Step::Answered(response) => Ok(Response::new(response)),
             Step::Failed(status) => Err(status),
-            Step::Wait(_) => self.wait(&attributes, form).await.map(Response::new),
+            Step::Paused(paused) => self.wait(&attributes, paused, form).await.map(Response::new),
         }
     }
 }

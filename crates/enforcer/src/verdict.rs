@@ -8,7 +8,7 @@ pub(crate) enum Verdict<'a> {
     /// The request may go upstream.
     Admitted(Admitted<'a>),
     /// The request is answered here.
-    Denied(Denial<'a>),
+    Denied(Denial),
 }
 
 /// Environment of a credential.
@@ -102,9 +102,9 @@ pub(crate) struct Steering<'a> {
 
 /// A refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Denial<'a> {
+pub(crate) struct Denial {
     /// Why.
-    pub(crate) reason: Reason<'a>,
+    pub(crate) reason: Reason,
     /// What the `WWW-Authenticate` header of a 401 names.
     pub(crate) challenge: Challenge,
 }
@@ -121,7 +121,7 @@ pub(crate) enum Challenge {
 
 /// Why a request is refused. Status, code and texts are in `respond.rs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Reason<'a> {
+pub(crate) enum Reason {
     /// The API is blocked.
     ApiBlocked,
     /// An API key whose signature or shape is wrong.
@@ -148,8 +148,8 @@ pub(crate) enum Reason<'a> {
     Preflight(String),
     /// Nobody is configured to sign API keys.
     SignerMissing,
-    /// None of the scopes that the resource of this template needs.
-    Scope(&'a str),
+    /// None of the scopes that the resource needs.
+    Scope,
     /// The token names its subscriptions and this API isn't among them, or none can be found.
     Subscription,
     /// Wrong signature, issuer, time or shape of a claim.
@@ -160,7 +160,7 @@ pub(crate) enum Reason<'a> {
     Unknown,
 }
 
-impl Reason<'_> {
+impl Reason {
     /// Label of the metric and the log.
     #[must_use]
     pub(crate) fn label(&self) -> &'static str {
@@ -177,7 +177,7 @@ impl Reason<'_> {
             Self::NoSandbox => "no_sandbox_endpoint",
             Self::NotAToken => "not_a_token",
             Self::Preflight(_) => "preflight",
-            Self::Scope(_) => "scope",
+            Self::Scope => "scope",
             Self::SignerMissing => "signer_missing",
             Self::Subscription => "subscription",
             Self::TokenInvalid => "token_invalid",

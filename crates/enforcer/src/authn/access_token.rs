@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Failure, Identity, Question};
-use crate::api::Api;
+use super::Identity;
 use crate::credential::issuer::Issuer;
 use crate::credential::jwks::Lookup;
 use crate::credential::jwt::{MAX_TOKEN, Unverified, has_three_parts};
 use crate::credential::tokens::{Kind, Token};
+use crate::need::{Need, Question, Stop};
 use crate::verdict::{Reason, Scheme};
 
 /// The token of the request, when its header has the shape of one.
-pub(crate) fn recognize<'a>(question: &Question<'a>) -> Option<&'a str> {
+fn recognize<'a>(question: &Question<'a>) -> Option<&'a str> {
     let name = question
         .api
         .authorization
@@ -26,8 +26,13 @@ pub(crate) fn recognize<'a>(question: &Question<'a>) -> Option<&'a str> {
     (bearer && parts.next().is_none() && has_three_parts(value)).then_some(token)
 }
 
-/// Whether the token is good, names this API when it must, and has a scope that the operation takes.
-pub(crate) fn authenticate<'a>(question: &Question<'a>, text: &str) -> Result<Identity, Failure<'a>> {
+/// The holder of the request's access token; `None` when no header has the shape of one.
+pub(crate) fn authenticate(question: &Question<'_>) -> Option<Result<Identity, Stop>> {
+    let text = recognize(question)?;
+    Some(holder(question, text))
+}
+
+fn holder(question: &Question<'_>, text: &str) -> Result<Identity, Stop> {
     let (token, issuer) = verified(question, text)?;
     // Taken for an access token, an API key would be good without the addresses and subscriptions that it is bound to.
     if matches!(token.kind, Kind::ApiKey | Kind::InternalKey) {
@@ -41,34 +46,16 @@ pub(crate) fn authenticate<'a>(question: &Question<'a>, text: &str) -> Result<Id
     if token.validity.expires.is_none() {
         return Err(Reason::TokenInvalid.into());
     }
-    if issuer.validate_subscription && !subscribed(&token, question.api) {
-        return Err(Reason::Subscription.into());
-    }
-    let wanted = &question.operation.scopes;
-    if !wanted.is_empty()
-        && !wanted
-            .iter()
-            .any(|scope| token.scopes.iter().any(|held| **held == **scope))
-    {
-        return Err(Reason::Scope(question.attributes.route.template).into());
-    }
     Ok(Identity {
         scheme: Scheme::AccessToken,
         key_type: token.key_type,
-    })
-}
-
-/// A token that doesn't name its APIs needs a subscription store, and there is none: it is refused.
-fn subscribed(token: &Token, api: &Api) -> bool {
-    let policy = &api.policy;
-    token.subscribed.as_ref().is_some_and(|list| {
-        list.iter()
-            .any(|entry| *entry.name == *policy.title && *entry.version == *policy.version)
+        token: Some(token),
+        issuer: Some(issuer),
     })
 }
 
 /// The token with a good signature, from the cache or checked now.
-fn verified<'a>(question: &Question<'a>, text: &str) -> Result<(Arc<Token>, Arc<Issuer>), Failure<'a>> {
+fn verified(question: &Question<'_>, text: &str) -> Result<(Arc<Token>, Arc<Issuer>), Stop> {
     let Question { security, now, .. } = *question;
     if text.len() > MAX_TOKEN {
         return Err(Reason::TokenInvalid.into());
@@ -93,7 +80,7 @@ fn verified<'a>(question: &Question<'a>, text: &str) -> Result<(Arc<Token>, Arc<
             Lookup::Key(key, generation) => (key, generation),
             Lookup::Unknown => return Err(Reason::UnknownKey.into()),
             Lookup::Unavailable => return Err(Reason::KeysUnavailable.into()),
-            Lookup::Fetching(ended) => return Err(Failure::Wait(ended)),
+            Lookup::Fetching(ended) => return Err(Stop::Need(Need::Keys(ended))),
         },
         (Some(_), None) => (
             issuer.certificate.clone().ok_or(Reason::TokenInvalid)?,
@@ -105,7 +92,7 @@ fn verified<'a>(question: &Question<'a>, text: &str) -> Result<(Arc<Token>, Arc<
         ),
     };
     let claims = unverified.verify(&key).ok_or(Reason::TokenInvalid)?;
-    let token = Token::new(&claims, Some(&issuer), now.unix, generation).map_err(|_| Reason::TokenInvalid)?;
+    let token = Token::new(claims, Some(&issuer), now.unix, generation).map_err(|_| Reason::TokenInvalid)?;
     let token = Arc::new(token);
     security.tokens.insert(text, &token, Some(&issuer));
     Ok((token, issuer))

@@ -5,19 +5,18 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::time::ASN1Time;
 
-use super::Now;
-use crate::api::Api;
-use crate::attributes::Attributes;
-use crate::security::Security;
+use crate::need::Question;
 use crate::verdict::Reason;
 
 /// Whether the caller's certificate is one of the API's and is valid now.
-pub(crate) fn authenticate(
-    attributes: &Attributes<'_>,
-    api: &Api,
-    security: &Security,
-    now: Now,
-) -> Result<(), Reason<'static>> {
+pub(crate) fn authenticate(question: &Question<'_>) -> Result<(), Reason> {
+    let Question {
+        attributes,
+        api,
+        security,
+        now,
+        ..
+    } = *question;
     let settings = &security.settings.mutual_tls;
     let (text, encoded) = if settings.from_connection {
         (attributes.certificate, true)

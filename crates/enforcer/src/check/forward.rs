@@ -1,20 +1,18 @@
 //! What goes upstream once a request is admitted: where, with which path, with and without which headers.
 
 use percent_encoding::percent_decode_str;
-use trireme_policy::api::{ApiKind, Lifecycle};
+use trireme_policy::api::ApiKind;
 use trireme_proto::names::CLUSTER_HEADER;
 
 use crate::api::{Api, Operation};
 use crate::attributes::Attributes;
-use crate::authn::{Identity, Question};
+use crate::authn::Identity;
+use crate::need::Question;
 use crate::security::Security;
 use crate::verdict::{Admitted, KeyType, Reason, Scheme, Steering};
 
 /// What goes upstream for a known caller, in the environment of the credential.
-pub(super) fn authorized<'a>(
-    question: &Question<'a>,
-    identity: Identity,
-) -> Result<Admitted<'a>, Reason<'a>> {
+pub(super) fn authorized<'a>(question: &Question<'a>, identity: &Identity) -> Result<Admitted<'a>, Reason> {
     let Question {
         attributes,
         api,
@@ -22,9 +20,6 @@ pub(super) fn authorized<'a>(
         security,
         ..
     } = *question;
-    if api.policy.lifecycle == Lifecycle::Blocked {
-        return Err(Reason::ApiBlocked);
-    }
     let key_type = identity.key_type.ok_or(Reason::KeyTypeUnknown)?;
     let (cluster, missing) = match key_type {
         KeyType::Production => (attributes.route.production, Reason::NoProduction),

@@ -1,62 +1,84 @@
 //! The decision. Plain values in, a plain value out: no I/O, no clock, no lock.
 
+mod caller;
 mod forward;
 mod operation;
 
-use tokio::sync::watch;
-use trireme_policy::api::MutualTls;
+use trireme_policy::api::{ApiKind, MutualTls};
 
 use crate::api::Api;
 use crate::attributes::Attributes;
-use crate::authn::{Failure, Now, Question, identify};
+use crate::authn::Identity;
+use crate::authz;
+use crate::need::{Need, Now, Question, Stop};
 use crate::security::Security;
 use crate::snapshot::Snapshot;
 use crate::verdict::{Challenge, Denial, Reason, Verdict};
 
-/// What a check has to wait for.
-#[derive(Debug)]
-pub(crate) enum Wait {
-    /// The policy that the route belongs to (design D5).
-    Revision,
-    /// The end of a fetch of keys.
-    Keys(watch::Receiver<u64>),
-}
+/// One step of a check: adds to what is known, or stops.
+pub(crate) type Stage = fn(&Question<'_>, &mut Known) -> Result<(), Stop>;
 
-impl Wait {
-    /// The verdict when the wait was in vain.
-    #[must_use]
-    pub(crate) fn in_vain(&self) -> Verdict<'static> {
-        denied(match self {
-            Self::Revision => Reason::Behind,
-            Self::Keys(_) => Reason::KeysUnavailable,
-        })
+/// The stages of an API's checks.
+pub(crate) type Stages = fn(&Api) -> &'static [Stage];
+
+/// HTTP: who is calling and by what right (`authn` and `authz`, one credential at a time: see `caller`), then whether the API
+/// answers at all, which only callers with credentials are told.
+///
+/// A stage that stops with a need is asked again when that is fulfilled, and those before it are not. When a new snapshot
+/// comes in the meantime, the check begins anew with it: what was found is the old one's, and a verdict is of one snapshot.
+/// Therefore a stage that counts stands last, and asks for what it needs before it counts: a check that waits, for whatever
+/// and however often, has not counted yet, and one that has counted ends with it.
+const HTTP: [Stage; 2] = [caller::find, lifecycle];
+
+/// The stages of an API's checks, by its kind.
+pub(crate) fn stages(api: &Api) -> &'static [Stage] {
+    match api.policy.kind {
+        // A handshake is a request like others; GraphQL APIs are refused when they arrive.
+        ApiKind::GraphQl | ApiKind::Http | ApiKind::Other(_) | ApiKind::Soap | ApiKind::WebSocket => &HTTP,
     }
 }
 
-/// Decides one check.
+fn lifecycle(question: &Question<'_>, _: &mut Known) -> Result<(), Stop> {
+    Ok(authz::lifecycle(question)?)
+}
+
+/// What a check has found out so far, and with that where it goes on. Belongs to the snapshot that it was found with.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Stages that are behind it.
+    passed: usize,
+    search: caller::Search,
+    /// Who is calling.
+    identity: Option<Identity>,
+}
+
+/// Decides one check, from where `known` has come to.
 ///
 /// # Errors
-/// When something that may arrive is missing; the caller waits for it, for a bounded time, and asks again.
+/// When something that may arrive is missing; the caller fulfils that, in bounded time, and asks again with the same
+/// snapshot, or with another one and nothing known.
 pub(crate) fn check<'a>(
     attributes: &'a Attributes<'a>,
     snapshot: &'a Snapshot,
     security: &'a Security,
     now: Now,
-) -> Result<Verdict<'a>, Wait> {
+    stages: Stages,
+    known: &mut Known,
+) -> Result<Verdict<'a>, Need> {
     let route = &attributes.route;
     let Some(api) = operation::find_api(route, snapshot) else {
-        return Ok(denied(Reason::Unknown));
+        return Ok(refused(Reason::Unknown));
     };
     if route.revision > api.policy.revision {
-        return Err(Wait::Revision);
+        return Err(Need::Revision);
     }
     // The address may have gone to another API, whose policy says nothing about this route's upstream.
     if !route.name.is_empty() && route.name != api.policy.title {
-        return Ok(denied(Reason::Unknown));
+        return Ok(refused(Reason::Unknown));
     }
     let operation = match operation::find_operation(attributes, api) {
         Ok(operation) => operation,
-        Err(reason) => return Ok(denied(reason)),
+        Err(reason) => return Ok(refused(reason)),
     };
     if api.prototyped {
         return Ok(Verdict::Admitted(forward::prototyped(
@@ -70,25 +92,36 @@ pub(crate) fn check<'a>(
         security,
         now,
     };
-    let verdict = match identify(question) {
-        Ok(identity) => forward::authorized(&question, identity),
-        Err(Failure::Refused(reason)) => Err(reason),
-        Err(Failure::Wait(ended)) => return Err(Wait::Keys(ended)),
-    };
-    Ok(verdict.map_or_else(|reason| Verdict::Denied(refusal(reason, api)), Verdict::Admitted))
+    match pass(&question, stages(api), known) {
+        Ok(identity) => Ok(forward::authorized(&question, &identity)
+            .map_or_else(|reason| denied(reason, api), Verdict::Admitted)),
+        Err(Stop::Refuse(reason)) => Ok(denied(reason, api)),
+        Err(Stop::Need(need)) => Err(need),
+    }
 }
 
-fn refusal<'a>(reason: Reason<'a>, api: &Api) -> Denial<'a> {
-    let challenge = match api.mutual_tls {
-        MutualTls::Absent => Challenge::Bearer,
-        MutualTls::Mandatory | MutualTls::Optional => Challenge::MutualTls,
-    };
-    Denial { reason, challenge }
+/// Asks the stages that are left; gives the caller when all are passed.
+fn pass(question: &Question<'_>, stages: &[Stage], known: &mut Known) -> Result<Identity, Stop> {
+    while let Some(stage) = stages.get(known.passed) {
+        stage(question, known)?;
+        known.passed += 1;
+    }
+    // Whoever lists stages that find nobody admits nobody.
+    known.identity.take().ok_or(Stop::Refuse(Reason::NoCredentials))
 }
 
-fn denied(reason: Reason<'_>) -> Verdict<'_> {
+/// A refusal that doesn't depend on the API.
+pub(crate) fn refused(reason: Reason) -> Verdict<'static> {
     Verdict::Denied(Denial {
         reason,
         challenge: Challenge::Bearer,
     })
+}
+
+fn denied(reason: Reason, api: &Api) -> Verdict<'static> {
+    let challenge = match api.mutual_tls {
+        MutualTls::Absent => Challenge::Bearer,
+        MutualTls::Mandatory | MutualTls::Optional => Challenge::MutualTls,
+    };
+    Verdict::Denied(Denial { reason, challenge })
 }

@@ -22,10 +22,7 @@ pub(super) fn find_api<'a>(route: &Route<'_>, snapshot: &'a Snapshot) -> Option<
 
 /// The operation, by the route's template and the method. `OPTIONS` on a resource that doesn't define it is answered with
 /// the methods that it does define.
-pub(super) fn find_operation<'a>(
-    attributes: &Attributes<'_>,
-    api: &'a Api,
-) -> Result<&'a Operation, Reason<'static>> {
+pub(super) fn find_operation<'a>(attributes: &Attributes<'_>, api: &'a Api) -> Result<&'a Operation, Reason> {
     let operations = api.operations(attributes.route.template);
     let method = Method::parse(attributes.method).ok_or(Reason::Unknown)?;
     if let Some(operation) = operations.iter().find(|operation| operation.method == method) {

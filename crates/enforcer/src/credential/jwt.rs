@@ -115,7 +115,11 @@ impl<'a> Unverified<'a> {
         if !key.verify(algorithm, self.signed.as_bytes(), &self.signature) {
             return None;
         }
-        object(&self.claims).ok().map(Claims)
+        let map = object(&self.claims).ok()?;
+        Some(Claims {
+            map,
+            text: self.claims,
+        })
     }
 }
 
@@ -137,7 +141,10 @@ fn segment(text: &str) -> Result<Vec<u8>, NotAToken> {
 
 /// Claims that carry a good signature.
 #[derive(Debug, Clone)]
-pub(crate) struct Claims(Map<String, Value>);
+pub(crate) struct Claims {
+    map: Map<String, Value>,
+    text: Vec<u8>,
+}
 
 /// When a token is valid, in Unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +173,12 @@ impl Validity {
 
 impl Claims {
     pub(crate) fn get(&self, claim: &str) -> Option<&Value> {
-        self.0.get(claim)
+        self.map.get(claim)
+    }
+
+    /// All of them, in the JSON that was signed.
+    pub(crate) fn into_text(self) -> Box<[u8]> {
+        self.text.into_boxed_slice()
     }
 
     /// A claim that is text; absent when it isn't there.

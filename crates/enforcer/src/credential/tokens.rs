@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use trireme_policy::settings::Cache as Settings;
 
 use super::issuer::Issuer;
@@ -32,6 +32,8 @@ pub(crate) struct Token {
     /// Networks and referrers that a key is bound to; `None` when it isn't.
     pub(crate) networks: Option<Box<[Network]>>,
     pub(crate) referrers: Option<Box<[Pattern]>>,
+    /// All claims, as the JSON that was signed: a fraction of what a map of them would take.
+    claims: Box<[u8]>,
     /// When the signature was checked, in Unix seconds, and by which generation of the issuer's keys.
     checked: u64,
     generation: u64,
@@ -67,14 +69,13 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subscribed {
     pub(crate) name: Box<str>,
-    pub(crate) context: Box<str>,
     pub(crate) version: Box<str>,
 }
 
 impl Token {
-    /// Reads what checks need of verified claims. `issuer` knows other names for some of them.
+    /// Reads what every check needs of verified claims, and keeps them all. `issuer` knows other names for some of them.
     pub(crate) fn new(
-        claims: &Claims,
+        claims: Claims,
         issuer: Option<&Issuer>,
         now: u64,
         generation: u64,
@@ -85,14 +86,22 @@ impl Token {
             key_type: key_type(claims.get(remote("keytype"))),
             scopes: scopes(claims.get(remote("scope")).or_else(|| claims.get("scope"))),
             subscribed: claims.get("subscribedAPIs").map(subscribed),
-            kind: Kind::of(claims),
+            kind: Kind::of(&claims),
             networks: list(claims.get("permittedIP"))
                 .map(|list| list.into_iter().map(Network::parse).collect()),
             referrers: list(claims.get("permittedReferer"))
                 .map(|list| list.into_iter().map(Pattern::parse).collect()),
+            claims: claims.into_text(),
             checked: now,
             generation,
         })
+    }
+
+    /// Any claim. Read anew each time: for what few checks ask.
+    pub(crate) fn claim(&self, name: &str) -> Option<Value> {
+        serde_json::from_slice::<Map<String, Value>>(&self.claims)
+            .ok()?
+            .remove(name)
     }
 
     /// Whether the address may use it.
@@ -153,7 +162,6 @@ fn subscribed(claim: &Value) -> Box<[Subscribed]> {
         .iter()
         .map(|entry| Subscribed {
             name: text(entry, "name"),
-            context: text(entry, "context"),
             version: text(entry, "version"),
         })
         .collect()
@@ -183,7 +191,7 @@ impl Weighter<Box<str>, Entry> for Size {
         let networks = token.networks.as_ref().map_or(0, |list| list.len() * 32);
         let referrers = token.referrers.as_ref();
         let referrers: usize = referrers.map_or(0, |list| list.iter().map(Pattern::size).sum());
-        let weight = 256 + key.len() + scopes + subscribed + networks + referrers;
+        let weight = 256 + key.len() + token.claims.len() + scopes + subscribed + networks + referrers;
         u64::try_from(weight).unwrap_or(u64::MAX)
     }
 }

@@ -23,11 +23,11 @@ use trireme_tls::authority::{Authority, DEFAULT_VALIDITY, Issued, Validity};
 
 use crate::api::Api;
 use crate::attributes::{Attributes, Route};
-use crate::authn::Now;
-use crate::check::{Wait, check};
+use crate::check::{Known, check, stages};
 use crate::credential::Outside;
 use crate::credential::jwks::Fetcher;
 use crate::event::Counters;
+use crate::need::{Need, Now};
 use crate::security::Security;
 use crate::snapshot::Snapshot;
 use crate::verdict::{Admitted, Reason, Verdict};
@@ -269,12 +269,14 @@ impl World {
         Self { snapshot, now: NOW }
     }
 
-    pub(super) fn check<'a>(&'a self, attributes: &'a Attributes<'a>) -> Result<Verdict<'a>, Wait> {
+    pub(super) fn check<'a>(&'a self, attributes: &'a Attributes<'a>) -> Result<Verdict<'a>, Need> {
         let now = Now {
             unix: self.now,
             instant: Instant::now(),
         };
-        check(attributes, &self.snapshot, self.snapshot.ready().unwrap(), now)
+        let security = self.snapshot.ready().unwrap();
+        let mut known = Known::default();
+        check(attributes, &self.snapshot, security, now, stages, &mut known)
     }
 
     /// The verdict of a check that doesn't have to wait, as a label: `admitted` or the reason.
@@ -298,7 +300,7 @@ impl World {
         }
     }
 
-    pub(super) fn denied<'a>(&'a self, attributes: &'a Attributes<'a>) -> Reason<'a> {
+    pub(super) fn denied(&self, attributes: &Attributes<'_>) -> Reason {
         match self.check(attributes).unwrap() {
             Verdict::Denied(denial) => denial.reason,
             Verdict::Admitted(_) => panic!("admitted"),

@@ -20,10 +20,11 @@ use trireme_tls::authority::Authority;
 use trireme_tls::{ClientAuth, Material, Settings as TlsSettings};
 
 use super::fixture::*;
-use crate::check::Wait;
 use crate::credential::keys::PublicKey;
+use crate::need::Need;
 use crate::security::Security;
 use crate::utility::rest;
+use crate::verdict::Reason;
 
 /// A key server whose answer can be changed and held back.
 struct KeyServer {
@@ -93,8 +94,8 @@ impl World {
         loop {
             match self.check(&attributes) {
                 Ok(_) => return self.label(&attributes),
-                Err(Wait::Keys(mut ended)) => timeout(BOUND, ended.changed()).await.unwrap().unwrap(),
-                Err(Wait::Revision) => panic!("no revision is missing"),
+                Err(Need::Keys(mut ended)) => timeout(BOUND, ended.changed()).await.unwrap().unwrap(),
+                Err(Need::Revision) => panic!("no revision is missing"),
             }
         }
     }
@@ -197,10 +198,7 @@ async fn what_is_wrong_with_the_key_server_is_not_the_callers_fault() {
     let value = format!("Bearer {}", with_kid("a"));
     let both = get(&[("internal-key", "a.b.c"), ("authorization", &value)]);
     assert_eq!(world.label(&both), "keys_unavailable");
-    assert!(matches!(
-        Wait::Keys(watch::channel(0).1).in_vain(),
-        crate::verdict::Verdict::Denied(_)
-    ));
+    assert_eq!(Need::Keys(watch::channel(0).1).in_vain(), Reason::KeysUnavailable);
 }
 
 #[tokio::test]

@@ -18,8 +18,9 @@ use super::bench;
 use super::fixture::*;
 use crate::api::Api;
 use crate::attributes::Attributes;
-use crate::check::Wait;
+use crate::check::stages;
 use crate::event::Counters;
+use crate::need::Need;
 use crate::respond::respond;
 use crate::service::{Room, Service};
 use crate::verdict::{Challenge, KeyType, Reason, Scheme, Steering, Verdict};
@@ -183,12 +184,9 @@ async fn a_route_ahead_of_its_policy_waits() {
         let mut attributes = get(&[]);
         attributes.route.revision = Revision { epoch, counter };
         let outcome = world.check(&attributes);
-        assert_eq!(matches!(outcome, Err(Wait::Revision)), waits, "{epoch}.{counter}");
+        assert_eq!(matches!(outcome, Err(Need::Revision)), waits, "{epoch}.{counter}");
     }
-    let Verdict::Denied(denial) = Wait::Revision.in_vain() else {
-        panic!("admitted")
-    };
-    assert_eq!(denial.reason, Reason::Behind);
+    assert_eq!(Need::Revision.in_vain(), Reason::Behind);
 }
 
 #[tokio::test]
@@ -208,7 +206,7 @@ async fn a_route_of_an_api_that_lost_its_address_is_unknown() {
         // Ahead of the policy, it may be the next owner's route whose policy is on its way: waited for, never admitted.
         attributes.route.revision.counter += 2;
         assert!(
-            matches!(world.check(&attributes), Err(Wait::Revision)),
+            matches!(world.check(&attributes), Err(Need::Revision)),
             "{name:?}"
         );
     }
@@ -419,6 +417,7 @@ fn service() -> Service {
     let service = Service {
         current: Arc::default(),
         counters: Counters::new(&Metrics::new()),
+        stages,
         drain: CancellationToken::new(),
     };
     service.current.store(World::new(policy(), settings()).snapshot);

@@ -1,0 +1,63 @@
+//! What a stage of a check is asked, and how it can stop the check: for good, or until something has been asked of others.
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::api::{Api, Operation};
+use crate::attributes::Attributes;
+use crate::security::Security;
+use crate::verdict::Reason;
+
+/// What time it is, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Now {
+    /// Unix seconds, for what tokens say.
+    pub(crate) unix: u64,
+    /// For how long something has been.
+    pub(crate) instant: Instant,
+}
+
+/// What a stage decides by. All of it is of one snapshot.
+#[derive(Clone, Copy)]
+pub(crate) struct Question<'a> {
+    pub(crate) attributes: &'a Attributes<'a>,
+    pub(crate) api: &'a Api,
+    pub(crate) operation: &'a Operation,
+    pub(crate) security: &'a Security,
+    pub(crate) now: Now,
+}
+
+/// Why a check doesn't go on to its next stage.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Something has to be there first. The stage is asked again once it is, and those before it are not.
+    Need(Need),
+    /// The request is refused.
+    Refuse(Reason),
+}
+
+/// What has to be there. Stages do no I/O: the service fulfils it, for a bounded time.
+#[derive(Debug)]
+pub(crate) enum Need {
+    /// The end of a fetch of keys.
+    Keys(watch::Receiver<u64>),
+    /// The policy that the route belongs to (design D5).
+    Revision,
+}
+
+impl Need {
+    /// The refusal when it didn't come.
+    #[must_use]
+    pub(crate) fn in_vain(&self) -> Reason {
+        match self {
+            Self::Keys(_) => Reason::KeysUnavailable,
+            Self::Revision => Reason::Behind,
+        }
+    }
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Self {
+        Self::Refuse(reason)
+    }
+}
