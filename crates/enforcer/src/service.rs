@@ -216,7 +216,7 @@ impl Service {
     }
 
     /// As [`Service::wait`], for one check of a batch; with the room that it took.
-    async fn wait_for(&self, waiting: Waiting) -> (Answer, usize) {
+    pub(crate) async fn wait_for(&self, waiting: Waiting) -> (Answer, usize) {
         let Waiting { check, paused, typed } = waiting;
         let answer = match Attributes::read(&check.request) {
             Ok(attributes) => {

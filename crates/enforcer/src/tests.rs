@@ -4,6 +4,8 @@ mod bench;
 mod credentials;
 pub(crate) mod fixture;
 mod jwks;
+mod model;
 mod operations;
 mod process;
+mod stages;
 mod tokens;

@@ -27,10 +27,10 @@ use crate::utility::rest;
 use crate::verdict::Reason;
 
 /// A key server whose answer can be changed and held back.
-struct KeyServer {
+pub(super) struct KeyServer {
     address: String,
     answer: watch::Sender<(StatusCode, String)>,
-    gate: Arc<Semaphore>,
+    pub(super) gate: Arc<Semaphore>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -41,7 +41,7 @@ type Shared = (
 );
 
 impl KeyServer {
-    async fn start(document: &Value) -> Self {
+    pub(super) async fn start(document: &Value) -> Self {
         let (answer, receiver) = watch::channel((StatusCode::OK, document.to_string()));
         let gate = Arc::new(Semaphore::new(1000));
         let asked = Arc::new(AtomicUsize::new(0));
@@ -65,18 +65,18 @@ impl KeyServer {
         answer.into_response()
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 
-    fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         let mut settings = settings();
         settings.issuers[0].jwks_url = self.address.clone();
         settings
     }
 }
 
-fn jwk(name: &str, kid: &str) -> Value {
+pub(super) fn jwk(name: &str, kid: &str) -> Value {
     let key = PublicKey::certificate(&std::fs::read(path(&format!("{name}.pem"))).unwrap()).unwrap();
     let (n, e) = key.components();
     json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": encode(n), "e": encode(e) })
