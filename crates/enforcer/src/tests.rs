@@ -1,6 +1,7 @@
 //! Checks as a whole, without and with the network.
 
 mod bench;
+mod combinations;
 mod credentials;
 pub(crate) mod fixture;
 mod jwks;

@@ -88,7 +88,7 @@ fn with_kid(kid: &str) -> String {
 
 impl World {
     /// The label of a check that may wait for keys, as the service would find it.
-    async fn waited(&self, token: &str) -> &'static str {
+    pub(super) async fn waited(&self, token: &str) -> &'static str {
         let value = format!("Bearer {token}");
         let attributes = get(&[("authorization", &value)]);
         loop {
