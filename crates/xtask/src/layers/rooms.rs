@@ -44,7 +44,9 @@ const ENFORCER: &str = "
     credential
     security
     snapshot
+    need
     authn
+    authz
     check
     respond
     service
