@@ -14,7 +14,7 @@ use trireme_tls::Material;
 use trireme_xds::server::Cache;
 
 use crate::catalogue::Catalogue;
-use crate::source::dir::Refused;
+use crate::source::Refused;
 use crate::status::Status;
 
 /// What the admin port tells of.

@@ -1,5 +1,5 @@
-//! The adapter's table of contents: key material, store, publication, discovery server, management API, folder, admin,
-//! and the way down.
+//! The adapter's table of contents: key material, store, publication, sources that are read, discovery server, admin, sources
+//! that are asked, and the way down.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -23,9 +23,10 @@ use crate::admin::{Facts, Told};
 use crate::catalogue::{self, Catalogue};
 use crate::health::Probe;
 use crate::publish::{Base, Publisher};
-use crate::rest::{self, Auth, Rest, Tokens};
+use crate::rest::{Auth, Management, Tokens};
 use crate::settings;
-use crate::source::dir::Source;
+use crate::source::Sources;
+use crate::source::folder::Folder;
 use crate::status::Statuses;
 use crate::store::{Store, StoreError};
 use crate::{event, groups, resources};
@@ -107,7 +108,8 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         env,
         variables,
     } = setup;
-    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+    let stop = CancellationToken::new();
+    let drain = stop.child_token();
     let (front, tasks) = (TaskTracker::new(), TaskTracker::new());
     let abandoned = stop.clone().drop_guard();
 
@@ -186,13 +188,12 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     tasks.spawn(publisher.run(stop.clone()));
 
     // Before anybody may ask: with an empty store, a peer would be told that there is nothing and drop what it serves.
-    let mut source = None;
+    let sources = Sources::new(catalogue.clone(), front.clone(), drain.clone());
     if !config.control_plane.enabled {
         let folder = config.adapter.artifacts_directory.join("apis");
-        let mut followed = Source::new(folder, catalogue.clone(), limits.clone());
-        followed.look().await;
-        source = Some(followed);
+        sources.start(Folder::new(folder, limits.clone()));
     }
+    sources.ready().await;
 
     let rest_served = rest_listener.is_some();
     let discovery = server::service(cache.clone(), |node, wanted| {
@@ -222,7 +223,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     let told = Told {
         catalogue: catalogue.clone(),
         cache: cache.clone(),
-        refused: source.as_ref().map(Source::refused).unwrap_or_default(),
+        refused: sources.refused(),
         store: readiness.condition("store"),
     };
     let not_draining = readiness.unless("draining");
@@ -239,18 +240,13 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
             .iter()
             .map(|user| (user.username.clone(), user.password.clone()))
             .collect();
-        let api = Rest::new(
-            Auth::new(users, tokens),
-            catalogue.clone(),
-            config.control_plane.enabled,
-            limits.archive_bytes,
-        );
-        let acceptor = material.acceptor(ClientAuth::None, &[b"h2", b"http/1.1"]);
-        front.spawn(rest::serve(listener, acceptor, rest::router(api), drain.clone()));
-    }
-
-    if let Some(source) = source {
-        front.spawn(source.follow(drain.clone()));
+        sources.start(Management {
+            listener,
+            acceptor: material.acceptor(ClientAuth::None, &[b"h2", b"http/1.1"]),
+            auth: Auth::new(users, tokens),
+            control_plane: config.control_plane.enabled,
+            max_archive_bytes: limits.archive_bytes,
+        });
     }
 
     tracing::info!(%xds, rest = rest.map(tracing::field::display), %admin, "listening");

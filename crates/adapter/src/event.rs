@@ -90,7 +90,7 @@ pub(crate) fn rest_failed(what: &'static str, reason: &dyn Error) {
 
 fn origin(origin: &Origin) -> String {
     match origin {
-        Origin::Folder(entry) => format!("folder entry {entry}"),
+        Origin::Entry { source, entry } => format!("{source} entry {entry}"),
         Origin::Rest => "management api".to_owned(),
     }
 }

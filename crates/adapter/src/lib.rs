@@ -5,12 +5,12 @@
 //! not even at start: its peers keep what they were sent.
 //!
 //! ```text
-//! rest ───┐
-//!         ├─▶ catalogue ─▶ project::read ─▶ translate ─▶ store ─▶ publish ─▶ xds ─▶ routers, enforcers
-//! source ─┘
+//! folder, read ──────────┐
+//!                        ├─▶ catalogue ─▶ translate: files to drafts ─▶ store: revisions ─▶ publish ─▶ xds ─▶ routers, enforcers
+//! management API, asked ─┘
 //! ```
 //!
-//! Read `catalogue/mod.rs` first, then `publish/mod.rs`.
+//! Read `catalogue/mod.rs` first, then `publish/mod.rs`; a new source of projects begins in `source/mod.rs`.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;

@@ -258,7 +258,7 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response<Body> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Origin;
+    use crate::store::{FOLDER, Origin};
 
     #[test]
     fn every_error_has_its_status_and_body() {
@@ -393,7 +393,7 @@ mod tests {
             Case {
                 error: DeployError::Owned {
                     vhost: vhost(),
-                    origin: Origin::Folder("pets".to_owned()),
+                    origin: Origin::entry(FOLDER, "pets"),
                 }
                 .into(),
                 status: 409,

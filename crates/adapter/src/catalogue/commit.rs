@@ -43,8 +43,8 @@ impl Catalogue {
             drafts.push(draft);
             changes.put.push(deployment);
         }
-        if let Origin::Folder(entry) = &wanted.origin {
-            self.drop_unlisted(entry, &mut changes);
+        if is_entry(&wanted.origin) {
+            self.drop_unlisted(&wanted.origin, &mut changes);
         }
         let mut deployed = Deployed {
             api: (project.identity.name.clone(), project.identity.version.clone()),
@@ -78,7 +78,7 @@ impl Catalogue {
     }
 
     /// Whether `deployment` may be made; what it replaces under another identity, and what leaves its place to it, is marked
-    /// for removal. An entry of the folder is one API: whatever else it has deployed leaves, as does what entries that are
+    /// for removal. An entry of a source is one API: whatever else it has deployed leaves, as does what entries that are
     /// gone have deployed.
     fn admit(
         &self,
@@ -89,7 +89,7 @@ impl Catalogue {
         let index = self.index();
         for record in index.replaced_by(deployment) {
             let existing = &record.deployment;
-            let inherited = matches!(&existing.origin, Origin::Folder(entry) if wanted.gone.contains(entry));
+            let inherited = wanted.gone.contains(&existing.origin);
             if existing.origin != wanted.origin && !inherited {
                 return Err(DeployError::Owned {
                     vhost: existing.identity.vhost.clone(),
@@ -106,8 +106,8 @@ impl Catalogue {
             }
         }
         let leaves = |other: &Deployment| {
-            matches!(&other.origin, Origin::Folder(entry)
-                if other.origin == wanted.origin || wanted.gone.contains(entry))
+            let its_own = is_entry(&wanted.origin) && other.origin == wanted.origin;
+            its_own || wanted.gone.contains(&other.origin)
         };
         for conflict in index.conflicts(deployment) {
             let other = conflict.other();
@@ -128,13 +128,12 @@ impl Catalogue {
         Ok(())
     }
 
-    /// A folder entry says all there is to say: what it deployed before and doesn't name any more goes.
-    fn drop_unlisted(&self, entry: &str, changes: &mut Changes) {
+    /// An entry says all there is to say: what it deployed before and doesn't name any more goes.
+    fn drop_unlisted(&self, entry: &Origin, changes: &mut Changes) {
         for record in self.index().all() {
             let deployment = &record.deployment;
-            let its_own = matches!(&deployment.origin, Origin::Folder(other) if other == entry);
             let listed = changes.put.iter().any(|put| put.identity == deployment.identity);
-            if its_own && !listed && !changes.remove.contains(&deployment.identity) {
+            if deployment.origin == *entry && !listed && !changes.remove.contains(&deployment.identity) {
                 changes.remove.push(deployment.identity.clone());
             }
         }
@@ -330,4 +329,9 @@ impl Catalogue {
         .map_err(CommitError::Panicked)?
         .map_err(CommitError::Stored)
     }
+}
+
+/// It says all there is to say of what it deploys, where a call only changes what it names.
+fn is_entry(origin: &Origin) -> bool {
+    matches!(origin, Origin::Entry { .. })
 }

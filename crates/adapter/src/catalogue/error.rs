@@ -4,7 +4,7 @@ use tokio::task::JoinError;
 use trireme_project::Diagnostic;
 
 use crate::publish::Stopped;
-use crate::store::{Origin, StoreError};
+use crate::store::{FOLDER, Origin, StoreError};
 
 /// Why a project isn't deployed.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +102,13 @@ pub enum LoadError {
 
 fn owner(origin: &Origin) -> String {
     match origin {
-        Origin::Folder(entry) => format!("the entry {entry} of the projects folder; change it there"),
+        Origin::Entry { source, entry } => {
+            let place = match source.as_ref() {
+                FOLDER => "the projects folder".to_owned(),
+                other => format!("source {other}"),
+            };
+            format!("the entry {entry} of {place}; change it there")
+        }
         Origin::Rest => "the management API; undeploy it there first".to_owned(),
     }
 }

@@ -6,9 +6,9 @@
 //!             409? ─▶ Store::apply (one transaction) ─revision─▶ Api ─▶ Index ─▶ Submitter ─▶ Publication   (one at a time)
 //! ```
 //!
-//! Every deployment belongs to whoever made it, the management API or an entry of the mounted folder, and only its owner
-//! may replace or remove it: a folder that is under version control isn't overruled by a call that nobody remembers, and
-//! a stray file doesn't overrule a call.
+//! Every deployment belongs to whoever made it, the management API or an entry of a source such as the mounted folder, and only
+//! its owner may replace or remove it: a folder that is under version control isn't overruled by a call that nobody remembers,
+//! and a stray file doesn't overrule a call.
 
 mod commit;
 mod error;
@@ -84,8 +84,8 @@ pub struct Deploy {
     pub replace: bool,
     /// Who asks.
     pub origin: Origin,
-    /// Entries of the folder that are no longer there: what they deployed may be taken over.
-    pub gone: BTreeSet<String>,
+    /// Entries of the same source that are no longer there: what they deployed may be taken over.
+    pub gone: BTreeSet<Origin>,
 }
 
 /// What came of a deploy.
@@ -163,7 +163,7 @@ impl Catalogue {
     /// Removes what is selected, and waits for routers and enforcers as [`Catalogue::deploy`] does.
     ///
     /// # Errors
-    /// When nothing is selected, it belongs to the folder, or the store doesn't work.
+    /// When nothing is selected, it belongs to somebody else, or the store doesn't work.
     pub async fn undeploy(
         &self,
         selection: Selection,
@@ -177,17 +177,15 @@ impl Catalogue {
         Ok(removed)
     }
 
-    /// Removes what folder entries that are gone have deployed.
+    /// Removes what entries that are gone have deployed.
     ///
     /// # Errors
     /// When the store doesn't work.
-    pub async fn forget_entries(&self, gone: &BTreeSet<String>) -> Result<(), UndeployError> {
+    pub async fn forget(&self, gone: &BTreeSet<Origin>) -> Result<(), UndeployError> {
         let _writing = self.shared.writing.lock().await;
         let mut changes = Changes::default();
         for record in self.index().all() {
-            if let Origin::Folder(entry) = &record.deployment.origin
-                && gone.contains(entry)
-            {
+            if gone.contains(&record.deployment.origin) {
                 changes.remove.push(record.deployment.identity.clone());
             }
         }
@@ -206,14 +204,14 @@ impl Catalogue {
         self.shared.store.writable().await
     }
 
-    /// Entries of the folder that have something deployed.
+    /// Entries of a source that have something deployed.
     #[must_use]
-    pub fn entries(&self) -> BTreeSet<String> {
+    pub fn entries(&self, source: &str) -> BTreeSet<String> {
         self.index()
             .all()
             .filter_map(|record| match &record.deployment.origin {
-                Origin::Folder(entry) => Some(entry.clone()),
-                Origin::Rest => None,
+                Origin::Entry { source: other, entry } if other == source => Some(entry.clone()),
+                Origin::Entry { .. } | Origin::Rest => None,
             })
             .collect()
     }

@@ -7,7 +7,7 @@ use trireme_proto::names::{SYSTEM_FRAGMENT, type_url};
 
 use super::{Deploy, DeployError, Deployed, Selection, UndeployError};
 use crate::status::Status;
-use crate::store::Origin;
+use crate::store::{FOLDER, Origin};
 use crate::testing::{Bench, Peer, Project, names_of};
 
 async fn deploy(bench: &Bench, project: &Project) -> Result<Deployed, DeployError> {
@@ -131,7 +131,7 @@ async fn a_stored_api_that_is_bad_by_now_is_left_out_and_named() {
 async fn deployments_belong_to_who_made_them() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::start(folder.path()).await;
-    let entry = |name: &str| Origin::Folder(name.to_owned());
+    let entry = |name: &str| Origin::entry(FOLDER, name);
     deploy_as(&bench, &Project::default(), entry("pets"))
         .await
         .unwrap();
@@ -147,14 +147,17 @@ async fn deployments_belong_to_who_made_them() {
         archive: Project::default().archive(),
         replace: true,
         origin: entry("renamed"),
-        gone: BTreeSet::from(["pets".to_owned()]),
+        gone: BTreeSet::from([entry("pets")]),
     };
     bench.catalogue.deploy(taken_over).await.unwrap();
-    assert_eq!(bench.catalogue.entries(), BTreeSet::from(["renamed".to_owned()]));
+    assert_eq!(
+        bench.catalogue.entries(FOLDER),
+        BTreeSet::from(["renamed".to_owned()])
+    );
 
     bench
         .catalogue
-        .forget_entries(&BTreeSet::from(["renamed".to_owned()]))
+        .forget(&BTreeSet::from([entry("renamed")]))
         .await
         .unwrap();
     assert!(bench.catalogue.list().is_empty());
@@ -185,15 +188,11 @@ async fn an_entry_drops_the_virtual_hosts_it_no_longer_names() {
             .map(|one| one.deployment.identity.vhost)
             .collect()
     };
-    let entry = Origin::Folder("pets".to_owned());
+    let entry = Origin::entry(FOLDER, "pets");
     deploy_as(&bench, &two, entry.clone()).await.unwrap();
-    deploy_as(&bench, &one, entry).await.unwrap();
+    deploy_as(&bench, &one, entry.clone()).await.unwrap();
     assert_eq!(vhosts(&bench), ["one.local"]);
-    bench
-        .catalogue
-        .forget_entries(&bench.catalogue.entries())
-        .await
-        .unwrap();
+    bench.catalogue.forget(&BTreeSet::from([entry])).await.unwrap();
 
     deploy(&bench, &two).await.unwrap();
     deploy(&bench, &one).await.unwrap();
@@ -209,7 +208,7 @@ async fn an_entry_drops_the_virtual_hosts_it_no_longer_names() {
 async fn an_entry_may_give_its_base_path_to_another_api() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::start(folder.path()).await;
-    let entry = |name: &str| Origin::Folder(name.to_owned());
+    let entry = |name: &str| Origin::entry(FOLDER, name);
     let renamed = Project {
         name: "Animals",
         ..Project::default()
@@ -237,7 +236,7 @@ async fn an_entry_may_give_its_base_path_to_another_api() {
         archive: Project::default().archive(),
         replace: true,
         origin: entry("new"),
-        gone: BTreeSet::from(["pets".to_owned()]),
+        gone: BTreeSet::from([entry("pets")]),
     };
     bench.catalogue.deploy(taken_over).await.unwrap();
     assert_eq!(

@@ -42,6 +42,7 @@ pub(crate) use self::token::Tokens;
 use crate::catalogue::Catalogue;
 use crate::event;
 use crate::respond::{self, RestError};
+use crate::source::{Intake, Source};
 
 /// Path in front of every operation.
 const BASE_PATH: &str = "/api/mgw/adapter/0.1";
@@ -69,18 +70,18 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// What the operations work with.
 #[derive(Debug)]
-pub(crate) struct Rest {
-    pub(crate) auth: Auth,
-    pub(crate) catalogue: Catalogue,
+struct Rest {
+    auth: Auth,
+    catalogue: Catalogue,
     /// API Manager is the control plane: nothing is deployed here.
-    pub(crate) control_plane: bool,
+    control_plane: bool,
     /// Greatest archive.
-    pub(crate) max_archive_bytes: usize,
-    pub(crate) uploads: Semaphore,
+    max_archive_bytes: usize,
+    uploads: Semaphore,
 }
 
 impl Rest {
-    pub(crate) fn new(auth: Auth, catalogue: Catalogue, control_plane: bool, max_archive_bytes: u64) -> Self {
+    fn new(auth: Auth, catalogue: Catalogue, control_plane: bool, max_archive_bytes: u64) -> Self {
         Self {
             auth,
             catalogue,
@@ -91,8 +92,30 @@ impl Rest {
     }
 }
 
+/// The management API as a source of projects. It is asked: it brings nothing by itself, and each call is answered by what the
+/// catalogue says to it.
+#[derive(Debug)]
+pub(crate) struct Management {
+    pub(crate) listener: TcpListener,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) auth: Auth,
+    /// API Manager is the control plane: nothing is deployed here.
+    pub(crate) control_plane: bool,
+    /// Greatest archive.
+    pub(crate) max_archive_bytes: u64,
+}
+
+impl Source for Management {
+    async fn run(self, mut intake: Intake, shutdown: CancellationToken) {
+        intake.ready();
+        let catalogue = intake.catalogue().clone();
+        let rest = Rest::new(self.auth, catalogue, self.control_plane, self.max_archive_bytes);
+        serve(self.listener, self.acceptor, router(rest), shutdown).await;
+    }
+}
+
 /// The operations as a service.
-pub(crate) fn router(rest: Rest) -> Router {
+fn router(rest: Rest) -> Router {
     let limit = rest.max_archive_bytes.saturating_add(MULTIPART_EXTRA_BYTES);
     Router::new()
         .fallback(handle)
@@ -101,12 +124,7 @@ pub(crate) fn router(rest: Rest) -> Router {
 }
 
 /// Serves until `shutdown`, then lets open exchanges finish for a bounded time.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    acceptor: Acceptor,
-    router: Router,
-    shutdown: CancellationToken,
-) {
+async fn serve(listener: TcpListener, acceptor: Acceptor, router: Router, shutdown: CancellationToken) {
     let mut incoming = trireme_tls::serve::incoming(listener, acceptor);
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let tasks = TaskTracker::new();

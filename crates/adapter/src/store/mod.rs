@@ -23,8 +23,11 @@ use sqlx::sqlite::{
 use sqlx::{Connection as _, Row, SqlSafeStr, Sqlite, Transaction};
 use tokio::time::Instant;
 
+mod origin;
 #[cfg(test)]
 mod tests;
+
+pub use self::origin::{FOLDER, Origin};
 
 /// Name of the store in the state folder.
 pub const FILE: &str = "trireme.db";
@@ -52,33 +55,6 @@ pub struct Identity {
     pub vhost: String,
     /// Identifier of the API.
     pub api_id: String,
-}
-
-/// Who may change a deployment.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// An entry of the mounted folder, by its name.
-    Folder(String),
-    /// The management API.
-    Rest,
-}
-
-impl Origin {
-    /// Column text: empty for the management API, which no entry of a folder is named.
-    fn as_str(&self) -> &str {
-        match self {
-            Self::Folder(entry) => entry,
-            Self::Rest => "",
-        }
-    }
-
-    fn parse(text: String) -> Self {
-        if text.is_empty() {
-            Self::Rest
-        } else {
-            Self::Folder(text)
-        }
-    }
 }
 
 /// What is deployed under an [`Identity`].
@@ -404,7 +380,7 @@ impl Store {
         .bind(&deployment.base_path)
         .bind(&deployment.kind)
         .bind(Vec::from_iter(deployment.environments.iter().map(String::as_str)).join("\n"))
-        .bind(deployment.origin.as_str())
+        .bind(deployment.origin.to_string())
         .bind(deployment.digest.as_slice())
         .bind(i64::try_from(record.counter).unwrap_or(i64::MAX))
         .bind(i64::try_from(record.created).unwrap_or(i64::MAX))

@@ -1,25 +1,22 @@
 //! The mounted folder `<artifactsDirectory>/apis`: each entry, an archive or a folder, is a project that is deployed as
 //! long as it is there.
 //!
-//! The folder is looked at as a whole, at start and whenever something in it changes; what an entry deployed before and
-//! is gone is removed, a bad one keeps its last good revision. Entries own what they deploy: the management API may
-//! neither replace nor remove it, and an entry does not replace what the management API has deployed.
+//! The folder is looked at as a whole, at start and whenever something in it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use trireme_project::{Folder, Limits, ProjectSource as _};
+use trireme_project::{Limits, ProjectSource as _};
 
-use crate::catalogue::{Catalogue, Deploy, DeployError, Stored};
+use super::{Entries, Intake, Source};
 use crate::event;
-use crate::store::{self, Digest, Origin};
+use crate::store::FOLDER;
 
 /// Time without events after which a change counts as complete.
 const QUIET: Duration = Duration::from_millis(300);
@@ -30,129 +27,40 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Entries that are looked at.
 const MAX_ENTRIES: usize = 10_000;
 
-/// Follows one folder.
+/// The mounted folder.
 #[derive(Debug)]
-pub struct Source {
-    folder: PathBuf,
-    catalogue: Catalogue,
+pub struct Folder {
+    path: PathBuf,
     limits: Limits,
-    /// Content of each entry when it was last tried, good or bad: the same content is not tried again.
-    tried: BTreeMap<String, Digest>,
-    refused: Refused,
 }
 
-/// Entries that are refused as they are now, with the reason. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Refused(Arc<Mutex<BTreeMap<String, String>>>);
-
-impl Refused {
-    /// All of them.
+impl Folder {
+    /// The folder at `path`; there may be none.
     #[must_use]
-    pub fn all(&self) -> BTreeMap<String, String> {
-        self.lock().clone()
+    pub fn new(path: PathBuf, limits: Limits) -> Self {
+        Self { path, limits }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Source {
-    /// A source that has looked at nothing yet.
-    #[must_use]
-    pub fn new(folder: PathBuf, catalogue: Catalogue, limits: Limits) -> Self {
-        Self {
-            folder,
-            catalogue,
-            limits,
-            tried: BTreeMap::new(),
-            refused: Refused::default(),
-        }
-    }
-
-    /// What is refused, now and later.
-    #[must_use]
-    pub fn refused(&self) -> Refused {
-        self.refused.clone()
-    }
-
-    /// Looks once, and deploys and removes what has changed. Waits for routers and enforcers once, for a bounded time.
-    pub async fn look(&mut self) {
-        let folder = self.folder.clone();
-        let found = match blocking(move || entries(&folder)).await {
+    /// Looks once, and deploys and removes what has changed.
+    async fn look(&self, deployed: &mut Entries) {
+        let path = self.path.clone();
+        let found = match blocking(move || entries(&path)).await {
             Ok(found) => found,
-            Err(error) => return event::folder_unreadable(&self.folder, &error),
+            Err(error) => return event::folder_unreadable(&self.path, &error),
         };
-        let gone: BTreeSet<String> = self
-            .catalogue
-            .entries()
-            .into_iter()
-            .filter(|entry| !found.contains_key(entry))
-            .collect();
-        self.tried.retain(|entry, _| found.contains_key(entry));
-        self.refused.lock().retain(|entry, _| found.contains_key(entry));
-        // One after the other: only one archive is in memory at a time.
-        let mut last = None;
-        for (entry, path) in found {
-            let (name, limits) = (entry.clone(), self.limits.clone());
-            match blocking(move || content(&name, &path, &limits)).await {
-                Ok(archive) => last = self.look_at(entry, archive, &gone).await.or(last),
-                Err(error) => self.refuse(entry, &error, &event::chain(&error)),
-            }
-        }
-        if let Err(error) = self.catalogue.forget_entries(&gone).await {
-            event::folder_unreadable(&self.folder, &error);
-        }
-        // They are published in this order: with the last, all are.
-        if let Some(last) = last {
-            self.catalogue.finish(last).await;
-        }
-    }
-
-    /// Stores an entry whose content is new, to be published after what was stored before.
-    async fn look_at(&mut self, entry: String, archive: Bytes, gone: &BTreeSet<String>) -> Option<Stored> {
-        let digest = store::digest(&archive);
-        if self.tried.get(&entry) == Some(&digest) {
-            return None;
-        }
-        let wanted = Deploy {
-            archive,
-            replace: true,
-            origin: Origin::Folder(entry.clone()),
-            gone: gone.clone(),
+        let packed = |name: String, path: PathBuf| {
+            let limits = self.limits.clone();
+            blocking(move || content(&name, &path, &limits))
         };
-        match self.catalogue.store(wanted).await {
-            Ok(stored) => {
-                self.refused.lock().remove(&entry);
-                self.tried.insert(entry, digest);
-                Some(stored).filter(Stored::is_under_way)
-            }
-            Err(error) => {
-                // A bad project stays bad; anything else, such as a taken base path or a full disk, may pass.
-                let reason = match &error {
-                    DeployError::Invalid(findings) => {
-                        self.tried.insert(entry.clone(), digest);
-                        let errors = findings.iter().filter(|finding| finding.is_error());
-                        errors.map(ToString::to_string).collect::<Vec<_>>().join("; ")
-                    }
-                    other => event::chain(other),
-                };
-                self.refuse(entry, &error, &reason);
-                None
-            }
+        if let Err(error) = deployed.follow(found, packed).await {
+            event::folder_unreadable(&self.path, &error);
         }
     }
+}
 
-    /// Notes that an entry isn't taken; told once as long as the reason is the same.
-    fn refuse(&self, entry: String, error: &dyn std::error::Error, reason: &str) {
-        let before = self.refused.lock().insert(entry.clone(), reason.to_owned());
-        if before.as_deref() != Some(reason) {
-            event::refused(&Origin::Folder(entry), error, reason);
-        }
-    }
-
-    /// Looks again after every change until `shutdown`.
-    pub async fn follow(mut self, shutdown: CancellationToken) {
+impl Source for Folder {
+    /// Looks again after every change.
+    async fn run(self, mut intake: Intake, shutdown: CancellationToken) {
         let (sender, mut changes) = mpsc::channel(1);
         let told = move |changed: notify::Result<notify::Event>| {
             if changed.is_ok_and(|event| !event.kind.is_access()) {
@@ -161,19 +69,22 @@ impl Source {
             }
         };
         let watcher = notify::recommended_watcher(told).and_then(|mut watcher| {
-            watcher.watch(&self.folder, RecursiveMode::Recursive)?;
+            watcher.watch(&self.path, RecursiveMode::Recursive)?;
             Ok(watcher)
         });
         if let Err(error) = &watcher {
-            event::folder_unwatched(&self.folder, error);
+            event::folder_unwatched(&self.path, error);
         }
+        let mut deployed = intake.entries(FOLDER);
+        self.look(&mut deployed).await;
+        intake.ready();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 Some(()) = changes.recv() => settle(&mut changes).await,
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
-            self.look().await;
+            self.look(&mut deployed).await;
         }
     }
 }
@@ -248,7 +159,7 @@ fn read(path: &Path, limits: &Limits) -> io::Result<Bytes> {
 }
 
 fn pack(name: &str, path: &Path, limits: &Limits) -> io::Result<Bytes> {
-    let files = Folder(path.to_owned())
+    let files = trireme_project::Folder(path.to_owned())
         .load(limits, &|_| true)
         .map_err(|findings| {
             let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -261,7 +172,11 @@ fn pack(name: &str, path: &Path, limits: &Limits) -> io::Result<Bytes> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+    use crate::source::{Refused, Sources};
+    use crate::store::Origin;
     use crate::testing::{Bench, Peer, Project};
 
     #[test]
@@ -306,7 +221,9 @@ mod tests {
 
     struct Mounted {
         bench: Bench,
-        source: Source,
+        source: Folder,
+        entries: Entries,
+        refused: Refused,
         folder: tempfile::TempDir,
     }
 
@@ -316,12 +233,18 @@ mod tests {
             let bench = Bench::start(&folder.path().join("state")).await;
             let apis = folder.path().join("apis");
             std::fs::create_dir(&apis).unwrap();
-            let source = Source::new(apis, bench.catalogue.clone(), Limits::default());
+            let refused = Refused::default();
             Self {
+                source: Folder::new(apis, Limits::default()),
+                entries: Entries::new(FOLDER, bench.catalogue.clone(), refused.clone()),
                 bench,
-                source,
+                refused,
                 folder,
             }
+        }
+
+        async fn look(&mut self) {
+            self.source.look(&mut self.entries).await;
         }
 
         fn write(&self, name: &str, content: impl AsRef<[u8]>) {
@@ -337,9 +260,10 @@ mod tests {
             let listed = self.bench.catalogue.list().into_iter();
             listed
                 .map(|one| {
-                    let Origin::Folder(entry) = one.deployment.origin else {
+                    let Origin::Entry { source, entry } = one.deployment.origin else {
                         panic!("{:?}", one.deployment)
                     };
+                    assert_eq!(source, FOLDER);
                     (one.deployment.base_path, entry)
                 })
                 .collect()
@@ -370,33 +294,33 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        mounted.source.look().await;
+        mounted.look().await;
         let both = [pair("/fish/1.0.0", "fish"), pair("/pets/1.0.0", "pets.zip")];
         assert_eq!(mounted.deployed(), both);
 
         mounted.write("pets.zip", animals.archive());
-        mounted.source.look().await;
+        mounted.look().await;
         assert_eq!(mounted.deployed()[1], pair("/animals/1.0.0", "pets.zip"));
 
         mounted.write("pets.zip", "half an archive");
-        mounted.source.look().await;
+        mounted.look().await;
         assert_eq!(
             mounted.deployed()[1],
             pair("/animals/1.0.0", "pets.zip"),
             "the last good one stays"
         );
-        let refused = mounted.source.refused().all();
+        let refused = mounted.refused.all();
         assert!(refused["pets.zip"].contains("archive"), "{refused:?}");
 
         mounted.write("renamed.zip", animals.archive());
         mounted.remove("pets.zip");
-        mounted.source.look().await;
+        mounted.look().await;
         assert_eq!(mounted.deployed()[1], pair("/animals/1.0.0", "renamed.zip"));
-        assert!(mounted.source.refused().all().is_empty());
+        assert!(mounted.refused.all().is_empty());
 
         mounted.remove("renamed.zip");
         std::fs::remove_dir_all(project).unwrap();
-        mounted.source.look().await;
+        mounted.look().await;
         assert!(mounted.deployed().is_empty());
         assert!(mounted.bench.store.list().await.unwrap().is_empty());
         mounted.bench.stop().await;
@@ -411,12 +335,12 @@ mod tests {
         };
         mounted.write("a.zip", Project::default().archive());
         mounted.write("b.zip", others.archive());
-        mounted.source.look().await;
+        mounted.look().await;
         assert_eq!(mounted.deployed(), [pair("/pets/1.0.0", "a.zip")]);
-        let refused = mounted.source.refused().all();
+        let refused = mounted.refused.all();
         assert!(refused["b.zip"].contains("is taken by Pets 1.0.0"), "{refused:?}");
         mounted.remove("a.zip");
-        mounted.source.look().await;
+        mounted.look().await;
         assert_eq!(mounted.deployed(), [pair("/pets/1.0.0", "b.zip")]);
         mounted.bench.stop().await;
     }
@@ -458,7 +382,7 @@ mod tests {
         };
         tokio::select! {
             biased;
-            () = mounted.source.look() => panic!("ended before all are stored"),
+            () = mounted.look() => panic!("ended before all are stored"),
             () = all_stored => {}
             () = tokio::time::sleep(crate::publish::POLICY_BOUND) => panic!("waits for each"),
         }
@@ -468,48 +392,47 @@ mod tests {
     async fn a_restart_forgets_what_has_left_the_folder() {
         let mut mounted = Mounted::start().await;
         mounted.write("a.zip", Project::default().archive());
-        mounted.source.look().await;
+        mounted.look().await;
         mounted.bench.stop().await;
         mounted.bench = Bench::start(&mounted.folder.path().join("state")).await;
         assert_eq!(mounted.deployed().len(), 1, "served before anybody looks");
-        let apis = mounted.folder.path().join("apis");
-        std::fs::remove_file(apis.join("a.zip")).unwrap();
-        let mut source = Source::new(apis, mounted.bench.catalogue.clone(), Limits::default());
-        source.look().await;
+        mounted.remove("a.zip");
+        mounted.entries = Entries::new(FOLDER, mounted.bench.catalogue.clone(), Refused::default());
+        mounted.look().await;
         assert!(mounted.deployed().is_empty());
         mounted.bench.stop().await;
     }
 
     #[tokio::test]
     async fn changes_are_followed() {
-        let mounted = Mounted::start().await;
-        let stop = CancellationToken::new();
         let Mounted {
             bench,
             source,
             folder,
-        } = mounted;
-        let following = tokio::spawn(source.follow(stop.clone()));
+            ..
+        } = Mounted::start().await;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let sources = Sources::new(bench.catalogue.clone(), tasks.clone(), stop.clone());
+        sources.start(source);
+        sources.ready().await;
         let path = folder.path().join("apis/pets.zip");
         let wait = async |count: usize| {
             let soon = async {
                 while bench.catalogue.list().len() != count {
-                    // Written again: the watch may not have been there yet.
-                    if count == 1 {
-                        std::fs::write(&path, Project::default().archive()).unwrap();
-                    }
-                    tokio::time::sleep(Duration::from_millis(400)).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             };
             tokio::time::timeout(Duration::from_secs(20), soon)
                 .await
                 .expect("it is followed");
         };
+        std::fs::write(&path, Project::default().archive()).unwrap();
         wait(1).await;
         std::fs::remove_file(&path).unwrap();
         wait(0).await;
         stop.cancel();
-        following.await.unwrap();
+        tasks.close();
+        tasks.wait().await;
         bench.stop().await;
     }
 }
