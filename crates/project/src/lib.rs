@@ -34,12 +34,13 @@ mod source;
 pub use crate::definition::{normal, order};
 pub use crate::document::diagnostic::{Diagnostic, Severity};
 pub use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, InvalidEndpoint, Scheme};
+pub use crate::model::endpoint_config::{CircuitBreakers, EndpointConfig, Retry};
 pub use crate::model::id::digest;
 pub use crate::model::{
-    ApiKind, ApiProject, CircuitBreakers, ClientCertificate, Cors, CorsPolicy, Deployment,
-    EndpointCertificates, EndpointConfig, EndpointSecurity, Extensions, GraphQl, GraphQlComplexity, Identity,
-    Implementation, MockContent, MockResponse, MutualSsl, Operation, OperationPolicies, PolicyFile,
-    PolicyReference, Requirement, Resource, Retry, SecurityScheme, UnattachedPolicy,
+    ApiKind, ApiProject, ClientCertificate, Cors, CorsPolicy, Deployment, EndpointCertificates,
+    EndpointSecurity, Extensions, GraphQl, GraphQlComplexity, Identity, Implementation, MockContent,
+    MockResponse, MutualSsl, Operation, OperationPolicies, PolicyFile, PolicyReference, Requirement,
+    Resource, SecurityScheme, UnattachedPolicy,
 };
 pub use crate::read::{Reading, read};
 pub use crate::scaffold::{ScaffoldOptions, scaffold, scaffold_with};

@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::{Section, scalar};
+use crate::model::EndpointSecurity;
 use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
-use crate::model::{CircuitBreakers, EndpointConfig, EndpointSecurity, Retry};
+use crate::model::endpoint_config::{CircuitBreakers, EndpointConfig, Retry};
 use crate::settings::Settings;
 
 /// What the groups of one project are read with.

@@ -4,14 +4,18 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Map, Value};
 
+use super::defined::{Circumstances, Defined};
+use super::extensions;
+use super::format::Format;
+use super::hosts::Hosts;
+use super::{order, security};
 use crate::api::cluster::Addresses;
-use crate::definition::{Circumstances, Defined, Format, Hosts, is_unsecured};
-use crate::definition::{order, security};
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::tree::Section;
 use crate::model::endpoint::{Balance, EndpointCluster};
+use crate::model::endpoint_config::EndpointConfig;
 use crate::model::id::name_based;
-use crate::model::{EndpointConfig, Operation, OperationPolicies, Resource};
+use crate::model::{Operation, OperationPolicies, Resource};
 
 /// Reads an AsyncAPI definition. Vendor extensions at its root have no effect on base path and security, as in the original.
 pub(crate) fn read(
@@ -74,7 +78,7 @@ pub(crate) fn read(
         schemes,
         resources,
         pass_request_payload: true,
-        extensions: security::extensions(top.map),
+        extensions: extensions::kept(top.map),
         ..Defined::default()
     })
 }
@@ -129,11 +133,11 @@ fn all(channels: &Section<'_>, circumstances: Circumstances<'_>, findings: &mut 
                 .map(|scopes| vec![BTreeMap::from([(security::OAUTH2.to_owned(), scopes)])])
                 .unwrap_or_default(),
             tier: None,
-            disable_security: is_unsecured(&channel),
+            disable_security: extensions::is_unsecured(&channel),
             policies: OperationPolicies::default(),
             uri_mapping: action.text_or_warn("x-uri-mapping", findings).map(str::to_owned),
             mock: Vec::new(),
-            extensions: security::extensions(action.map),
+            extensions: extensions::kept(action.map),
         };
         resources.push(Resource {
             id: name_based(&[circumstances.uuid, &path]),
@@ -141,7 +145,7 @@ fn all(channels: &Section<'_>, circumstances: Circumstances<'_>, findings: &mut 
             operations: vec![operation],
             production: None,
             sandbox: None,
-            extensions: security::extensions(channel.map),
+            extensions: extensions::kept(channel.map),
         });
     }
     resources

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use serde_json::Value;
 
-use crate::definition::Format;
+use super::format::Format;
 use crate::document::refs;
 use crate::document::tree::{Section, scalar};
 use crate::model::{MockContent, MockResponse};

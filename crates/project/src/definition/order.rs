@@ -2,7 +2,7 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use crate::definition::normal::{self, PARAMETER, WILDCARD};
+use super::normal::{self, PARAMETER, WILDCARD};
 
 /// Compares two path templates by how specific they are, segment by segment from the left, in the form in which requests are
 /// matched: literal text first, then parameters with literal text, then a bare parameter, then a final `/*`. Whatever matches

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
+use super::defined::Circumstances;
+use super::format::Format;
+use super::{extensions, hosts, mock, normal, order, security};
 use crate::api::cluster::{self, Side};
-use crate::definition::{self, Circumstances, Format, hosts_of_3, is_unsecured};
-use crate::definition::{mock, normal, order, security};
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::refs;
 use crate::document::tree::Section;
@@ -160,7 +161,7 @@ impl Paths<'_> {
             .and_then(|servers| {
                 let pointer = item.pointer.key("servers");
                 let addresses = self.circumstances.addresses;
-                hosts_of_3(&item, pointer, Some(servers), addresses, findings).production
+                hosts::of_3(&item, pointer, Some(servers), addresses, findings).production
             });
         Some(Resource {
             id: name_based(&[self.circumstances.uuid, path]),
@@ -168,7 +169,7 @@ impl Paths<'_> {
             operations,
             production: production.or(servers),
             sandbox,
-            extensions: security::extensions(item.map),
+            extensions: extensions::kept(item.map),
         })
     }
 
@@ -180,7 +181,7 @@ impl Paths<'_> {
             } else if METHODS.contains(&key.to_ascii_lowercase().as_str()) && !METHODS.contains(&key.as_str())
             {
                 "ignored: methods are written in lower case"
-            } else if definition::TIERS.contains(&key.as_str()) {
+            } else if extensions::TIERS.contains(&key.as_str()) {
                 "ignored: tiers are read from the operation or the root"
             } else if key == "x-auth-type" {
                 "ignored: x-auth-type is read from the operation or the root"
@@ -272,18 +273,18 @@ impl Paths<'_> {
         let method = method.to_ascii_uppercase();
         let requirement_pointer = section.pointer.key("security");
         let requirements = section.get("security");
-        let tier = definition::tier(section, findings);
+        let tier = extensions::tier(section, findings);
         Operation {
             id: name_based(&[self.circumstances.uuid, path, &method]),
             security: requirements
                 .map(|value| security::requirements(self.file, &requirement_pointer, value, findings))
                 .unwrap_or_default(),
             tier,
-            disable_security: disable || is_unsecured(section),
+            disable_security: disable || extensions::is_unsecured(section),
             policies: OperationPolicies::default(),
             uri_mapping: None,
             mock: self.examples(section, findings),
-            extensions: security::extensions(section.map),
+            extensions: extensions::kept(section.map),
             method,
         }
     }

@@ -1,8 +1,8 @@
 //! Security schemes and requirements as the definition writes them.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::definition::Format;
+use super::format::Format;
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::refs;
 use crate::document::tree::Section;
@@ -140,21 +140,4 @@ pub(crate) fn token_scheme(name: &str) -> SecurityScheme {
         name: String::new(),
         location: String::new(),
     }
-}
-
-/// The vendor keys of an object that are handed on as written.
-pub(crate) fn extensions(map: &Map<String, Value>) -> crate::model::Extensions {
-    let ours = |key: &str| {
-        key.starts_with("x-wso2-")
-            || key.starts_with("x-trireme-")
-            || key.starts_with("x-amzn-")
-            || matches!(
-                key,
-                "x-auth-type" | "x-scopes" | "x-throttling-tier" | "x-uri-mapping"
-            )
-    };
-    map.iter()
-        .filter(|(key, _)| ours(key))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
 }

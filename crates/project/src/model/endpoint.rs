@@ -1,6 +1,6 @@
 //! Upstream addresses: their text form and the groups they come in.
 
-use crate::model::EndpointConfig;
+use super::endpoint_config::EndpointConfig;
 
 /// A group of upstream addresses with its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]

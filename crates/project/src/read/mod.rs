@@ -13,8 +13,8 @@ use self::chosen::Chosen;
 use crate::api::ApiYaml;
 use crate::api::attachments;
 use crate::api::cluster::{self, Addresses, Group, Side};
-use crate::definition::{self, asyncapi, graphql, security};
 use crate::definition::{Circumstances, Defined, Format};
+use crate::definition::{asyncapi, graphql, openapi, security};
 use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::{self, Keep};
 use crate::model::endpoint::{EndpointCluster, Scheme};
@@ -26,6 +26,9 @@ use crate::model::{
 use crate::settings::{Defaults, Limits, Settings};
 use crate::source::layout::{self, Layout, Role};
 use crate::source::{DEFINITION, ProjectSource};
+
+/// The file that says who the API is, by its usual name.
+const API: &str = "api.yaml";
 
 /// A project that could be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,92 +74,125 @@ fn assemble(
     findings: &mut Findings,
 ) -> Option<ApiProject> {
     let limits = &settings.limits;
-    let api = match layout.one(Role::Api) {
-        Some((file, content)) => {
-            let value = document::parse(file, content, Keep::All, limits, findings);
-            // Findings in the definition are worth knowing even when this file is broken; but nothing can be made of both.
-            let api = value.and_then(|value| ApiYaml::read(file, &value, settings.consul, findings));
-            Some((file, api))
-        }
-        None if settings.defaults == Defaults::Require => {
-            findings.push(Diagnostic::error(
-                "api.yaml",
-                "",
-                "api.yaml or api.json not found",
-            ));
-            None
-        }
-        None => None,
-    };
-    let (api_file, api) = match api {
-        Some((file, api)) => (file, Some(api)),
-        None => ("api.yaml", None),
-    };
-    let broken_api = matches!(api, Some(None)) || (api.is_none() && settings.defaults == Defaults::Require);
-    let api = api.flatten();
-    let root = read_definition(layout, api.as_ref(), limits, findings);
+    let (api_file, api, broken_api) = read_api(layout, settings, findings);
+    let api = api.as_ref();
+    let root = read_definition(layout, api, limits, findings);
     let (file, root, format) = match &root {
         Some((file, root, format)) => (*file, root, Some(*format)),
         None => (DEFINITION, &Value::Null, None),
     };
-    let kind = api.as_ref().map_or(
-        if format == Some(Format::AsyncApi2) {
-            ApiKind::Ws
-        } else {
-            ApiKind::Http
-        },
-        |api| api.kind,
-    );
+    let kind = match api {
+        Some(api) => api.kind,
+        None if format == Some(Format::AsyncApi2) => ApiKind::Ws,
+        None => ApiKind::Http,
+    };
     let attached = Attached::read(layout, limits, findings);
     if format.is_none() && kind != ApiKind::GraphQl {
         return None;
     }
     agree(kind, format, file, findings);
 
-    let identity = identity(api.as_ref(), file, root, layout, alone, settings, findings);
-    let scheme = if kind == ApiKind::Ws {
-        Scheme::Ws
-    } else {
-        Scheme::Http
-    };
+    let identity = identity(api, file, root, layout, alone, settings, findings);
     let addresses = Addresses {
-        scheme,
+        scheme: if kind == ApiKind::Ws {
+            Scheme::Ws
+        } else {
+            Scheme::Http
+        },
         consul: settings.consul,
     };
     let circumstances = Circumstances {
         uuid: &identity.uuid,
         addresses,
-        prototyped: api.as_ref().is_some_and(|api| api.prototyped),
-        mocked: api
-            .as_ref()
-            .is_some_and(|api| api.implementation == Implementation::Mocked),
+        prototyped: api.is_some_and(|api| api.prototyped),
+        mocked: api.is_some_and(|api| api.implementation == Implementation::Mocked),
     };
+    let mut defined = define(kind, file, root, format, api, circumstances, findings)?;
+    let base_path = base_path(api, &defined, &identity, (file, root), findings).unwrap_or_default();
+    let odd = std::mem::take(&mut defined.schemes.odd);
+    let mut project = joined(kind, identity, base_path, api, defined, attached);
+    project.graphql = (kind == ApiKind::GraphQl).then(|| graphql::read(layout, limits, findings));
+    let chosen = Chosen::new(api.map_or(&[], |api| api.security_scheme.as_slice()));
+    project.mutual_ssl = chosen.mutual_ssl;
+    project.application_security = chosen.application_security;
+    chosen::apply(&mut project, &odd, chosen, file, findings);
+    twins::check(&project, file, findings);
+    match api {
+        Some(api) => attach::policies(&mut project, api, api_file, findings),
+        None => chosen::check_bare(&project, file, findings),
+    }
+    overrides(&mut project, settings, addresses, findings);
+    if broken_api {
+        return None;
+    }
+    let told = if api.is_some() { api_file } else { file };
+    has_endpoint(&project, api.is_some(), settings, told, root, findings);
+    Some(project)
+}
+
+/// `api.yaml` with its name, and whether nothing can be made of the project for its sake. Findings in the definition are worth
+/// knowing even then.
+fn read_api<'f>(
+    layout: &Layout<'f>,
+    settings: &Settings<'_>,
+    findings: &mut Findings,
+) -> (&'f str, Option<ApiYaml>, bool) {
+    if let Some((file, content)) = layout.one(Role::Api) {
+        let value = document::parse(file, content, Keep::All, &settings.limits, findings);
+        let api = value.and_then(|value| ApiYaml::read(file, &value, settings.consul, findings));
+        let broken = api.is_none();
+        return (file, api, broken);
+    }
+    let required = settings.defaults == Defaults::Require;
+    if required {
+        findings.push(Diagnostic::error(API, "", "api.yaml or api.json not found"));
+    }
+    (API, None, required)
+}
+
+/// What the definition says; for GraphQL, what `api.yaml` says in its place.
+fn define(
+    kind: ApiKind,
+    file: &str,
+    root: &Value,
+    format: Option<Format>,
+    api: Option<&ApiYaml>,
+    circumstances: Circumstances<'_>,
+    findings: &mut Findings,
+) -> Option<Defined> {
     let mut defined = match format {
         Some(Format::AsyncApi2) => asyncapi::read(file, root, circumstances, findings)?,
-        Some(format) => definition::read(file, root, format, circumstances, findings)?,
+        Some(format) => openapi::read(file, root, format, circumstances, findings)?,
         None => Defined {
             pass_request_payload: true,
             ..Defined::default()
         },
     };
     if kind == ApiKind::GraphQl {
-        defined.resources = api
-            .as_ref()
-            .map(|api| graphql::resources(api, &identity.uuid))
-            .unwrap_or_default();
+        let resources = api.map(|api| graphql::resources(api, circumstances.uuid));
+        defined.resources = resources.unwrap_or_default();
         defined.schemes.all = vec![security::token_scheme(security::DEFAULT)];
     }
-    let base_path = base_path(api.as_ref(), &defined, &identity, (file, root), findings);
-    let endpoints = endpoints(api.as_ref(), &mut defined, kind);
-    let mut project = ApiProject {
+    Some(defined)
+}
+
+/// Both statements as one project, each member by its precedence; without what takes another look at the files.
+fn joined(
+    kind: ApiKind,
+    identity: Identity,
+    base_path: String,
+    api: Option<&ApiYaml>,
+    mut defined: Defined,
+    attached: Attached,
+) -> ApiProject {
+    let endpoints = endpoints(api, &mut defined, kind);
+    let description = defined.description.or_else(|| api?.description.clone());
+    ApiProject {
         kind,
-        description: defined
-            .description
-            .or_else(|| api.as_ref()?.description.clone())
-            .unwrap_or_default(),
-        base_path: base_path.unwrap_or_default(),
-        context: api.as_ref().map(|api| api.context.clone()),
-        default_version: api.as_ref().is_some_and(|api| api.default_version),
+        description: description.unwrap_or_default(),
+        base_path,
+        context: api.map(|api| api.context.clone()),
+        default_version: api.is_some_and(|api| api.default_version),
         deployments: attached.deployments,
         production: endpoints.production,
         sandbox: endpoints.sandbox,
@@ -167,51 +203,27 @@ fn assemble(
         security_schemes: defined.schemes.all,
         security: defined.security,
         disable_security: defined.disable_security,
-        tier: defined.tier.or_else(|| api.as_ref()?.tier.clone()),
-        auth_header: defined.auth_header.or_else(|| api.as_ref()?.auth_header.clone()),
+        tier: defined.tier.or_else(|| api?.tier.clone()),
+        auth_header: defined.auth_header.or_else(|| api?.auth_header.clone()),
         mutual_ssl: MutualSsl::NotDefined,
         application_security: false,
         client_certificates: attached.client_certificates,
         endpoint_certificates: attached.endpoint_certificates,
-        cors: match (&api, kind) {
+        cors: match (api, kind) {
             (Some(api), ApiKind::GraphQl) => api.cors.clone(),
             _ => defined.cors.unwrap_or(Cors::Global),
         },
         http2_backend: defined.http2_backend,
         pass_request_payload: defined.pass_request_payload,
-        lifecycle: api.as_ref().map(|api| api.lifecycle.clone()).unwrap_or_default(),
-        implementation: api
-            .as_ref()
-            .map_or(Implementation::Upstream, |api| api.implementation),
-        graphql: (kind == ApiKind::GraphQl).then(|| graphql::read(layout, limits, findings)),
+        lifecycle: api.map(|api| api.lifecycle.clone()).unwrap_or_default(),
+        implementation: api.map_or(Implementation::Upstream, |api| api.implementation),
+        graphql: None,
         policies: attached.policies,
         api_policies: OperationPolicies::default(),
         unattached: Vec::new(),
         extensions: defined.extensions,
         identity,
-    };
-    let chosen = Chosen::new(api.as_ref().map_or(&[], |api| api.security_scheme.as_slice()));
-    project.mutual_ssl = chosen.mutual_ssl;
-    project.application_security = chosen.application_security;
-    chosen::apply(&mut project, &defined.schemes.odd, chosen, file, findings);
-    twins::check(&project, file, findings);
-    match &api {
-        Some(api) => attach::policies(&mut project, api, api_file, findings),
-        None => chosen::check_bare(&project, file, findings),
     }
-    overrides(&mut project, settings, addresses, findings);
-    if broken_api {
-        return None;
-    }
-    has_endpoint(
-        &project,
-        api.is_some(),
-        settings,
-        if api.is_some() { api_file } else { file },
-        root,
-        findings,
-    );
-    Some(project)
 }
 
 /// The smaller files. Their faults are worth knowing even when nothing can be made of the definition.
@@ -350,7 +362,7 @@ fn base_path(
             "base path {path:?} of context and version {}",
             derive::BASE_PATH_RULE
         );
-        findings.push(Diagnostic::error("api.yaml", "/data/context", message));
+        findings.push(Diagnostic::error(API, "/data/context", message));
         return None;
     }
     Some(path)

@@ -1,0 +1,43 @@
+//! Vendor extensions that may stand in several places.
+
+use serde_json::{Map, Value};
+
+use crate::document::diagnostic::Findings;
+use crate::document::tree::Section;
+use crate::model::Extensions;
+
+/// Names of the extension that sets a throttling tier; the first one wins.
+pub(crate) const TIERS: [&str; 2] = ["x-wso2-throttling-tier", "x-throttling-tier"];
+
+/// The throttling tier set at the root or on an operation. An empty one is none: it must not hide that of `api.yaml`.
+pub(crate) fn tier(section: &Section<'_>, findings: &mut Findings) -> Option<String> {
+    let mut named = |key| {
+        section
+            .text_or_warn(key, findings)
+            .filter(|tier| !tier.is_empty())
+    };
+    let tier = TIERS.into_iter().find_map(&mut named);
+    tier.map(str::to_owned)
+}
+
+/// `x-auth-type: None`.
+pub(crate) fn is_unsecured(section: &Section<'_>) -> bool {
+    section.get("x-auth-type").and_then(Value::as_str) == Some("None")
+}
+
+/// The vendor keys of an object that are handed on as written.
+pub(crate) fn kept(map: &Map<String, Value>) -> Extensions {
+    let ours = |key: &str| {
+        key.starts_with("x-wso2-")
+            || key.starts_with("x-trireme-")
+            || key.starts_with("x-amzn-")
+            || matches!(
+                key,
+                "x-auth-type" | "x-scopes" | "x-throttling-tier" | "x-uri-mapping"
+            )
+    };
+    map.iter()
+        .filter(|(key, _)| ours(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}

@@ -1,0 +1,151 @@
+//! OpenAPI 2.0, 3.0 and 3.1: what routing and policy need of a definition. Schemas are never looked at.
+
+use serde_json::Value;
+
+use super::defined::{Circumstances, Defined};
+use super::format::Format;
+use super::hosts::Hosts;
+use super::security::{self, Schemes};
+use super::{extensions, hosts, paths};
+use crate::api;
+use crate::api::cluster::{self, Side};
+use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::tree::Section;
+use crate::model::Cors;
+
+/// Reads an OpenAPI definition.
+pub(crate) fn read(
+    file: &str,
+    root: &Value,
+    format: Format,
+    circumstances: Circumstances<'_>,
+    findings: &mut Findings,
+) -> Option<Defined> {
+    let top = Section::new(file, Pointer::Root, root, findings)?;
+    let info = top.section("info", findings);
+    let description = info
+        .as_ref()
+        .and_then(|info| info.get("description"))
+        .and_then(Value::as_str);
+    let addresses = circumstances.addresses;
+    let named = cluster::named(&top, addresses, findings);
+    let schemes = schemes(&top, root, format, findings);
+    let hosts = hosts(&top, format, circumstances, findings);
+    let [production, sandbox] = Side::BOTH.map(|side| {
+        let key = side.extension();
+        cluster::extension(
+            top.get(key)?,
+            file,
+            top.pointer.key(key),
+            addresses,
+            Some(&named),
+            findings,
+        )
+    });
+    let disable = top.flag_or_warn("x-wso2-disable-security", findings);
+    let resources = paths::read(&top, root, format, circumstances, &named, disable, findings);
+    let requirement_pointer = top.pointer.key("security");
+    let requirements = top
+        .get("security")
+        .map(|value| security::requirements(file, &requirement_pointer, value, findings));
+    let tier = extensions::tier(&top, findings);
+    let mut owned = |key: &str| top.text_or_warn(key, findings).map(str::to_owned);
+    let base_path = owned("x-wso2-basePath");
+    let auth_header = owned("x-wso2-auth-header").filter(|header| !header.is_empty());
+    Some(Defined {
+        description: description.map(str::to_owned),
+        base_path,
+        hosts,
+        production,
+        sandbox,
+        schemes,
+        security: requirements.unwrap_or_default(),
+        disable_security: disable.unwrap_or(false) || extensions::is_unsecured(&top),
+        resources,
+        tier,
+        auth_header,
+        cors: top.get("x-wso2-cors").map(|value| cors(&top, value, findings)),
+        http2_backend: top
+            .flag_or_warn("x-wso2-http2-backend-enabled", findings)
+            .unwrap_or(false),
+        pass_request_payload: top
+            .flag_or_warn("x-wso2-pass-request-payload-to-enforcer", findings)
+            .unwrap_or(true),
+        extensions: extensions::kept(top.map),
+        named,
+    })
+}
+
+/// `securityDefinitions`, or `securitySchemes` of `components`.
+fn schemes(top: &Section<'_>, root: &Value, format: Format, findings: &mut Findings) -> Schemes {
+    let (parent, key) = match format {
+        Format::OpenApi2 => (Some(*top), "securityDefinitions"),
+        Format::OpenApi3 | Format::AsyncApi2 => (top.section("components", findings), "securitySchemes"),
+    };
+    let schemes = parent.and_then(|parent| {
+        let pointer = parent.pointer.key(key);
+        Some(security::schemes(
+            top.file,
+            root,
+            format,
+            pointer,
+            parent.get(key)?,
+            findings,
+        ))
+    });
+    schemes.unwrap_or_default()
+}
+
+/// A prototype's addresses don't count. The base path of OpenAPI 2 is no part of an address, so it does.
+fn hosts(
+    top: &Section<'_>,
+    format: Format,
+    circumstances: Circumstances<'_>,
+    findings: &mut Findings,
+) -> Hosts {
+    let addresses = circumstances.addresses;
+    match format {
+        Format::OpenApi2 => {
+            let hosts = hosts::of_2(top, addresses, findings);
+            Hosts {
+                production: hosts.production.filter(|_| !circumstances.prototyped),
+                ..hosts
+            }
+        }
+        _ if circumstances.prototyped => Hosts::default(),
+        Format::OpenApi3 | Format::AsyncApi2 => {
+            let pointer = top.pointer.key("servers");
+            hosts::of_3(top, pointer, top.get("servers"), addresses, findings)
+        }
+    }
+}
+
+/// `x-wso2-cors`: switched off means "as configured for all", anything but an object means no CORS at all.
+fn cors(top: &Section<'_>, value: &Value, findings: &mut Findings) -> Cors {
+    let Value::Object(map) = value else {
+        findings.warning(
+            top.file,
+            &top.pointer.key("x-wso2-cors"),
+            "not an object: CORS is off",
+        );
+        return Cors::Off;
+    };
+    let section = Section {
+        map,
+        pointer: top.pointer.key("x-wso2-cors"),
+        any_case: true,
+        ..*top
+    };
+    if !section.flag("corsConfigurationEnabled", findings).unwrap_or(true) {
+        return Cors::Global;
+    }
+    let policy = api::cors_policy(&section, findings);
+    if policy.allow_origins.is_empty() {
+        findings.warning(
+            top.file,
+            &section.pointer,
+            "no accessControlAllowOrigins: no origin is allowed",
+        );
+    }
+    Cors::Custom(policy)
+}
