@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trireme_config::{ConfigError, EnforcerEnv, Env};
+use trireme_fetch::{Client, Settings as Outside};
 use trireme_proto::envoy::config::core::v3::Node;
 use trireme_proto::google::protobuf::{Struct, Value, value::Kind};
 use trireme_shell::{Condition, Readiness, bound};
@@ -22,7 +23,6 @@ use trireme_xds::client;
 
 use crate::admin::{self, Facts};
 use crate::check;
-use crate::credential::Outside;
 use crate::credential::jwks::Fetcher;
 use crate::discovery::{Discovery, TYPES};
 use crate::error::StartError;
@@ -104,7 +104,11 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         ..Default::default()
     })
     .map_err(StartError::Tls)?;
-    let outside = Outside::new(vec![env.trust.clone()], env.trust_system);
+    let outside = Client::new(Outside {
+        trust: vec![env.trust.clone()],
+        trust_system: env.trust_system,
+        ..Outside::default()
+    });
     let watch = inside.watch().map_err(StartError::Tls)?;
 
     let (drain, stop, tasks) = (

@@ -19,11 +19,16 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use trireme_fetch::{Bounds, Client, FetchError};
 
-use super::fetch::{self, FetchError, Outside};
 use super::keys::{Algorithm, PublicKey};
 use crate::event;
 
+/// What a fetch may take. Key sets in use are a few kilobytes.
+const BOUNDS: Bounds = Bounds {
+    timeout: Duration::from_secs(5),
+    max_body_bytes: 256 * 1024,
+};
 /// Older keys are fetched again.
 const FRESH: Duration = Duration::from_secs(5 * 60);
 /// Older keys are not used any more.
@@ -40,23 +45,18 @@ const MAX_KEYS: usize = 100;
 pub(crate) struct Fetcher {
     handle: Handle,
     tasks: TaskTracker,
-    outside: Arc<Outside>,
+    client: Client,
     counters: event::Counters,
 }
 
 impl Fetcher {
-    /// Fetches run on `handle`, are owned by `tasks` and trust what `outside` does.
+    /// Fetches run on `handle`, are owned by `tasks` and go through `client`, which trusts whom key servers are certified by.
     #[must_use]
-    pub(crate) fn new(
-        handle: Handle,
-        tasks: TaskTracker,
-        outside: Outside,
-        counters: event::Counters,
-    ) -> Self {
+    pub(crate) fn new(handle: Handle, tasks: TaskTracker, client: Client, counters: event::Counters) -> Self {
         Self {
             handle,
             tasks,
-            outside: Arc::new(outside),
+            client,
             counters,
         }
     }
@@ -164,7 +164,8 @@ impl KeySet {
     }
 
     async fn fetch(&self) {
-        let outcome = fetch::get(&self.address, &self.fetcher.outside).await;
+        let client = &self.fetcher.client;
+        let outcome = client.get(&self.address, "application/json", BOUNDS).await;
         let outcome = outcome.map_err(KeySetError::Fetch).and_then(|body| parse(&body));
         let now = Instant::now();
         let old = self.state.load();

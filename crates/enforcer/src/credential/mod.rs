@@ -3,12 +3,9 @@
 //! `jwt` is the compact form, `keys` the signatures; `issuer` is who may sign, with the keys that it publishes in `jwks`;
 //! `tokens` keeps what was found good. Which credential a request has to show is none of its business: see `authn`.
 
-mod fetch;
 pub(crate) mod issuer;
 pub(crate) mod jwks;
 pub(crate) mod jwt;
 pub(crate) mod keys;
 mod restriction;
 pub(crate) mod tokens;
-
-pub(crate) use fetch::Outside;

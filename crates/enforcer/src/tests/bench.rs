@@ -83,7 +83,7 @@ pub(super) fn request(token: &str) -> CheckRequest {
 async fn a_check_costs() {
     let world = World::new(policy(), settings());
     let bytes = Bytes::from(request(&good_token()).encode_to_vec());
-    let rounds = 200_000;
+    let rounds = 20_000;
     let measure = |name: &str, round: &dyn Fn()| {
         for _ in 0..rounds / 10 {
             round();

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use trireme_fetch::{Client, Settings as Outside};
 use trireme_policy::api::*;
 use trireme_policy::settings::{Account, Issuer, Settings, TestIssuer};
 use trireme_policy::{ApiPolicy, Update};
@@ -24,7 +25,6 @@ use trireme_tls::authority::{Authority, DEFAULT_VALIDITY, Issued, Validity};
 use crate::api::Api;
 use crate::attributes::{Attributes, Route};
 use crate::check::{Known, check, stages};
-use crate::credential::Outside;
 use crate::credential::jwks::Fetcher;
 use crate::event::Counters;
 use crate::need::{Need, Now};
@@ -243,7 +243,10 @@ pub(super) fn policy_with(change: impl FnOnce(&mut ApiPolicy)) -> ApiPolicy {
 }
 
 pub(super) fn fetcher() -> Fetcher {
-    let outside = Outside::new(vec![KEYS.authority.certificate_path()], false);
+    let outside = Client::new(Outside {
+        trust: vec![KEYS.authority.certificate_path()],
+        ..Outside::default()
+    });
     let counters = Counters::new(&Metrics::new());
     Fetcher::new(Handle::current(), TaskTracker::new(), outside, counters)
 }
