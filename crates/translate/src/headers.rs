@@ -54,8 +54,8 @@ pub(crate) fn of(project: &ApiProject, resource: &Resource) -> Option<Arc<Header
     let general = read(&project.extensions, "", refused);
     let own = read(&resource.extensions, "", refused);
     let headers = Headers {
-        request: merged(general.request, own.request),
-        response: merged(general.response, own.response),
+        request: merged(general.request, &own.request),
+        response: merged(general.response, &own.response),
     };
     (!headers.is_empty()).then(|| Arc::new(headers))
 }
@@ -78,7 +78,7 @@ fn read(extensions: &Extensions, pointer: &str, findings: &mut Findings) -> Head
 }
 
 /// The general changes but for headers that the own ones speak of, then the own ones.
-fn merged(mut general: Changes, own: Changes) -> Changes {
+fn merged(mut general: Changes, own: &Changes) -> Changes {
     let spoken =
         |name: &HeaderName| own.remove.contains(name) || own.set.iter().any(|change| change.name == *name);
     general.remove.retain(|name| !spoken(name));

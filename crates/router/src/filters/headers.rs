@@ -1,5 +1,5 @@
-//! Changes that the route makes in the headers, as Envoy's router: of every request that goes upstream, of every response
-//! to one that came so far.
+//! Changes that the route makes in the headers, as Envoy does it: of every request that goes upstream, and of every response,
+//! refusals and errors of our own included.
 
 use http::{HeaderMap, HeaderName};
 use trireme_routing::snapshot::{Changes, Headers};

@@ -88,6 +88,7 @@ impl Answer<'_> {
 /// What is remembered of every request that has a route, whatever refuses it.
 pub(crate) fn trail<'a>(matched: &Matched<'a>, headers: &HeaderMap) -> Trail<'a> {
     Trail {
+        headers: matched.route().filters.headers.as_deref(),
         cors: cors::note(matched, headers),
         ..Trail::default()
     }
@@ -105,6 +106,8 @@ pub(crate) async fn request<'a>(
 ) -> Result<Outcome<'a>, ProxyError> {
     ambiguous::on_request(&call)?;
     if let Some(cors) = cors::on_request(&call, trail.cors.as_ref()) {
+        // As in Envoy, the one answer that the route has no say in.
+        trail.headers = None;
         return Ok(Outcome::Answer(Answer::Preflight(cors)));
     }
     limit::on_request(call.buckets, &call.matched)?;

@@ -198,7 +198,7 @@ fn names_the_field_of_a_route() {
     let cases = [
         (
             refused_route(|route| route.request_headers_to_add.push(HeaderValueOption::default())),
-            "request_headers_to_add: not supported",
+            "request_headers_to_add[0].header: missing",
         ),
         (
             refused_route(|route| route.tracing = Some(Default::default())),

@@ -39,6 +39,26 @@ paths:
   /raw/{id}:
     x-wso2-production-endpoints: { urls: [ 'http://SCRIPTED/' ], type: load_balance }
     get: { responses: {} }
+  /changed/{id}:
+    x-trireme-headers: &changes
+      request:
+        add: { x-added: [ '50%', '%PROTOCOL%' ] }
+        set: { x-set: one }
+        setIfAbsent: { x-absent: one, x-empty: '' }
+        setIfPresent: { x-present: one }
+        remove: [ x-removed, user-agent ]
+      response:
+        add: { x-served-by: [ a, b ] }
+        set: { x-set: '100%' }
+        setIfAbsent: { content-type: text/never, x-absent: one }
+        setIfPresent: { x-never: one, x-present: one }
+        remove: [ x-removed ]
+    x-wso2-production-endpoints: { urls: [ 'UPSTREAM/changed' ], type: load_balance }
+    get: { responses: {} }
+  /changed-down:
+    x-trireme-headers: *changes
+    x-wso2-production-endpoints: { urls: [ 'http://127.0.0.1:1/' ], type: load_balance }
+    get: { responses: {} }
   /slow:
     x-wso2-production-endpoints:
       urls: [ 'SLOW/' ]

@@ -109,6 +109,42 @@ pub(crate) const REQUESTS: &[Case] = &[
         ..get("what the caller may not choose", "/shop/1.0/open", 200)
     },
     Case {
+        headers: &[
+            "x-set: 0",
+            "x-absent: 0",
+            "x-present: 0",
+            "x-removed: 0",
+            "x-added: 0",
+            "user-agent: somebody",
+            "x-want-header: x-set=0",
+            "x-want-header: x-absent=0",
+            "x-want-header: x-present=0",
+            "x-want-header: x-present=1",
+            "x-want-header: x-removed=0",
+            "x-want-header: x-served-by=0",
+        ],
+        ..get("headers that a path changes", "/shop/1.0/changed/7", 200)
+    },
+    get("headers that a path adds", "/shop/1.0/changed/8", 200),
+    get(
+        "headers of an error of the gateway's own",
+        "/shop/1.0/changed-down",
+        503,
+    ),
+    Case {
+        token: false,
+        ..get("headers of a refusal", "/shop/1.0/changed/9", 401)
+    },
+    Case {
+        method: "OPTIONS",
+        token: false,
+        headers: &[
+            "origin: https://shop.example",
+            "access-control-request-method: GET",
+        ],
+        ..get("headers of a preflight", "/shop/1.0/changed/9", 200)
+    },
+    Case {
         method: "DELETE",
         ..get("unknown method", "/shop/1.0/items/7", 404)
     },
