@@ -24,8 +24,9 @@ const GOAL: f64 = 0.45;
 
 pub(super) fn run(options: &Options, trireme: &Path, data: &Path) -> anyhow::Result<()> {
     let (_nginx, definition) = load::upstream(data)?;
+    let definitions = [definition];
     // A first start makes the configuration; Envoy's ports are written into it, the router is told others.
-    drop(Gateway::start(trireme, data, &definition)?);
+    drop(Gateway::start(trireme, data, &definitions)?);
     let envoy_port = free_port()?;
     let config = data.join("conf/config.toml");
     let text = std::fs::read_to_string(&config)?
@@ -35,7 +36,7 @@ pub(super) fn run(options: &Options, trireme: &Path, data: &Path) -> anyhow::Res
             &format!("securedListenerPort = {}", free_port()?),
         );
     std::fs::write(&config, text)?;
-    let gateway = Gateway::start(trireme, data, &definition)?;
+    let gateway = Gateway::start(trireme, data, &definitions)?;
     let envoy = start(&options.envoy, data)?;
     let envoy_url = gateway
         .url

@@ -1,7 +1,7 @@
 //! `trireme up` on free ports, with one API.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
@@ -41,15 +41,18 @@ struct Pids {
 }
 
 impl Gateway {
-    /// Starts the program in the folder `data` and waits until it serves the definition.
-    pub(super) fn start(trireme: &Path, data: &Path, definition: &Path) -> anyhow::Result<Self> {
+    /// Starts the program in the folder `data` and waits until it serves the definitions; the first is the one to call.
+    pub(super) fn start(trireme: &Path, data: &Path, definitions: &[PathBuf]) -> anyhow::Result<Self> {
         let mut child = Command::new(trireme)
             .arg("up")
             .arg("--json")
             .arg("--data")
             .arg(data)
-            .arg("--api")
-            .arg(definition)
+            .args(
+                definitions
+                    .iter()
+                    .flat_map(|file| ["--api".as_ref(), file.as_os_str()]),
+            )
             .args(["--http-port", "0", "--https-port", "0", "--adapter-port", "0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -32,10 +32,11 @@ const MEASURES: [Measure; 5] = [
 
 pub(super) fn run(options: &Options, old: &Path, new: &Path, scratch: &Path) -> anyhow::Result<()> {
     let (_nginx, definition) = load::upstream(scratch)?;
+    let definitions = [definition];
     let start = |program: &Path, name: &str| {
         let data = scratch.join(name);
         std::fs::create_dir_all(&data)?;
-        Gateway::start(program, &data, &definition)
+        Gateway::start(program, &data, &definitions)
     };
     let gateways = [start(old, "old")?, start(new, "new")?];
     let [old, new] = gateways.each_ref().map(|gateway| Target {

@@ -58,6 +58,9 @@ pub(crate) struct Options {
     /// Requests of each row in a block, 100 at least
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(100..=100_000))]
     requests: u32,
+    /// Routes of other APIs in the tables, a thousand an API
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=200_000), conflicts_with = "record")]
+    routes: u32,
     /// Fail when a figure is above this multiple of what it is compared with [default: 1.02 of the recorded figures,
     /// none between two builds]
     #[arg(long, value_name = "RATIO", conflicts_with = "record")]
@@ -86,7 +89,7 @@ pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
     let program = program::program(root, options.trireme.as_deref())?;
     let scratch = Scratch::create()?;
     let started = SystemTime::now();
-    let counts = Counts::take(&program, options.requests, &scratch.path().join("first"))?;
+    let counts = Counts::take(&program, options, &scratch.path().join("first"))?;
     counts.print(&program, options.requests);
     let record = Record {
         profile: record::profile(&program),
@@ -95,7 +98,7 @@ pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
         rows: counts.figures()?,
     };
     let outcome = if let Some(other) = &options.against {
-        let counts = Counts::take(other, options.requests, &scratch.path().join("second"))?;
+        let counts = Counts::take(other, options, &scratch.path().join("second"))?;
         counts.print(other, options.requests);
         compare(&record.rows, &counts.figures()?, options.bound)
     } else if let Some(recorded) = recorded {
@@ -110,7 +113,8 @@ pub(super) fn run(root: &Path, options: &Options) -> anyhow::Result<()> {
 
 impl Counts {
     /// Starts the gateway in `folder`, copies of its router and enforcer under callgrind, and plays the script.
-    fn take(program: &Path, requests: u32, folder: &Path) -> anyhow::Result<Self> {
+    fn take(program: &Path, options: &Options, folder: &Path) -> anyhow::Result<Self> {
+        let requests = usize::try_from(options.requests)?;
         std::fs::create_dir_all(folder)?;
         let upstream = Upstream::start()?;
         let definition = folder.join("bench.yaml");
@@ -118,7 +122,9 @@ impl Counts {
             &definition,
             gateway::definition(upstream.address().port(), script::PATHS),
         )?;
-        let gateway = Gateway::start(program, folder, &definition)?;
+        let mut definitions = vec![definition];
+        definitions.extend(others(options.routes, folder)?);
+        let gateway = Gateway::start(program, folder, &definitions)?;
         eprintln!("xtask: starting router and enforcer under callgrind");
         let copy = |name: &str, pid: u32, changes: &[(&str, String)]| {
             let mut variables = environment(pid)?;
@@ -159,7 +165,7 @@ impl Counts {
         for block in 1..=BLOCKS {
             eprintln!("xtask: block {block} of {BLOCKS}");
             for (row, [of_router, of_enforcer]) in ROWS.iter().zip(&mut blocks) {
-                let made = caller.play(row, usize::try_from(requests)?)?;
+                let made = caller.play(row, requests)?;
                 let made = u64::try_from(made)?;
                 of_router.push(router.take()?.totals / made);
                 of_enforcer.push(enforcer.take()?.totals / made);
@@ -208,6 +214,24 @@ impl Counts {
         };
         ROWS.iter().zip(&self.blocks).map(row).collect()
     }
+}
+
+/// Definitions of other APIs that have so many routes together.
+fn others(routes: u32, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    const EACH: u32 = 1000;
+    let api = |api: u32| {
+        let path = folder.join(format!("other{api}.yaml"));
+        let paths = (0..EACH.min(routes - api * EACH))
+            .map(|path| format!("  /things{path}/{{id}}: {{ get: {{}} }}\n"));
+        let text = format!(
+            "openapi: 3.0.3\ninfo: {{ title: Other{api}, version: 1.0.0 }}\nx-wso2-basePath: /other{api}/1.0.0\n\
+             servers: [ {{ url: 'http://127.0.0.1:9/' }} ]\npaths:\n{}",
+            paths.collect::<String>()
+        );
+        std::fs::write(&path, text)?;
+        Ok(path)
+    };
+    (0..routes.div_ceil(EACH)).map(api).collect()
 }
 
 /// Prints the ratios; fails when there is a bound and one of them is above it.
