@@ -4,6 +4,7 @@ use trireme_policy::api::{InvalidRevision, Revision};
 use trireme_proto::envoy::service::auth::v3::CheckRequest;
 use trireme_proto::names::context;
 
+use crate::verdict::KeyType;
 use crate::wire::{Fields, Malformed, entry};
 
 /// A check that can't be decided because it isn't one.
@@ -36,6 +37,16 @@ pub(crate) struct Route<'a> {
     pub(crate) sandbox: &'a str,
     /// Revision the route belongs to; absent from routes that a stock Envoy got, which is always satisfied.
     pub(crate) revision: Revision,
+}
+
+impl<'a> Route<'a> {
+    /// The cluster of an environment; empty when the API has none there.
+    pub(crate) fn cluster(&self, environment: KeyType) -> &'a str {
+        match environment {
+            KeyType::Production => self.production,
+            KeyType::Sandbox => self.sandbox,
+        }
+    }
 }
 
 /// The facts of one check, borrowed from the message.

@@ -7,7 +7,7 @@ use trireme_policy::api::Lifecycle;
 use crate::authn::Identity;
 use crate::credential::tokens::Token;
 use crate::need::Question;
-use crate::verdict::{Reason, Scheme};
+use crate::verdict::{KeyType, Reason, Scheme};
 
 /// Whether this credential is good for the operation.
 ///
@@ -42,6 +42,19 @@ pub(crate) fn lifecycle(question: &Question<'_>) -> Result<(), Reason> {
     match question.api.policy.lifecycle {
         Lifecycle::Blocked => Err(Reason::ApiBlocked),
         Lifecycle::Created | Lifecycle::Other(_) | Lifecycle::Prototyped | Lifecycle::Published => Ok(()),
+    }
+}
+
+/// The environment that the caller is served by.
+///
+/// # Errors
+/// The credential names none, or one that the API doesn't have.
+pub(crate) fn environment(question: &Question<'_>, identity: &Identity) -> Result<KeyType, Reason> {
+    let environment = identity.key_type.ok_or(Reason::KeyTypeUnknown)?;
+    match environment {
+        _ if !question.attributes.route.cluster(environment).is_empty() => Ok(environment),
+        KeyType::Production => Err(Reason::NoProduction),
+        KeyType::Sandbox => Err(Reason::NoSandbox),
     }
 }
 

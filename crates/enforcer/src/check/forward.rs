@@ -6,13 +6,12 @@ use trireme_proto::names::CLUSTER_HEADER;
 
 use crate::api::{Api, Operation};
 use crate::attributes::Attributes;
-use crate::authn::Identity;
 use crate::need::Question;
 use crate::security::Security;
-use crate::verdict::{Admitted, KeyType, Reason, Scheme, Steering};
+use crate::verdict::{Admitted, KeyType, Scheme, Steering};
 
-/// What goes upstream for a known caller, in the environment of the credential.
-pub(super) fn authorized<'a>(question: &Question<'a>, identity: &Identity) -> Result<Admitted<'a>, Reason> {
+/// What goes upstream for a caller that was let through, to its environment.
+pub(super) fn authorized<'a>(question: &Question<'a>, scheme: Scheme, key_type: KeyType) -> Admitted<'a> {
     let Question {
         attributes,
         api,
@@ -20,24 +19,16 @@ pub(super) fn authorized<'a>(question: &Question<'a>, identity: &Identity) -> Re
         security,
         ..
     } = *question;
-    let key_type = identity.key_type.ok_or(Reason::KeyTypeUnknown)?;
-    let (cluster, missing) = match key_type {
-        KeyType::Production => (attributes.route.production, Reason::NoProduction),
-        KeyType::Sandbox => (attributes.route.sandbox, Reason::NoSandbox),
-    };
-    if cluster.is_empty() {
-        return Err(missing);
-    }
     let environment = operation.environment(key_type);
-    let kept_here = identity.scheme != Scheme::Unsecured || api.policy.endpoint_type == "awslambda";
+    let kept_here = scheme != Scheme::Unsecured || api.policy.endpoint_type == "awslambda";
     let mut admitted = Admitted {
         steering: Steering {
-            cluster,
+            cluster: attributes.route.cluster(key_type),
             timeout_ms: environment.timeout_ms,
             retry: environment.retry.as_ref(),
             path: upstream_path(attributes, api, environment.bare, kept_here),
         },
-        identity: Some((identity.scheme, key_type)),
+        identity: Some((scheme, key_type)),
         path: attributes.path_only(),
         ..Admitted::default()
     };
@@ -49,7 +40,7 @@ pub(super) fn authorized<'a>(question: &Question<'a>, identity: &Identity) -> Re
         admitted.remove.retain(|&name| name != "authorization");
         admitted.authorization = Some(basic);
     }
-    Ok(admitted)
+    admitted
 }
 
 /// What goes upstream for an API that is open because it is a prototype.

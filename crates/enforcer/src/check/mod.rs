@@ -13,7 +13,7 @@ use crate::authz;
 use crate::need::{Need, Now, Question, Stop};
 use crate::security::Security;
 use crate::snapshot::Snapshot;
-use crate::verdict::{Challenge, Denial, Reason, Verdict};
+use crate::verdict::{Challenge, Denial, KeyType, Reason, Scheme, Verdict};
 
 /// One step of a check: adds to what is known, or stops.
 pub(crate) type Stage = fn(&Question<'_>, &mut Known) -> Result<(), Stop>;
@@ -22,13 +22,13 @@ pub(crate) type Stage = fn(&Question<'_>, &mut Known) -> Result<(), Stop>;
 pub(crate) type Stages = fn(&Api) -> &'static [Stage];
 
 /// HTTP: who is calling and by what right (`authn` and `authz`, one credential at a time: see `caller`), then whether the API
-/// answers at all, which only callers with credentials are told.
+/// answers at all, which only callers with credentials are told, and whether it has an environment for them.
 ///
 /// A stage that stops with a need is asked again when that is fulfilled, and those before it are not. When a new snapshot
 /// comes in the meantime, the check begins anew with it: what was found is the old one's, and a verdict is of one snapshot.
 /// Therefore a stage that counts stands last, and asks for what it needs before it counts: a check that waits, for whatever
 /// and however often, has not counted yet, and one that has counted ends with it.
-const HTTP: [Stage; 2] = [caller::find, lifecycle];
+const HTTP: [Stage; 3] = [caller::find, lifecycle, environment];
 
 /// The stages of an API's checks, by its kind.
 pub(crate) fn stages(api: &Api) -> &'static [Stage] {
@@ -42,6 +42,12 @@ fn lifecycle(question: &Question<'_>, _: &mut Known) -> Result<(), Stop> {
     Ok(authz::lifecycle(question)?)
 }
 
+fn environment(question: &Question<'_>, known: &mut Known) -> Result<(), Stop> {
+    let identity = known.identity.as_ref().ok_or(Reason::NoCredentials)?;
+    known.environment = Some(authz::environment(question, identity)?);
+    Ok(())
+}
+
 /// What a check has found out so far, and with that where it goes on. Belongs to the snapshot that it was found with.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -50,6 +56,8 @@ pub(crate) struct Known {
     search: caller::Search,
     /// Who is calling.
     identity: Option<Identity>,
+    /// Which environment serves the caller.
+    environment: Option<KeyType>,
 }
 
 /// Decides one check, from where `known` has come to.
@@ -93,21 +101,26 @@ pub(crate) fn check<'a>(
         now,
     };
     match pass(&question, stages(api), known) {
-        Ok(identity) => Ok(forward::authorized(&question, &identity)
-            .map_or_else(|reason| denied(reason, api), Verdict::Admitted)),
+        Ok((scheme, environment)) => Ok(Verdict::Admitted(forward::authorized(
+            &question,
+            scheme,
+            environment,
+        ))),
         Err(Stop::Refuse(reason)) => Ok(denied(reason, api)),
         Err(Stop::Need(need)) => Err(need),
     }
 }
 
-/// Asks the stages that are left; gives the caller when all are passed.
-fn pass(question: &Question<'_>, stages: &[Stage], known: &mut Known) -> Result<Identity, Stop> {
+/// Asks the stages that are left; gives how the caller was found and its environment when all are passed.
+fn pass(question: &Question<'_>, stages: &[Stage], known: &mut Known) -> Result<(Scheme, KeyType), Stop> {
     while let Some(stage) = stages.get(known.passed) {
         stage(question, known)?;
         known.passed += 1;
     }
     // Whoever lists stages that find nobody admits nobody.
-    known.identity.take().ok_or(Stop::Refuse(Reason::NoCredentials))
+    let found = known.identity.take().zip(known.environment);
+    let (identity, environment) = found.ok_or(Stop::Refuse(Reason::NoCredentials))?;
+    Ok((identity.scheme, environment))
 }
 
 /// A refusal that doesn't depend on the API.

@@ -43,12 +43,15 @@ fn counting(api: &Api) -> &'static [Stage] {
     fn lifecycle(question: &Question<'_>, known: &mut Known) -> Result<(), Stop> {
         stages(question.api)[1](question, known)
     }
+    fn environment(question: &Question<'_>, known: &mut Known) -> Result<(), Stop> {
+        stages(question.api)[2](question, known)
+    }
     fn count(_: &Question<'_>, _: &mut Known) -> Result<(), Stop> {
         COUNTED.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
-    assert_eq!(stages(api).len(), 2, "a stage is missing from this list");
-    &[before, find, lifecycle, count]
+    assert_eq!(stages(api).len(), 3, "a stage is missing from this list");
+    &[before, find, lifecycle, environment, count]
 }
 
 fn service(stages: Stages, policy: ApiPolicy, settings: Settings) -> Service {
