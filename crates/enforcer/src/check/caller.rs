@@ -7,26 +7,11 @@
 
 use trireme_policy::api::MutualTls;
 
-use super::Known;
+use super::known::{Known, Search};
 use crate::authn::{Identity, access_token, api_key, internal_key, mutual_tls};
 use crate::authz;
 use crate::need::{Question, Stop};
 use crate::verdict::{KeyType, Reason, Scheme};
-
-/// How far the search for the caller has come.
-#[derive(Debug, Default)]
-pub(crate) struct Search {
-    /// Candidates that were looked at: the next one's place in [`CANDIDATES`].
-    next: usize,
-    /// Whether an application credential was shown.
-    shown: bool,
-    /// Why none was enough so far.
-    refused: Option<Reason>,
-    /// Holder of a good access token that isn't enough by itself.
-    token: Option<Identity>,
-    /// API keys that are good but not enough by themselves, by their place in [`Operation::keys`](crate::api::Operation::keys).
-    held: Vec<usize>,
-}
 
 /// Looks at one kind of credential: gives the caller when that settles it, and nothing when the next one has to be asked.
 type Candidate = fn(&Question<'_>, &mut Search) -> Result<Option<Identity>, Stop>;
@@ -143,12 +128,5 @@ fn environment(question: &Question<'_>) -> KeyType {
         KeyType::Sandbox
     } else {
         KeyType::Production
-    }
-}
-
-impl Search {
-    /// The first reason stays.
-    fn refuse(&mut self, reason: Reason) {
-        self.refused.get_or_insert(reason);
     }
 }

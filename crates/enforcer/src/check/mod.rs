@@ -2,13 +2,15 @@
 
 mod caller;
 mod forward;
+mod known;
 mod operation;
 
 use trireme_policy::api::{ApiKind, MutualTls};
 
+pub(crate) use known::Known;
+
 use crate::api::Api;
 use crate::attributes::Attributes;
-use crate::authn::Identity;
 use crate::authz;
 use crate::need::{Need, Now, Question, Stop};
 use crate::security::Security;
@@ -46,18 +48,6 @@ fn environment(question: &Question<'_>, known: &mut Known) -> Result<(), Stop> {
     let identity = known.identity.as_ref().ok_or(Reason::NoCredentials)?;
     known.environment = Some(authz::environment(question, identity)?);
     Ok(())
-}
-
-/// What a check has found out so far, and with that where it goes on. Belongs to the snapshot that it was found with.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    /// Stages that are behind it.
-    passed: usize,
-    search: caller::Search,
-    /// Who is calling.
-    identity: Option<Identity>,
-    /// Which environment serves the caller.
-    environment: Option<KeyType>,
 }
 
 /// Decides one check, from where `known` has come to.

@@ -1,0 +1,38 @@
+//! What a check knows, on its way from stage to stage and over its waits.
+
+use crate::authn::Identity;
+use crate::verdict::{KeyType, Reason};
+
+/// What a check has found out so far, and with that where it goes on. Belongs to the snapshot that it was found with.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Stages that are behind it.
+    pub(super) passed: usize,
+    pub(super) search: Search,
+    /// Who is calling.
+    pub(super) identity: Option<Identity>,
+    /// Which environment serves the caller.
+    pub(super) environment: Option<KeyType>,
+}
+
+/// How far the search for the caller has come.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    /// Candidates that were looked at: the next one's place in the list of `caller`.
+    pub(super) next: usize,
+    /// Whether an application credential was shown.
+    pub(super) shown: bool,
+    /// Why none was enough so far.
+    pub(super) refused: Option<Reason>,
+    /// Holder of a good access token that isn't enough by itself.
+    pub(super) token: Option<Identity>,
+    /// API keys that are good but not enough by themselves, by their place in [`Operation::keys`](crate::api::Operation::keys).
+    pub(super) held: Vec<usize>,
+}
+
+impl Search {
+    /// The first reason stays.
+    pub(super) fn refuse(&mut self, reason: Reason) {
+        self.refused.get_or_insert(reason);
+    }
+}
