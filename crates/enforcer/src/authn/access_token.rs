@@ -18,12 +18,18 @@ fn recognize<'a>(question: &Question<'a>) -> Option<&'a str> {
         .as_deref()
         .unwrap_or(&question.security.authorization);
     let value = question.attributes.header(name)?;
-    let mut parts = value.split_ascii_whitespace();
-    let (scheme, token) = (parts.next()?, parts.next()?);
+    let (scheme, token) = value
+        .trim_ascii()
+        .split_once(|text: char| text.is_ascii_whitespace())?;
+    let token = token.trim_ascii_start();
     let bearer = scheme
         .get(..6)
         .is_some_and(|prefix| prefix.eq_ignore_ascii_case("bearer"));
-    (bearer && parts.next().is_none() && has_three_parts(value)).then_some(token)
+    // Not one by one until the first: a token has none, and is a kilobyte to go through with every request.
+    let spaces = token
+        .bytes()
+        .fold(false, |found, byte| found | byte.is_ascii_whitespace());
+    (bearer && !spaces && has_three_parts(value)).then_some(token)
 }
 
 /// The holder of the request's access token; `None` when no header has the shape of one.

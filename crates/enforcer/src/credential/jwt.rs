@@ -48,11 +48,8 @@ struct Stated {
 
 /// Whether a text has the shape of a compact token. Like the original, a text that ends in dots has fewer parts.
 pub(crate) fn has_three_parts(text: &str) -> bool {
-    text.trim_end_matches('.')
-        .bytes()
-        .filter(|&byte| byte == b'.')
-        .count()
-        == 2
+    // Searched for dots, many bytes at a time; every token that comes passes here.
+    text.trim_end_matches('.').splitn(4, '.').count() == 3
 }
 
 /// A parsed token whose signature nobody has looked at.
