@@ -17,6 +17,7 @@ pub mod encode;
 mod filter;
 mod invalid;
 pub mod order;
+mod pattern;
 mod replies;
 pub mod snapshot;
 mod soap;

@@ -10,8 +10,8 @@
 
 use std::borrow::Cow;
 
+use crate::pattern::alternatives;
 use crate::snapshot::{Action, Forward, Fragment, PathMatch, Position, Rewrite, Route};
-use crate::table::alternatives;
 
 /// As many segments of a base path count.
 const MAX_DEPTH: u32 = 0xffff;

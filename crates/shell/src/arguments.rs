@@ -6,7 +6,21 @@ use std::process::ExitCode;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::process::{Process, USAGE};
+/// Exit status of wrong arguments and of settings that cannot be used (`EX_USAGE` of sysexits.h).
+pub(crate) const USAGE: u8 = 64;
+
+/// What `--help` says of a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Texts {
+    /// Its name: `trireme-router`.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) about: &'static str,
+    /// What `--check` does.
+    pub(crate) check: &'static str,
+    /// What `--strict` does, where there is such a thing.
+    pub(crate) strict: Option<&'static str>,
+}
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +35,11 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// Fails with the exit status of what was printed instead: help, version, or what is wrong.
-    pub(crate) fn parse<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
-        let found = command::<P>().try_get_matches_from(arguments).map_err(|error| {
+    pub(crate) fn parse(
+        texts: Texts,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, ExitCode> {
+        let found = command(texts).try_get_matches_from(arguments).map_err(|error| {
             // Nobody is left to tell when this fails.
             error.print().unwrap_or_default();
             if error.use_stderr() {
@@ -45,19 +62,19 @@ impl From<&ArgMatches> for Arguments {
     }
 }
 
-pub(crate) fn command<P: Process>() -> Command {
+pub(crate) fn command(texts: Texts) -> Command {
     let flag = |name: &'static str, help: &'static str| {
         Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
     };
     let health = PossibleValue::new("health").help(format!(
         "Ask the running {} of this environment whether it is ready; the exit status tells",
-        P::NAME.trim_start_matches("trireme-")
+        texts.name.trim_start_matches("trireme-")
     ));
-    Command::new(P::NAME)
+    Command::new(texts.name)
         .version(env!("CARGO_PKG_VERSION"))
-        .about(P::ABOUT)
-        .arg(flag("check", P::CHECK))
-        .args(P::STRICT.map(|help| flag("strict", help)))
+        .about(texts.about)
+        .arg(flag("check", texts.check))
+        .args(texts.strict.map(|help| flag("strict", help)))
         .arg(
             Arg::new("action")
                 .value_name("ACTION")

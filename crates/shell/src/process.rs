@@ -10,11 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 use trireme_telemetry::{LogHandle, LogSettings, chain};
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Texts, USAGE};
 use crate::{probe, signals};
-
-/// Exit status of wrong arguments and of settings that cannot be used (`EX_USAGE` of sysexits.h).
-pub(crate) const USAGE: u8 = 64;
 
 /// What one process is to the shell around it.
 pub trait Process: Sized {
@@ -93,7 +90,7 @@ impl Default for Threads {
 /// for its health, is not ready.
 #[must_use]
 pub fn run<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::parse::<P>(arguments) {
+    let arguments = match Arguments::parse(texts::<P>(), arguments) {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
@@ -161,6 +158,15 @@ fn runtime(threads: Threads) -> std::io::Result<Runtime> {
 fn tell(name: &str, lines: &[String]) {
     for line in lines {
         eprintln!("{name}: {line}");
+    }
+}
+
+fn texts<P: Process>() -> Texts {
+    Texts {
+        name: P::NAME,
+        about: P::ABOUT,
+        check: P::CHECK,
+        strict: P::STRICT,
     }
 }
 

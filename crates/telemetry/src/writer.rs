@@ -10,22 +10,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+pub use sink::Rotation;
 use sink::Sink;
 
 mod sink;
-
-/// When a log file is full and what becomes of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rotation {
-    /// The file is put aside when it would grow past this.
-    pub max_bytes: u64,
-    /// How many put-aside files (`name.1` is the newest) are kept.
-    pub backups: u32,
-    /// How long one is kept at most; they are looked at when one more is made.
-    pub max_age: Option<Duration>,
-    /// Put-aside files are compressed (`name.1.gz`).
-    pub compress: bool,
-}
 
 /// How lines are collected and written.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use tokio_rustls::client;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::connector::Connector;
+use crate::material::Connector;
 
 /// Bounds looking up, connecting and the handshake together.
 const CONNECT_BOUND: Duration = Duration::from_secs(10);

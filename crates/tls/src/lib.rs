@@ -10,12 +10,10 @@
 //! ```
 //!
 //! It does not decide who may do what with a verified certificate, and it opens no listening sockets.
-//! Start with `material.rs`; `verify.rs` holds the rules by which a peer is accepted.
+//! Start with `material/mod.rs`; `material/verify.rs` holds the rules by which a peer is accepted.
 
-mod acceptor;
 pub mod authority;
 pub mod channel;
-mod connector;
 mod error;
 mod facts;
 mod material;
@@ -23,14 +21,9 @@ mod pem;
 mod protocols;
 pub mod serve;
 mod session;
-mod verify;
-mod watch;
 
-pub use acceptor::{Acceptor, ClientAuth};
-pub use connector::{Connector, ServerCheck};
 pub use error::TlsError;
 pub use facts::{Facts, certificate_pem};
-pub use material::{Material, Pem, Settings};
+pub use material::{Acceptor, ClientAuth, Connector, Material, Pem, ServerCheck, Settings, Watch};
 pub use protocols::{GRPC_ALPN, Protocols, Version};
 pub use session::Session;
-pub use watch::Watch;

@@ -18,7 +18,7 @@ use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
-use crate::acceptor::Acceptor;
+use crate::material::Acceptor;
 
 /// A peer that is slower than this is not going to make it.
 const HANDSHAKE_BOUND: Duration = Duration::from_secs(10);

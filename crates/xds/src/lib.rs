@@ -31,6 +31,7 @@ mod resource;
 pub mod server;
 mod set;
 mod state_file;
+mod update;
 
 pub use protocol::PARTIAL;
 pub use resource::{Rejection, Resource};

@@ -6,6 +6,7 @@ use std::time::Duration;
 pub(crate) mod nack;
 mod queue;
 pub(crate) mod receiver;
+mod refusal;
 pub(crate) mod session;
 mod topic;
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::commands::say;
 use crate::home::{Credentials, Home, Role};
 
-use super::Ready;
+use super::facts::Ready;
 
 /// Standard error for progress and events, standard output for the facts.
 #[derive(Debug, Clone)]

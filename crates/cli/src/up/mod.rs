@@ -9,6 +9,7 @@
 
 mod child;
 mod console;
+mod facts;
 mod sample;
 
 use std::collections::BTreeSet;
@@ -18,7 +19,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -29,6 +29,7 @@ use crate::{client, project};
 
 use self::child::{Child, Spec};
 use self::console::Console;
+use self::facts::{Pids, Ready, Sample};
 
 /// A child that has not bound its sockets or is not ready by then is given up.
 const START_BOUND: Duration = Duration::from_secs(30);
@@ -48,38 +49,6 @@ const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const ROUTE_UNKNOWN: &str = "404";
 const CHECK_FAILED: &str = "102500";
 const CHECK_BEHIND: &str = "503";
-
-/// The facts that `--json` prints, as one line.
-#[derive(Debug, Serialize)]
-struct Ready<'a> {
-    ready: bool,
-    http: &'a str,
-    https: &'a str,
-    adapter: &'a str,
-    username: &'a str,
-    password: &'a str,
-    token: &'a str,
-    /// Scopes of the token, names separated by spaces.
-    #[serde(skip)]
-    scope: &'a str,
-    sample: &'a Sample,
-    pids: Pids,
-    started_in_ms: u128,
-}
-
-/// A call that works.
-#[derive(Debug, Clone, Serialize)]
-struct Sample {
-    method: String,
-    url: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Pids {
-    router: u32,
-    enforcer: u32,
-    adapter: u32,
-}
 
 /// The running gateway.
 struct Gateway {

@@ -17,7 +17,7 @@ use trireme_proto::google::protobuf::Any;
 use trireme_proto::names::DEFAULT_ROUTE_CONFIG;
 
 use super::tls;
-use crate::filter::{CHAIN, Http};
+use crate::filter::{CHAIN, Http, Told};
 use crate::replies;
 use crate::snapshot::{AccessLog, AccessLogFormat, Listener};
 use crate::wire::names::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, STAT_PREFIX, WEBSOCKET};
@@ -140,7 +140,9 @@ fn access_log(log: &AccessLog) -> accesslog::AccessLog {
 fn http_filter(filter: &Http, listener: &Listener) -> HttpFilter {
     HttpFilter {
         name: filter.name.to_owned(),
-        config_type: Some(http_filter::ConfigType::TypedConfig((filter.encode)(listener))),
+        config_type: Some(http_filter::ConfigType::TypedConfig((filter.encode)(&Told {
+            check: &listener.check,
+        }))),
         ..Default::default()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::mem::take;
-use std::time::Duration;
 
 use prost::Name;
 use trireme_proto::envoy::config::core::v3 as core;
@@ -13,7 +12,7 @@ use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::{
 use trireme_proto::google::protobuf::Any;
 use trireme_proto::names::filter;
 
-use super::{Draft, Given, Http, PerRoute};
+use super::seam::{CheckSettings, Draft, Given, Http, PerRoute};
 use crate::Invalid;
 use crate::wire::read::{Path, fixed, nothing_else, span, text, unpack};
 use crate::wire::write::{Writer, duration, pack, tag};
@@ -32,21 +31,10 @@ pub enum Check {
     },
 }
 
-/// ext_authz settings of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckSettings {
-    /// Name of the cluster the enforcer is reached by; the router's own settings define it.
-    pub cluster: String,
-    /// Bound on one check.
-    pub timeout: Duration,
-    /// Greatest body, in bytes, that is buffered for the enforcer on routes that pass it; above it 413.
-    pub max_request_bytes: u32,
-}
-
 pub(super) const HTTP: Http = Http {
     name: filter::EXT_AUTHZ,
     upgrades: true,
-    encode: |listener| pack(&listener.check.encode()),
+    encode: |told| pack(&told.check.encode()),
     decode: |config, settings, path| {
         settings.check = Some(CheckSettings::decode(unpack(config, path)?, path)?);
         Ok(())
@@ -185,8 +173,10 @@ impl CheckSettings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Reader;
+    use super::super::seam::Reader;
     use super::super::tests::{refusal, through};
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

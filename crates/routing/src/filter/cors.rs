@@ -7,7 +7,7 @@ use trireme_proto::envoy::extensions::filters::http::cors::v3::{Cors as OnListen
 use trireme_proto::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use trireme_proto::names::filter;
 
-use super::{Draft, Given, Http, PerRoute};
+use super::seam::{Draft, Given, Http, PerRoute};
 use crate::Invalid;
 use crate::wire::read::{self, nothing_else, pattern, unpack};
 use crate::wire::write::{boolean, pack, regex};
@@ -141,7 +141,7 @@ mod tests {
     use trireme_proto::envoy::config::route::v3::Route;
     use trireme_proto::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
 
-    use super::super::Reader;
+    use super::super::seam::Reader;
     use super::super::tests::{refusal, through};
     use super::*;
     use crate::wire::read::Path;

@@ -10,7 +10,7 @@ use http::header::{
 use trireme_proto::envoy::config::core::v3 as core;
 use trireme_proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 
-use super::{Draft, Given, PerRoute};
+use super::seam::{Draft, Given, PerRoute};
 use crate::Invalid;
 use crate::wire::read::{Path, nothing_else};
 
@@ -222,7 +222,7 @@ mod tests {
     use trireme_proto::envoy::config::route::v3::Route;
     use trireme_proto::google::protobuf::BoolValue;
 
-    use super::super::Reader;
+    use super::super::seam::Reader;
     use super::super::tests::through;
     use super::*;
 

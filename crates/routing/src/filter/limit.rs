@@ -7,7 +7,7 @@ use trireme_proto::envoy::extensions::filters::http::local_ratelimit::v3::LocalR
 use trireme_proto::envoy::r#type::v3::{FractionalPercent, TokenBucket, fractional_percent::DenominatorType};
 use trireme_proto::names::filter;
 
-use super::{Draft, Given, Http, PerRoute};
+use super::seam::{Draft, Given, Http, PerRoute};
 use crate::Invalid;
 use crate::wire::read::{self, Path, fixed, nothing_else, span, unpack};
 use crate::wire::write::{duration, number, pack};
@@ -115,7 +115,7 @@ fn always(fraction: Option<core::RuntimeFractionalPercent>, path: &Path<'_>) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::Reader;
+    use super::super::seam::Reader;
     use super::super::tests::{refusal, through};
     use super::*;
 

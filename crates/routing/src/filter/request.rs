@@ -4,7 +4,7 @@
 use trireme_proto::names::{filter, type_url};
 use trireme_proto::trireme::router::v1::RequestRules;
 
-use super::{Draft, Given, PerRoute};
+use super::seam::{Draft, Given, PerRoute};
 use crate::Invalid;
 
 /// What the operations of a route ask of callers, for routes of one API to be compared: a path that others take for another
@@ -61,7 +61,7 @@ impl PerRoute for Rules {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Reader;
+    use super::super::seam::Reader;
     use super::super::tests::{refusal, through};
     use super::*;
     use crate::wire::write::pack;

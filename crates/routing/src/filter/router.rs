@@ -2,7 +2,7 @@
 
 use trireme_proto::envoy::extensions::filters::http::router::v3::Router;
 
-use super::Http;
+use super::seam::Http;
 use crate::wire::names;
 use crate::wire::read::{fixed, nothing_else, unpack};
 use crate::wire::write::pack;

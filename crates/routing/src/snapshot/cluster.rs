@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Pem, TlsVersion};
+use super::tls::{Pem, TlsVersion};
 
 /// A named group of upstream addresses. Wire: `envoy.config.cluster.v3.Cluster`, type STRICT_DNS, with its load
 /// assignment inside.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{CheckSettings, Pem, TlsVersion};
+use super::tls::{Pem, TlsVersion};
+use crate::filter::CheckSettings;
 
 /// A socket the router accepts on. Wire: `envoy.config.listener.v3.Listener` with one filter chain that holds an HTTP
 /// connection manager whose routes come from the route configuration `default`.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use prost::Message;
 
+use super::entry::Entry;
 use super::origin::Origins;
 use super::program::{Compiler, Program};
 use super::rewrite::{Fault, Plan};
-use super::siblings::{self, Siblings};
-use super::template::{Captures, Template};
+use super::siblings;
+use super::template::Template;
 use crate::snapshot::{
     Action, Check, Cors, Fragment, PathMatch, Position, Revision, Rewrite, Route, VirtualHost,
 };
@@ -31,19 +32,6 @@ pub(super) struct Compiled {
 pub(super) struct Host {
     pub(super) name: Box<str>,
     pub(super) entries: Box<[Entry]>,
-}
-
-/// A route with its programs.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) route: Route,
-    pub(super) plan: Plan,
-    pub(super) origins: Option<Arc<Origins>>,
-    /// What the enforcer is told, as each check carries it.
-    pub(super) context: Box<[u8]>,
-    pub(super) program: Program,
-    /// The routes that the enforcer's choice of a cluster decides between, this one among them; mostly none.
-    pub(super) siblings: Siblings,
 }
 
 /// The one field of `AttributeContext` (Envoy's ext_authz v3) that a route decides.
@@ -192,43 +180,6 @@ fn apart(route: Route) -> Vec<Route> {
         return vec![route];
     }
     order::apart(&route).into_iter().map(Cow::into_owned).collect()
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// The keys under which the index finds the route, each with the base path under which it matches there.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Vec<u8>)> {
-        let keys = self.program.keys(&self.route.path);
-        keys.into_iter()
-            .map(|(base_path, key)| (base_path.unwrap_or(&self.route.name), key))
-    }
-
-    /// Tries the route.
-    pub(super) fn matches<'h>(
-        &self,
-        key: u32,
-        path: &str,
-        method: &str,
-        header: &impl Fn(&str) -> Option<&'h [u8]>,
-    ) -> Option<Captures> {
-        let route = &self.route;
-        // OPTIONS is let through by every route, for the enforcer to answer (spec/adapter.md 5.5).
-        let by_method = route.methods.is_empty()
-            || method == "OPTIONS"
-            || route.methods.iter().any(|allowed| allowed == method);
-        let by_headers = || {
-            route
-                .headers
-                .iter()
-                .all(|(name, value)| header(name) == Some(value.as_bytes()))
-        };
-        if by_method && by_headers() {
-            self.program.matches(&route.path, path, key)
-        } else {
-            None
-        }
-    }
 }
 
 // === impl Candidate ===

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::snapshot::{Fragment, Guard, Position, Revision, Route};
 use crate::{Ambiguity, Invalid, Target, order};
 
+mod entry;
 mod fragment;
 mod origin;
 mod program;
@@ -21,10 +22,10 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use fragment::{Candidate, Compiled, Entry};
+use entry::Entry;
+use fragment::{Candidate, Compiled};
 use radix::{Met, Node};
 use template::Captures;
-pub(crate) use template::alternatives;
 
 /// All routes, indexed. Immutable: [`RouteTable::update`] gives a new table that shares what stayed.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,8 @@ use regex_automata::meta;
 use regex_automata::util::syntax;
 
 use super::radix::END;
-use super::template::{Captures, Template, parse_literal};
+use super::template::{Captures, Template};
+use crate::pattern::parse_literal;
 use crate::snapshot::PathMatch;
 
 /// Greatest size of one compiled expression, in bytes; the original's router bounds RE2 programs at 1000 instructions.

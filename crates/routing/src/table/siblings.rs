@@ -9,11 +9,8 @@ use std::sync::Arc;
 
 use trireme_proto::names::CLUSTER_HEADER;
 
-use super::fragment::Entry;
+use super::entry::Entry;
 use crate::snapshot::{Check, Guard, PathMatch, Route};
-
-/// Siblings, by their places among the routes of a virtual host, in order.
-pub(super) type Siblings = Option<Arc<[u32]>>;
 
 /// All that siblings have in common: where they stand, what they match and what is asked about them. The first of them
 /// whose conditions hold is therefore what a search finds, captures and all.

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::radix::{END, PARAM};
+use crate::pattern::{parse_heads, parse_literal, quantified};
 
 /// A path pattern of literals, `([^/]+)` groups and an optional tail, perhaps with alternatives for its beginning.
 #[derive(Debug, PartialEq, Eq)]
@@ -235,58 +236,6 @@ fn flush(text: &mut String, parts: &mut Vec<Part>) {
     }
 }
 
-/// Reads `a|b)` after `(?:`.
-fn parse_heads(mut rest: &str) -> Option<(Vec<Box<str>>, &str)> {
-    let mut heads = Vec::new();
-    let mut head = String::new();
-    loop {
-        if let Some(after) = rest.strip_prefix('|') {
-            heads.push(std::mem::take(&mut head).into());
-            rest = after;
-        } else if let Some(after) = rest.strip_prefix(')') {
-            heads.push(head.into());
-            return (!quantified(after)).then_some((heads, after));
-        } else {
-            let (literal, after) = parse_literal(rest)?;
-            head.push(literal);
-            rest = after;
-        }
-    }
-}
-
-/// The beginnings of a pattern such as `^(?:/a/1\.0|/a)/b`, each with the pattern that it begins: what one expression says in one
-/// place, two can say in two. `None` for patterns without alternatives.
-pub(crate) fn alternatives(pattern: &str) -> Option<Vec<(String, String)>> {
-    let mut rest = pattern.strip_prefix("^(?:")?;
-    let (heads, after) = parse_heads(rest)?;
-    let mut alternatives = Vec::with_capacity(heads.len());
-    for head in heads {
-        let start = rest;
-        for _ in head.chars() {
-            (_, rest) = parse_literal(rest)?;
-        }
-        let written = start.get(..start.len() - rest.len())?;
-        alternatives.push((head.into(), format!("^{written}{after}")));
-        rest = rest.get(1..)?;
-    }
-    Some(alternatives)
-}
-
-/// Reads one literal character, escaped or not, that no quantifier follows.
-pub(super) fn parse_literal(pattern: &str) -> Option<(char, &str)> {
-    let mut chars = pattern.chars();
-    let literal = match chars.next()? {
-        '\\' => chars.next().filter(char::is_ascii_punctuation)?,
-        '.' | '^' | '$' | '*' | '+' | '?' | '(' | ')' | '[' | ']' | '{' | '}' | '|' => return None,
-        other => other,
-    };
-    (!quantified(chars.as_str())).then_some((literal, chars.as_str()))
-}
-
-fn quantified(rest: &str) -> bool {
-    rest.starts_with(['*', '+', '?', '{'])
-}
-
 /// The part of a literal that lies in the segment where it begins.
 fn within_segment(literal: &str) -> &str {
     literal.split_once('/').map_or(literal, |(within, _)| within)
@@ -347,37 +296,6 @@ mod tests {
         for (pattern, path, want) in cases {
             let want = want.map(|groups| groups.iter().map(|&group| group.to_owned()).collect::<Vec<_>>());
             assert_eq!(groups(pattern, path), want, "{pattern} on {path}");
-        }
-    }
-
-    #[test]
-    fn alternatives_come_apart() {
-        let apart = |pattern: &str| {
-            let all = alternatives(pattern)?;
-            Some(
-                all.iter()
-                    .map(|(head, whole)| format!("{head} {whole}"))
-                    .collect::<Vec<_>>(),
-            )
-        };
-        let cases: [(&str, Option<&[&str]>); 6] = [
-            (
-                r"^(?:/a/v1\.0|/a)/([^/]+)[/]{0,1}",
-                Some(&[r"/a/v1.0 ^/a/v1\.0/([^/]+)[/]{0,1}", "/a ^/a/([^/]+)[/]{0,1}"]),
-            ),
-            (r"^(?:/1\|0|)(/.*)*", Some(&[r"/1|0 ^/1\|0(/.*)*", " ^(/.*)*"])),
-            ("^(?:/a|/b)", Some(&["/a ^/a", "/b ^/b"])),
-            ("^/a/b", None),
-            ("^(?:/a|/.)/b", None),
-            ("^(?:/a|/b)+", None),
-        ];
-        for (pattern, want) in cases {
-            assert_eq!(
-                apart(pattern).as_deref(),
-                want.map(|want| want.iter().map(|&one| one.to_owned()).collect::<Vec<_>>())
-                    .as_deref(),
-                "{pattern}"
-            );
         }
     }
 

@@ -126,7 +126,7 @@ fn exit_statuses_tell() {
 
 #[test]
 fn help_says_what_the_process_says_of_itself() {
-    let help = crate::arguments::command::<Wrong>()
+    let help = crate::arguments::command(texts::<Wrong>())
         .render_long_help()
         .to_string();
     let want = "\

@@ -10,7 +10,18 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::time::Instant;
 
-use super::Rotation;
+/// When a log file is full and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// The file is put aside when it would grow past this.
+    pub max_bytes: u64,
+    /// How many put-aside files (`name.1` is the newest) are kept.
+    pub backups: u32,
+    /// How long one is kept at most; they are looked at when one more is made.
+    pub max_age: Option<Duration>,
+    /// Put-aside files are compressed (`name.1.gz`).
+    pub compress: bool,
+}
 
 /// How often it is checked whether somebody moved the file away.
 const MOVED_CHECK: Duration = Duration::from_secs(1);

@@ -10,8 +10,8 @@ use trireme_proto::envoy::{
 
 use super::{PARTIAL, WILDCARD, nack};
 use crate::{
-    client::{TypeStatus, Update},
     resource::{Rejection, Resource, limited},
+    update::{TypeStatus, Update},
 };
 
 /// What is held, over all streams.

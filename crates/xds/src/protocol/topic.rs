@@ -14,9 +14,9 @@ use trireme_proto::{
 use super::{
     MAX_NAME_BYTES, MAX_NAMES_BYTES, PARTIAL, WILDCARD, nack,
     queue::{Due, Queue},
+    refusal::Refusal,
 };
 use crate::{
-    protocol::session::Refusal,
     resource::{Rejection, Resource, limited},
     set::{Behind, Key, Set},
 };

@@ -16,9 +16,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::warn;
 
-use crate::material::{Material, Snapshot};
+use super::verify::Clients;
+use super::{Material, Snapshot};
 use crate::protocols::Protocols;
-use crate::verify::Clients;
 
 /// Whether a client must show a certificate. One that is shown is always verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

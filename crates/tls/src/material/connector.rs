@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::material::{Material, Snapshot};
+use super::verify::Servers;
+use super::{Material, Snapshot};
 use crate::protocols::Protocols;
-use crate::verify::Servers;
 
 /// How far the server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

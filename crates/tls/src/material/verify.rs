@@ -19,7 +19,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tracing::debug;
 
-use crate::connector::ServerCheck;
+use super::connector::ServerCheck;
 use crate::facts;
 
 /// More hints than this make the handshake's first flight larger than they are worth; none means "any".

@@ -15,8 +15,8 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{error, warn};
 use trireme_telemetry::chain;
 
+use super::Material;
 use crate::error::TlsError;
-use crate::material::Material;
 
 /// A certificate and its key are written one after the other; the pair is read when it has been quiet this long.
 const QUIET: Duration = Duration::from_millis(200);

@@ -1,5 +1,10 @@
 //! One key pair and its trust anchors, replaced as a whole.
 
+mod acceptor;
+mod connector;
+mod reload;
+mod verify;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,14 +19,14 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::acceptor::{Acceptor, ClientAuth};
-use crate::connector::{Connector, ServerCheck};
+pub use self::acceptor::{Acceptor, ClientAuth};
+pub use self::connector::{Connector, ServerCheck};
+pub use self::reload::Watch;
+use self::verify::Trust;
 use crate::error::TlsError;
 use crate::facts::{self, Facts};
 use crate::pem::{self, Text};
 use crate::protocols::{self, Protocols};
-use crate::verify::Trust;
-use crate::watch::Watch;
 
 /// Where a process finds its key pair and whom it trusts.
 #[derive(Clone, Debug, Default)]
