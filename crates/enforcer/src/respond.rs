@@ -153,34 +153,28 @@ fn steering(steering: &Steering<'_>) -> stream::Steering {
 
 /// Headers to set, each in place of what was there; with `steering`, what steers is among them.
 fn headers(admitted: &Admitted<'_>, steering: bool, mut set: impl FnMut(&str, &str)) {
-    let authorization = |set: &mut dyn FnMut(&str, &str)| {
-        if let Some(value) = admitted.authorization {
-            set("authorization", value);
-        }
-    };
-    if !steering {
-        return authorization(&mut set);
-    }
     let Steering {
         cluster,
         timeout_ms,
         retry,
         path,
     } = &admitted.steering;
-    if !cluster.is_empty() {
+    if steering && !cluster.is_empty() {
         set(names::CLUSTER_HEADER, cluster);
     }
-    if let Some(retry) = retry {
+    if let Some(retry) = retry.filter(|_| steering) {
         let codes: Vec<_> = retry.status_codes.iter().map(u32::to_string).collect();
         set("x-envoy-retry-on", "retriable-status-codes");
         set("x-envoy-max-retries", &retry.count.to_string());
         set("x-envoy-retriable-status-codes", &codes.join(","));
     }
-    if let Some(millis) = timeout_ms {
+    if let Some(millis) = timeout_ms.filter(|_| steering) {
         set("x-envoy-upstream-rq-timeout-ms", &millis.to_string());
     }
-    authorization(&mut set);
-    if let Some(path) = path {
+    if let Some(value) = admitted.authorization {
+        set("authorization", value);
+    }
+    if let Some(path) = path.as_deref().filter(|_| steering) {
         set(":path", path);
     }
 }

@@ -284,6 +284,8 @@ async fn the_header_has_to_be_a_bearer_of_one_token() {
     let cases = [
         (format!("Bearer {good}"), "admitted"),
         (format!("bEaReR   {good}  "), "admitted"),
+        (format!(" Bearer\t{good}"), "admitted"),
+        (format!("Bearer {good} x"), "no_credentials"),
         (format!("Bearer Bearer {good}"), "no_credentials"),
         (format!("Basic {good}"), "no_credentials"),
         (good.clone(), "no_credentials"),
