@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, Command};
 
 /// Exit status of wrong arguments and of settings that cannot be used (`EX_USAGE` of sysexits.h).
 pub(crate) const USAGE: u8 = 64;
@@ -48,17 +48,12 @@ impl Arguments {
                 ExitCode::SUCCESS
             }
         })?;
-        Ok(Self::from(&found))
-    }
-}
-
-impl From<&ArgMatches> for Arguments {
-    fn from(found: &ArgMatches) -> Self {
-        Self {
+        Ok(Self {
             check: found.get_flag("check"),
-            strict: found.try_contains_id("strict").is_ok() && found.get_flag("strict"),
+            // Whether an argument was declared is not told the same way in every build.
+            strict: texts.strict.is_some() && found.get_flag("strict"),
             health: found.contains_id("action"),
-        }
+        })
     }
 }
 
