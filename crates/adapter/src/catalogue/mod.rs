@@ -16,6 +16,7 @@ mod index;
 mod load;
 mod prepare;
 mod select;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use trireme_config::Env;
-use trireme_project::{Diagnostic, Limits};
+use trireme_project::Diagnostic;
 use trireme_routing::snapshot::Revision;
 use trireme_translate::Prepared;
 
@@ -34,29 +34,13 @@ use self::index::Index;
 pub use self::load::Loaded;
 use self::select::sort_key;
 pub use self::select::{Listed, Selection};
+pub use self::settings::Settings;
 use crate::publish::{Publication, Submitter};
 use crate::status::{Status, Statuses};
 use crate::store::{self, Changes, Deployment, Identity, Origin, Record, Store};
 
 /// Greatest time that a caller waits for peers: the bounds of a publication, and one that was under way before it.
 const PUBLICATION_BOUND: Duration = Duration::from_secs(8);
-
-/// What the catalogue takes from the configuration.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Organization of projects that name none.
-    pub organization: String,
-    /// Default virtual host of each environment that may be deployed to.
-    pub vhosts: std::collections::BTreeMap<String, String>,
-    /// Bounds on projects.
-    pub limits: Limits,
-    /// Endpoints may be Consul services.
-    pub consul: bool,
-    /// The environment, for the overrides of single APIs.
-    pub env: Env,
-    /// Translation.
-    pub translation: trireme_translate::Settings,
-}
 
 /// Everything that is deployed. Cheap to clone, clones share it.
 #[derive(Debug, Clone)]

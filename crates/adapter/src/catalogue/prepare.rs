@@ -3,8 +3,8 @@
 use trireme_project::{Archive, Defaults};
 use trireme_translate::{Deployed as Subject, Draft, Prepared, Surroundings, draft};
 
-use super::Settings;
 use super::error::{DeployError, LoadError};
+use super::settings::Settings;
 use crate::store::Deployment;
 
 /// Reads an archive and translates it for every target, without anything being changed.

@@ -5,7 +5,7 @@ use std::error::Error;
 
 use bytes::Bytes;
 
-use super::Refused;
+use super::refused::Refused;
 use crate::catalogue::{Catalogue, Deploy, DeployError, Stored, UndeployError};
 use crate::event;
 use crate::store::{self, Digest, Origin};

@@ -14,19 +14,17 @@
 
 mod entries;
 pub mod folder;
+mod refused;
 #[cfg(test)]
 mod tests;
-
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 pub use self::entries::Entries;
+pub use self::refused::Refused;
 use crate::catalogue::Catalogue;
-use crate::store::Origin;
 
 /// Something that brings projects.
 pub trait Source: Send + 'static {
@@ -108,25 +106,5 @@ impl Sources {
     #[must_use]
     pub fn refused(&self) -> Refused {
         self.refused.clone()
-    }
-}
-
-/// Entries that are refused as they are now, with the reason. Clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Refused(Arc<Mutex<BTreeMap<Origin, String>>>);
-
-impl Refused {
-    /// All of them, by the text of their origin.
-    #[must_use]
-    pub fn all(&self) -> BTreeMap<String, String> {
-        let refused = self.lock();
-        let named = refused
-            .iter()
-            .map(|(origin, reason)| (origin.to_string(), reason.clone()));
-        named.collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Origin, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
