@@ -88,7 +88,11 @@ impl Answer<'_> {
 /// What is remembered of every request that has a route, whatever refuses it.
 pub(crate) fn trail<'a>(matched: &Matched<'a>, headers: &HeaderMap) -> Trail<'a> {
     Trail {
-        headers: matched.route().filters.headers.as_deref(),
+        headers: match matched.route().action {
+            Action::Forward(_) => matched.route().filters.headers.as_deref(),
+            // As in Envoy, a route that answers itself has no say in refusals.
+            Action::Direct { .. } => None,
+        },
         cors: cors::note(matched, headers),
         ..Trail::default()
     }

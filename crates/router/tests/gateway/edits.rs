@@ -111,12 +111,23 @@ async fn of_a_route_that_answers_itself() {
         request: Changes::default(),
         response: all("out"),
     }));
-    let gateway = Setup::to(upstream.address).routes(vec![direct]).start().await;
+    let gateway = Setup::to(upstream.address)
+        .routes(vec![direct])
+        .answering(|seen| {
+            Some(Ok(match seen.path.as_str() {
+                "/api/denied" => deny(401, "", &[]),
+                _ => allow("up"),
+            }))
+        })
+        .start()
+        .await;
     let reply = get(gateway.http(), "/api/x").await;
     assert_eq!(
         (reply.body.as_str(), lines(&reply)),
         ("here", vec!["x-b: out", "x-c: out", "x-d: out"])
     );
+    let reply = get(gateway.http(), "/api/denied").await;
+    assert_eq!((reply.status, lines(&reply).len()), (401, 0), "{reply:?}");
 }
 
 fn option(name: &str, value: &str, append: Option<bool>, action: i32) -> HeaderValueOption {
