@@ -15,7 +15,7 @@ use trireme_xds::server::Cache;
 
 use crate::catalogue::Catalogue;
 use crate::source::Refused;
-use crate::status::Status;
+use crate::status::{Status, Statuses};
 
 /// What the admin port tells of.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct Told {
     pub(crate) catalogue: Catalogue,
     pub(crate) cache: Cache,
     pub(crate) refused: Refused,
+    pub(crate) statuses: Statuses,
     /// Deployments can be stored.
     pub(crate) store: Condition,
 }
@@ -114,12 +115,13 @@ impl Told {
             catalogue,
             cache,
             refused,
+            statuses,
             store,
         } = self;
         let deployed = catalogue.clone();
         Admin::new(readiness, metrics)
             .page("/snapshot", move || snapshot(&cache))
-            .page("/status", move || status(&deployed, &refused))
+            .page("/status", move || status(&deployed, &refused, &statuses))
             .before_ready(move || look(catalogue.clone(), store.clone()))
     }
 }
@@ -157,8 +159,8 @@ fn snapshot(cache: &Cache) -> Value {
     json!({ "peers": peers })
 }
 
-/// How far each deployment has come, and which entries of the projects folder are refused.
-fn status(catalogue: &Catalogue, refused: &Refused) -> Value {
+/// How far each deployment and each plain set has come, and which entries of sources are refused.
+fn status(catalogue: &Catalogue, refused: &Refused, statuses: &Statuses) -> Value {
     let apis: Vec<Value> = catalogue
         .list()
         .into_iter()
@@ -174,5 +176,5 @@ fn status(catalogue: &Catalogue, refused: &Refused) -> Value {
             })
         })
         .collect();
-    json!({ "apis": apis, "refused": refused.all() })
+    json!({ "apis": apis, "refused": refused.all(), "sets": statuses.sets() })
 }

@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 use tonic_health::pb::health_server::HealthServer;
 use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
 use trireme_project::Limits;
-use trireme_proto::names::type_url;
 use trireme_shell::{Condition, Readiness, bound};
 use trireme_telemetry::Metrics;
 use trireme_tls::{ClientAuth, Material, TlsError};
@@ -22,6 +21,7 @@ use trireme_xds::server::{self, Cache, UnknownType};
 use crate::admin::{Facts, Told};
 use crate::catalogue::{self, Catalogue};
 use crate::health::Probe;
+use crate::publish::data::{self, SetPublisher};
 use crate::publish::{Base, Publisher};
 use crate::rest::{Auth, Management, Tokens};
 use crate::settings;
@@ -171,19 +171,16 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
             env: variables,
             translation: translation.clone(),
         },
-        statuses,
+        statuses.clone(),
         submitter,
     )
     .await?;
     let catalogue = loaded.catalogue;
     publisher.seed(loaded.changes);
-    cache.apply(
-        groups::CONFIG,
-        type_url::CONFIG,
-        vec![resources::config(&settings::enforcer(&config))],
-        Vec::new(),
-    );
-    cache.seal(groups::CONFIG, type_url::CONFIG);
+    let (mut told, enforcers) = SetPublisher::new(data::CONFIG, cache.clone(), statuses.clone());
+    enforcers.put(resources::config(&settings::enforcer(&config)));
+    told.open();
+    tasks.spawn(told.run(stop.clone()));
     publisher.seal();
     tasks.spawn(publisher.run(stop.clone()));
 
@@ -224,6 +221,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         catalogue: catalogue.clone(),
         cache: cache.clone(),
         refused: sources.refused(),
+        statuses,
         store: readiness.condition("store"),
     };
     let not_draining = readiness.unless("draining");

@@ -52,6 +52,14 @@ pub(crate) fn rejected(resource: &str, reason: &str) {
     );
 }
 
+/// A peer doesn't take an entry of a plain set.
+pub(crate) fn set_rejected(set: &'static str, entry: &str, reason: &str) {
+    error!(
+        set,
+        entry, reason, "entry rejected by a peer, its last good one stays"
+    );
+}
+
 /// Own bytes can't be read back.
 pub(crate) fn undecodable(resource: &str, reason: &dyn Error) {
     error!(resource, reason = %chain(reason), "fragment left out of the assembled routes");

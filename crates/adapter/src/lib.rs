@@ -23,6 +23,7 @@ use trireme_telemetry::LogHandle;
 
 mod admin;
 pub mod app;
+mod burst;
 pub mod catalogue;
 mod event;
 pub mod groups;

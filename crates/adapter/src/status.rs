@@ -1,10 +1,11 @@
 //! How far each deployment has come.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
-use trireme_xds::server::Cache;
+use trireme_xds::Rejection;
+use trireme_xds::server::{Cache, PeerStatus};
 
 use crate::store::Identity;
 
@@ -42,11 +43,20 @@ enum Entry {
     Shadowed(String),
 }
 
-/// Status of every deployment; clones share it.
+/// How far a plain set has come.
+#[derive(Debug, Default)]
+struct SetEntry {
+    sent: Option<Mark>,
+    /// Why entries were refused that were taken back, by name.
+    refused: BTreeMap<String, String>,
+}
+
+/// Status of every deployment and of every plain set; clones share it.
 #[derive(Debug, Clone)]
 pub struct Statuses {
     cache: Cache,
     entries: Arc<Mutex<HashMap<Identity, Entry>>>,
+    sets: Arc<Mutex<BTreeMap<&'static str, SetEntry>>>,
 }
 
 impl Statuses {
@@ -56,6 +66,7 @@ impl Statuses {
         Self {
             cache,
             entries: Arc::default(),
+            sets: Arc::default(),
         }
     }
 
@@ -77,29 +88,7 @@ impl Statuses {
             .into_iter()
             .filter_map(|identity| {
                 let status = match entries.get(&identity)? {
-                    Entry::Published(marks) => {
-                        let mut missing: Vec<String> = marks
-                            .iter()
-                            .flat_map(|(group, type_url, version)| {
-                                peers.iter().filter(move |peer| {
-                                    peer.group == *group
-                                        && peer.type_url == *type_url
-                                        && peer.acked < *version
-                                })
-                            })
-                            .map(|peer| match peer.instance.as_str() {
-                                "" => peer.node.clone(),
-                                instance => format!("{}/{instance}", peer.node),
-                            })
-                            .collect();
-                        missing.sort();
-                        missing.dedup();
-                        if missing.is_empty() {
-                            Status::Active
-                        } else {
-                            Status::Pending { missing }
-                        }
-                    }
+                    Entry::Published(marks) => progress(missing(&peers, marks)),
                     Entry::Publishing => Status::Pending { missing: Vec::new() },
                     Entry::Rejected(reason) => Status::Rejected {
                         reason: reason.clone(),
@@ -109,6 +98,49 @@ impl Statuses {
                 Some((identity, status))
             })
             .collect()
+    }
+
+    /// How far each plain set has come.
+    #[must_use]
+    pub fn sets(&self) -> BTreeMap<&'static str, Status> {
+        let peers = self.cache.status();
+        let status = |set: &SetEntry| {
+            let (group, type_url, _) = set.sent.as_ref()?;
+            // What is refused and not taken back stands with the peer alone.
+            let standing = peers
+                .iter()
+                .filter(|peer| peer.group == *group && peer.type_url == *type_url)
+                .flat_map(|peer| &peer.rejected)
+                .filter(|rejection| !set.refused.contains_key(&rejection.resource))
+                .map(refusal);
+            let reasons: Vec<String> = set.refused.values().cloned().chain(standing).collect();
+            Some(if reasons.is_empty() {
+                progress(missing(&peers, set.sent.as_slice()))
+            } else {
+                Status::Rejected {
+                    reason: reasons.join("; "),
+                }
+            })
+        };
+        let sets = self.lock_sets();
+        let known = sets.iter();
+        known
+            .filter_map(|(name, set)| Some((*name, status(set)?)))
+            .collect()
+    }
+
+    pub(crate) fn set_sent(&self, set: &'static str, mark: Mark) {
+        self.lock_sets().entry(set).or_default().sent = Some(mark);
+    }
+
+    pub(crate) fn set_taken(&self, set: &'static str, entry: &str) {
+        self.lock_sets().entry(set).or_default().refused.remove(entry);
+    }
+
+    pub(crate) fn set_rejected(&self, set: &'static str, entry: &str, reason: String) {
+        let mut sets = self.lock_sets();
+        let refused = &mut sets.entry(set).or_default().refused;
+        refused.insert(entry.to_owned(), reason);
     }
 
     pub(crate) fn published(&self, identity: &Identity, marks: Vec<Mark>) {
@@ -135,7 +167,45 @@ impl Statuses {
         self.lock().insert(identity.clone(), entry);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Identity, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Identity, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn lock_sets(&self) -> MutexGuard<'_, BTreeMap<&'static str, SetEntry>> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a peer says of an entry that it doesn't take.
+pub(crate) fn refusal(rejection: &Rejection) -> String {
+    format!(
+        "{} refused {}: {}",
+        rejection.node, rejection.resource, rejection.reason
+    )
+}
+
+/// Peers that haven't answered up to `marks`.
+fn missing(peers: &[PeerStatus], marks: &[Mark]) -> Vec<String> {
+    let mut missing: Vec<String> = marks
+        .iter()
+        .flat_map(|(group, type_url, version)| {
+            peers.iter().filter(move |peer| {
+                peer.group == *group && peer.type_url == *type_url && peer.acked < *version
+            })
+        })
+        .map(|peer| match peer.instance.as_str() {
+            "" => peer.node.clone(),
+            instance => format!("{}/{instance}", peer.node),
+        })
+        .collect();
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+fn progress(missing: Vec<String>) -> Status {
+    if missing.is_empty() {
+        Status::Active
+    } else {
+        Status::Pending { missing }
     }
 }

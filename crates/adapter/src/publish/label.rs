@@ -7,12 +7,20 @@ use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, type_url};
 use trireme_xds::Resource;
 use trireme_xds::server::Cache;
 
-use super::Base;
 use crate::event;
 use crate::groups;
 use crate::resources::short;
 use crate::status::Mark;
 use crate::store::Identity;
+
+/// Resources that every label has.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// Listeners.
+    pub listeners: Vec<Resource>,
+    /// System routes.
+    pub system: Resource,
+}
 
 /// An API as it is published.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Publication in an order that never leaves a route without its policy (design D5).
+//! Publication of APIs in an order that never leaves a route without its policy (design D5).
 //!
 //! ```text
 //! Change… ─▶ withdraw routes ─▶ policies ─▶ clusters + routes ─▶ drop what nobody uses ─▶ status
@@ -10,6 +10,7 @@
 //! others by that bound and is named in the status of what it missed. What a peer refuses is taken back to its last good
 //! revision for all of them, so that one that connects later gets the same.
 
+pub mod data;
 mod label;
 mod submit;
 #[cfg(test)]
@@ -23,16 +24,17 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, type_url};
+use trireme_xds::Rejection;
 use trireme_xds::server::{Cache, Settled};
-use trireme_xds::{Rejection, Resource};
 
+pub use self::label::Base;
 use self::label::{Held, Label, Routes};
 use self::submit::Job;
 pub use self::submit::{Change, Desired, Publication, Stopped, Submitter};
 use crate::event;
 use crate::groups;
 use crate::resources::ApiResources;
-use crate::status::{Mark, Statuses};
+use crate::status::{self, Mark, Statuses};
 use crate::store::Identity;
 
 /// How long enforcers have to take a policy before its routes follow.
@@ -43,15 +45,6 @@ pub const ROUTE_BOUND: Duration = Duration::from_secs(2);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Submissions that are published together.
 const BATCH: usize = 512;
-
-/// Resources that every label has.
-#[derive(Debug, Clone)]
-pub struct Base {
-    /// Listeners.
-    pub listeners: Vec<Resource>,
-    /// System routes.
-    pub system: Resource,
-}
 
 /// Owns what is published.
 #[derive(Debug)]
@@ -633,8 +626,5 @@ impl Publisher {
 }
 
 fn reason(who: &str, rejection: &Rejection) -> String {
-    format!(
-        "{who} {} refused {}: {}",
-        rejection.node, rejection.resource, rejection.reason
-    )
+    format!("{who} {}", status::refusal(rejection))
 }

@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use notify::{RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trireme_project::{Limits, ProjectSource as _};
 
 use super::{Entries, Intake, Source};
-use crate::event;
 use crate::store::FOLDER;
+use crate::{burst, event};
 
 /// Time without events after which a change counts as complete.
 const QUIET: Duration = Duration::from_millis(300);
@@ -61,11 +60,10 @@ impl Folder {
 impl Source for Folder {
     /// Looks again after every change.
     async fn run(self, mut intake: Intake, shutdown: CancellationToken) {
-        let (sender, mut changes) = mpsc::channel(1);
+        let (teller, mut changes) = burst::channel();
         let told = move |changed: notify::Result<notify::Event>| {
             if changed.is_ok_and(|event| !event.kind.is_access()) {
-                // Full: a look is due already.
-                sender.try_send(()).unwrap_or_default();
+                teller.tell();
             }
         };
         let watcher = notify::recommended_watcher(told).and_then(|mut watcher| {
@@ -81,21 +79,12 @@ impl Source for Folder {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                Some(()) = changes.recv() => settle(&mut changes).await,
+                true = changes.over(QUIET, LONGEST_UNREST) => {}
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
             }
             self.look(&mut deployed).await;
         }
     }
-}
-
-/// Waits until nothing has changed for a moment, but not for ever: something else may write there all the time.
-async fn settle(changes: &mut mpsc::Receiver<()>) {
-    let restless = async { while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {} };
-    // Whether it has come to rest makes no difference.
-    tokio::time::timeout(LONGEST_UNREST, restless)
-        .await
-        .unwrap_or_default();
 }
 
 /// Work that reads files, on a thread that may block.
@@ -343,21 +332,6 @@ mod tests {
         mounted.look().await;
         assert_eq!(mounted.deployed(), [pair("/pets/1.0.0", "b.zip")]);
         mounted.bench.stop().await;
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_folder_that_never_rests_is_looked_at_nevertheless() {
-        let (sender, mut changes) = mpsc::channel(1);
-        let restless = async move {
-            while sender.send(()).await.is_ok() {
-                tokio::time::sleep(QUIET / 3).await;
-            }
-        };
-        tokio::select! {
-            () = settle(&mut changes) => {}
-            () = restless => {}
-            () = tokio::time::sleep(LOOK_AGAIN) => panic!("nobody looks"),
-        }
     }
 
     #[tokio::test]
