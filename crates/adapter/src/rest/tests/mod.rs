@@ -20,6 +20,7 @@ use crate::testing::{Bench, Project, archive, pem};
 
 mod access;
 mod calls;
+mod paths;
 mod projects;
 
 const APIS: &str = "/api/mgw/adapter/0.1/apis";
@@ -79,6 +80,12 @@ impl Api {
             .method(method)
             .uri(target)
             .header("authorization", basic("admin", "s3cret"));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// A call by nobody in particular.
+    async fn bare(&self, method: &str, target: &str) -> Answer {
+        let request = Request::builder().method(method).uri(target);
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
