@@ -35,7 +35,7 @@ const API: &str = "api.yaml";
 pub struct Reading {
     /// The API.
     pub project: ApiProject,
-    /// What in it has no effect, all with [`Severity::Warning`].
+    /// What in it has no effect, all with [`Severity::Warning`](crate::Severity::Warning).
     pub warnings: Vec<Diagnostic>,
 }
 
