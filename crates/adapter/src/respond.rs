@@ -1,6 +1,7 @@
 //! The one place where the management API's errors meet the wire.
 
 use axum::body::Body;
+use axum::response::IntoResponse;
 use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
@@ -83,6 +84,12 @@ pub(crate) enum RestError {
     },
 }
 
+impl IntoResponse for RestError {
+    fn into_response(self) -> Response<Body> {
+        error(&self)
+    }
+}
+
 /// What an error becomes.
 struct Face {
     status: StatusCode,
@@ -112,7 +119,7 @@ impl Face {
 }
 
 /// The answer to a call that failed.
-pub(crate) fn error(error: &RestError) -> Response<Body> {
+fn error(error: &RestError) -> Response<Body> {
     let face = face(error);
     let mut body = Map::new();
     body.insert("code".to_owned(), face.code.into());

@@ -1,28 +1,39 @@
 //! `/apis`.
 
+use std::sync::Arc;
+
+use axum::Router;
 use axum::body::Body;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{FromRequest as _, Request};
+use axum::extract::{FromRequest as _, Request, State};
+use axum::routing::delete;
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::sync::SemaphorePermit;
 
 use super::auth::{Caller, TOKEN_FIELD};
+use super::extract::Known;
+use super::frame::{MAX_JSON_BYTES, STRANGER_TIMEOUT, media_type, only, takes_json, within};
 use super::query::{self, Query};
-use super::{MAX_JSON_BYTES, Rest, STRANGER_TIMEOUT, media_type, takes_json, within};
+use super::state::Rest;
 use crate::catalogue::{Deploy, Listed, Selection};
 use crate::event;
 use crate::respond::{self, RestError};
 use crate::store::Origin;
 
+pub(super) fn routes() -> Router<Arc<Rest>> {
+    let methods = delete(undeploy).get(list).post(deploy);
+    Router::new().route("/apis", only("DELETE,GET,POST", methods))
+}
+
 /// `POST /apis`.
-pub(super) async fn deploy(
-    rest: &Rest,
+async fn deploy(
+    State(rest): State<Arc<Rest>>,
     caller: Caller,
+    query: Query,
     request: Request,
-    query: &Query,
 ) -> Result<Response<Body>, RestError> {
     let media = media_type(request.headers(), "multipart/form-data");
     if caller == Caller::Silent && media.is_err() {
@@ -32,12 +43,12 @@ pub(super) async fn deploy(
     takes_json(request.headers())?;
     let request = match caller {
         Caller::Known => request,
-        Caller::Silent => within(STRANGER_TIMEOUT, introduced(rest, request)).await?,
+        Caller::Silent => within(STRANGER_TIMEOUT, introduced(&rest, request)).await?,
     };
     if rest.control_plane {
         return Err(RestError::ControlPlaneDeploy);
     }
-    let (archive, room) = upload(rest, request).await?;
+    let (archive, room) = upload(&rest, request).await?;
     let stored = rest
         .catalogue
         .store(Deploy {
@@ -144,7 +155,13 @@ async fn bounded(mut part: Field<'_>, bound: usize) -> Result<Bytes, RestError> 
 }
 
 /// `GET /apis`.
-pub(super) fn list(rest: &Rest, query: &Query) -> Result<Response<Body>, RestError> {
+async fn list(
+    State(rest): State<Arc<Rest>>,
+    _: Known,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response<Body>, RestError> {
+    takes_json(&headers)?;
     let limit = query.first("limit").map(query::limit).transpose()?;
     let wanted = query.first("query");
     if let Some(wanted) = wanted {
@@ -185,7 +202,13 @@ pub(super) fn list(rest: &Rest, query: &Query) -> Result<Response<Body>, RestErr
 
 /// `DELETE /apis`. What the list shows can be removed, whatever it is called: the original's rules, narrower than what can
 /// be deployed, only tell how a call that selects nothing is answered.
-pub(super) async fn undeploy(rest: &Rest, query: &Query) -> Result<Response<Body>, RestError> {
+async fn undeploy(
+    State(rest): State<Arc<Rest>>,
+    _: Known,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response<Body>, RestError> {
+    takes_json(&headers)?;
     let text = |rule: &query::Rule| query.first(rule.name).map(str::to_owned);
     let required = |rule: &query::Rule| text(rule).ok_or_else(|| rule.required());
     let selection = Selection {

@@ -1,20 +1,35 @@
 //! The description of the management API, and a page to read it on.
 
+use std::sync::Arc;
+
+use axum::Router;
 use axum::body::Body;
+use axum::routing::get;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::BASE_PATH;
+use super::frame::{BASE_PATH, only};
+use super::state::Rest;
 use crate::respond;
 
+/// Beside all operations.
+pub(super) fn description_routes() -> Router<Arc<Rest>> {
+    Router::new().route("/swagger.json", only("GET", get(description)))
+}
+
+/// Among the operations.
+pub(super) fn viewer_routes() -> Router<Arc<Rest>> {
+    Router::new().route("/docs", only("GET", get(viewer)))
+}
+
 /// `GET /swagger.json`.
-pub(super) fn description() -> Response<Body> {
+async fn description() -> Response<Body> {
     respond::json(StatusCode::OK, &document())
 }
 
 /// `GET …/docs`: the description as a page without scripts.
-pub(super) fn viewer() -> Response<Body> {
+async fn viewer() -> Response<Body> {
     let mut rows = String::new();
     let document = document();
     let paths = document

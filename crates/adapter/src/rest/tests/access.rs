@@ -7,7 +7,8 @@ use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{DRAIN, IDLE_TIMEOUT, STRANGER_TIMEOUT, builder, serve_connection};
+use super::super::frame::STRANGER_TIMEOUT;
+use super::super::serve::{DRAIN, IDLE_TIMEOUT, builder, serve_connection};
 use super::*;
 
 #[tokio::test]
