@@ -84,9 +84,6 @@ pub fn translation(config: &Config) -> Settings {
 pub fn enforcer(config: &Config) -> policy::Settings {
     let enforcer = &config.enforcer;
     let security = &enforcer.security;
-    let service = &enforcer.auth_service;
-    let generator = &enforcer.jwt_generator;
-    let issuer = &enforcer.jwt_issuer;
     policy::Settings {
         issuers: security.token_service.iter().map(token_service).collect(),
         auth_header: policy::AuthHeader {
@@ -100,60 +97,14 @@ pub fn enforcer(config: &Config) -> policy::Settings {
             encoded: security.mutual_ssl.client_certificate_encode,
             outbound: security.mutual_ssl.enable_outbound_certificate_header,
         },
-        service: policy::Service {
-            port: service.port,
-            max_message_bytes: service.max_message_size,
-            max_header_bytes: service.max_header_limit,
-            keep_alive: service.keep_alive_time,
-            pool: policy::ThreadPool {
-                core: service.thread_pool.core_size,
-                max: service.thread_pool.max_size,
-                keep_alive: service.thread_pool.keep_alive_time,
-                queue: service.thread_pool.queue_size,
-            },
-        },
-        generator: policy::Generator {
-            enabled: generator.enabled,
-            encoding: generator.encoding.clone(),
-            claim_dialect: generator.claim_dialect.clone(),
-            convert_dialect: generator.convert_dialect,
-            header: generator.header.clone(),
-            signing_algorithm: generator.signing_algorithm.clone(),
-            user_claims: generator.enable_user_claims,
-            implementation: generator.gateway_generator_impl.clone(),
-            claims_extractor: generator.claims_extractor_impl.clone(),
-            ttl_secs: i64::try_from(generator.token_ttl.as_secs()).unwrap_or(i64::MAX),
-            keypairs: generator
-                .keypair
-                .iter()
-                .map(|pair| policy::Keypair {
-                    certificate_path: text(&pair.public_certificate_path),
-                    key_path: text(&pair.private_key_path),
-                    signs: pair.use_for_signing,
-                })
-                .collect(),
-            use_kid: generator.use_kid_property,
-        },
+        service: service(&enforcer.auth_service),
+        generator: generator(&enforcer.jwt_generator),
         cache: policy::Cache {
             enabled: enforcer.cache.enabled,
             max_entries: enforcer.cache.maximum_size,
             expiry: enforcer.cache.expiry_time,
         },
-        test_issuer: policy::TestIssuer {
-            enabled: issuer.enabled,
-            issuer: issuer.issuer.clone(),
-            encoding: issuer.encoding.clone(),
-            claim_dialect: issuer.claim_dialect.clone(),
-            signing_algorithm: issuer.signing_algorithm.clone(),
-            certificate_path: text(&issuer.public_certificate_path),
-            key_path: text(&issuer.private_key_path),
-            validity_secs: i64::try_from(issuer.validity_period.as_secs()).unwrap_or(i64::MAX),
-            users: issuer
-                .jwt_users
-                .iter()
-                .map(|user| account(&user.username, user.password.reveal()))
-                .collect(),
-        },
+        test_issuer: test_issuer(&enforcer.jwt_issuer),
         management: account(
             &enforcer.management.username,
             enforcer.management.password.reveal(),
@@ -166,6 +117,64 @@ pub fn enforcer(config: &Config) -> policy::Settings {
         filters: Vec::new(),
         soap_errors: config.adapter.soap_error_in_xml_enabled,
         control_plane: config.control_plane.enabled,
+    }
+}
+
+fn service(service: &trireme_config::AuthService) -> policy::Service {
+    policy::Service {
+        port: service.port,
+        max_message_bytes: service.max_message_size,
+        max_header_bytes: service.max_header_limit,
+        keep_alive: service.keep_alive_time,
+        pool: policy::ThreadPool {
+            core: service.thread_pool.core_size,
+            max: service.thread_pool.max_size,
+            keep_alive: service.thread_pool.keep_alive_time,
+            queue: service.thread_pool.queue_size,
+        },
+    }
+}
+
+fn generator(generator: &trireme_config::JwtGenerator) -> policy::Generator {
+    policy::Generator {
+        enabled: generator.enabled,
+        encoding: generator.encoding.clone(),
+        claim_dialect: generator.claim_dialect.clone(),
+        convert_dialect: generator.convert_dialect,
+        header: generator.header.clone(),
+        signing_algorithm: generator.signing_algorithm.clone(),
+        user_claims: generator.enable_user_claims,
+        implementation: generator.gateway_generator_impl.clone(),
+        claims_extractor: generator.claims_extractor_impl.clone(),
+        ttl_secs: i64::try_from(generator.token_ttl.as_secs()).unwrap_or(i64::MAX),
+        keypairs: generator
+            .keypair
+            .iter()
+            .map(|pair| policy::Keypair {
+                certificate_path: text(&pair.public_certificate_path),
+                key_path: text(&pair.private_key_path),
+                signs: pair.use_for_signing,
+            })
+            .collect(),
+        use_kid: generator.use_kid_property,
+    }
+}
+
+fn test_issuer(issuer: &trireme_config::JwtIssuer) -> policy::TestIssuer {
+    policy::TestIssuer {
+        enabled: issuer.enabled,
+        issuer: issuer.issuer.clone(),
+        encoding: issuer.encoding.clone(),
+        claim_dialect: issuer.claim_dialect.clone(),
+        signing_algorithm: issuer.signing_algorithm.clone(),
+        certificate_path: text(&issuer.public_certificate_path),
+        key_path: text(&issuer.private_key_path),
+        validity_secs: i64::try_from(issuer.validity_period.as_secs()).unwrap_or(i64::MAX),
+        users: issuer
+            .jwt_users
+            .iter()
+            .map(|user| account(&user.username, user.password.reveal()))
+            .collect(),
     }
 }
 

@@ -61,15 +61,6 @@ async fn viewer() -> Response<Body> {
 }
 
 fn document() -> Value {
-    let query = |name: &str, required: bool, kind: &str| json!({ "name": name, "in": "query", "required": required, "type": kind });
-    let security = json!([{ "BasicAuth": [] }, { "BearerToken": ["admin"] }]);
-    let answers = |codes: &[(&str, &str)]| -> Value {
-        codes
-            .iter()
-            .map(|(code, text)| ((*code).to_owned(), json!({ "description": text })))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
-    };
     json!({
         "swagger": "2.0",
         "info": { "title": "Adapter management API", "version": "0.1" },
@@ -87,62 +78,88 @@ fn document() -> Value {
             },
         },
         "paths": {
-            "/oauth2/token": {
-                "post": {
-                    "summary": "Access token for a user of the management API",
-                    "consumes": ["application/json"],
-                    "parameters": [{
-                        "name": "body",
-                        "in": "body",
-                        "required": true,
-                        "schema": {
-                            "type": "object",
-                            "required": ["username", "password"],
-                            "properties": {
-                                "username": { "type": "string", "maxLength": 100 },
-                                "password": { "type": "string", "maxLength": 100 },
-                            },
-                        },
-                    }],
-                    "responses": answers(&[
-                        ("200", "the token"), ("401", "unknown user or wrong password"), ("422", "a field is not valid"),
-                    ]),
-                },
-            },
-            "/apis": {
-                "get": {
-                    "summary": "Deployed APIs",
-                    "security": security,
-                    "parameters": [query("query", false, "string"), query("limit", false, "integer")],
-                    "responses": answers(&[("200", "the list"), ("401", "not authenticated"), ("422", "a parameter is not valid")]),
-                },
-                "post": {
-                    "summary": "Deploy or update an API project",
-                    "security": security,
-                    "consumes": ["multipart/form-data"],
-                    "parameters": [
-                        { "name": "file", "in": "formData", "required": true, "type": "file" },
-                        query("override", false, "boolean"),
-                    ],
-                    "responses": answers(&[
-                        ("200", "deployed"), ("400", "no file"), ("401", "not authenticated"),
-                        ("409", "exists, or its base path is taken"), ("413", "too large"),
-                        ("500", "refused; the body names every finding"),
-                    ]),
-                },
-                "delete": {
-                    "summary": "Remove an API",
-                    "security": security,
-                    "parameters": [
-                        query("apiName", true, "string"), query("version", true, "string"),
-                        query("vhost", false, "string"), query("environments", false, "string"),
-                    ],
-                    "responses": answers(&[
-                        ("200", "removed"), ("401", "not authenticated"), ("404", "not deployed"),
-                        ("422", "a parameter is not valid"),
-                    ]),
-                },
-            },
+            "/oauth2/token": { "post": issue_token() },
+            "/apis": { "get": list_apis(), "post": deploy_api(), "delete": remove_api() },
         },
     })
+}
+
+fn issue_token() -> Value {
+    json!({
+        "summary": "Access token for a user of the management API",
+        "consumes": ["application/json"],
+        "parameters": [{
+            "name": "body",
+            "in": "body",
+            "required": true,
+            "schema": {
+                "type": "object",
+                "required": ["username", "password"],
+                "properties": {
+                    "username": { "type": "string", "maxLength": 100 },
+                    "password": { "type": "string", "maxLength": 100 },
+                },
+            },
+        }],
+        "responses": answers(&[
+            ("200", "the token"), ("401", "unknown user or wrong password"), ("422", "a field is not valid"),
+        ]),
+    })
+}
+
+fn list_apis() -> Value {
+    json!({
+        "summary": "Deployed APIs",
+        "security": security(),
+        "parameters": [query("query", false, "string"), query("limit", false, "integer")],
+        "responses": answers(&[("200", "the list"), ("401", "not authenticated"), ("422", "a parameter is not valid")]),
+    })
+}
+
+fn deploy_api() -> Value {
+    json!({
+        "summary": "Deploy or update an API project",
+        "security": security(),
+        "consumes": ["multipart/form-data"],
+        "parameters": [
+            { "name": "file", "in": "formData", "required": true, "type": "file" },
+            query("override", false, "boolean"),
+        ],
+        "responses": answers(&[
+            ("200", "deployed"), ("400", "no file"), ("401", "not authenticated"),
+            ("409", "exists, or its base path is taken"), ("413", "too large"),
+            ("500", "refused; the body names every finding"),
+        ]),
+    })
+}
+
+fn remove_api() -> Value {
+    json!({
+        "summary": "Remove an API",
+        "security": security(),
+        "parameters": [
+            query("apiName", true, "string"), query("version", true, "string"),
+            query("vhost", false, "string"), query("environments", false, "string"),
+        ],
+        "responses": answers(&[
+            ("200", "removed"), ("401", "not authenticated"), ("404", "not deployed"),
+            ("422", "a parameter is not valid"),
+        ]),
+    })
+}
+
+fn security() -> Value {
+    json!([{ "BasicAuth": [] }, { "BearerToken": ["admin"] }])
+}
+
+fn query(name: &str, required: bool, kind: &str) -> Value {
+    json!({ "name": name, "in": "query", "required": required, "type": kind })
+}
+
+fn answers(codes: &[(&str, &str)]) -> Value {
+    codes
+        .iter()
+        .map(|(code, text)| ((*code).to_owned(), json!({ "description": text })))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
