@@ -18,7 +18,7 @@
 //!
 //! Each folder knows those that its arrow leads to and the ones behind them, and no other.
 //!
-//! It reads no schema, follows no reference out of a file, checks no policy (the adapter's translation does), knows nothing of
+//! It reads no schema, follows no reference out of a file, checks no policy (trireme-translate does), knows nothing of
 //! routes, and does no input or output but through a [`ProjectSource`]. Variables of the environment are asked from the caller.
 //! Start with `read/mod.rs`.
 

@@ -1,4 +1,4 @@
-//! What a project says, as plain values: made by [`crate::read`], used by the adapter's translation.
+//! What a project says, as plain values: made by [`crate::read`], used by trireme-translate.
 
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_config;
