@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A room is a folder or a file directly below `src`. `mod x` and `pub use` are no arrows: they make a name reachable, and
-//! who uses the name has the arrow, to the file that declares it.
+//! who uses the name has the arrow, to the file that declares it. Nor is a call of a method, or a field, whose type is not
+//! named: only types would tell where those are declared.
 
 mod graph;
 mod map;
@@ -134,9 +135,9 @@ struct Dependency {
     kind: Option<String>,
 }
 
-/// Circles of files that may be, each inside one room; meant are 3.
+/// Circles of files that may be in all crates together, each inside one room.
 const CIRCLES: usize = 3;
-/// Circles of rooms that may be in the crates that have no order of rooms; meant are none.
+/// Circles of rooms that may be. With none, no circle of files leaves its room.
 const ROOM_CIRCLES: usize = 0;
 
 /// Fails with all that the layers do not allow, and prints what was compared.
