@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
+use super::grpc::Form;
 use super::record::{Field, Headers, Record, Value};
 use super::time::Layout;
 use crate::escape;
@@ -75,6 +76,7 @@ enum Source {
     /// An address without its port.
     AddressOnly(Field),
     Field(Field),
+    GrpcStatus(Form),
     Header {
         from: Headers,
         name: String,
@@ -92,8 +94,9 @@ enum Source {
 
 impl Format {
     /// Compiles a format string. The line always ends in a newline, whether the string does or not. Fails on what is
-    /// malformed, naming the operator. One that is well formed but not known is no failure: a line without one value
-    /// is worth more than no line, so it is always `-` and [`Self::unknown`] has its name.
+    /// malformed, naming the operator, as Envoy does. One that is well formed but not known, by its name or by its
+    /// argument, is no failure: a line without one value is worth more than no line, so it is always `-` and
+    /// [`Self::unknown`] has its name.
     pub fn parse(text: &str) -> Result<Self, InvalidFormat> {
         let mut parts = Vec::new();
         let mut unknown: Vec<String> = Vec::new();
@@ -113,8 +116,9 @@ impl Format {
             rest = after;
             let Some(source) = operator.source().map_err(invalid)? else {
                 fixed.extend_from_slice(ABSENT);
-                if !unknown.iter().any(|name| name == operator.name) {
-                    unknown.push(operator.name.to_owned());
+                let told = operator.told();
+                if !unknown.contains(&told) {
+                    unknown.push(told);
                 }
                 continue;
             };
@@ -131,13 +135,14 @@ impl Format {
         Ok(Self { parts, unknown })
     }
 
-    /// Names of the operators that nobody knows here, each once, in the order of the format. They say `-` in every
-    /// line; whoever opens the log warns of them.
+    /// Names of the operators that nobody knows here, each once, in the order of the format; with its argument where
+    /// that is what is not known. They say `-` in every line; whoever opens the log warns of them.
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
 
-    /// Appends the line for one request. Values from outside are escaped; one that is missing is `-`.
+    /// Appends the line for one request. Values from outside are escaped; one that is missing is `-`, while a header that
+    /// is there without a value is nothing at all.
     pub fn write(&self, out: &mut Vec<u8>, record: &dyn Record) {
         for part in &self.parts {
             match part {
@@ -159,6 +164,10 @@ impl Source {
                 other => write_value(out, other, limit),
             },
             Self::Field(field) => write_value(out, record.field(*field), limit),
+            Self::GrpcStatus(form) => match record.field(Field::GrpcStatus) {
+                Value::Bytes(name) => form.of(name, |text| write_value(out, Value::Bytes(text), limit)),
+                other => write_value(out, other, limit),
+            },
             Self::Header {
                 from,
                 name,
@@ -167,8 +176,7 @@ impl Source {
             } => {
                 let value = record
                     .header(*from, name)
-                    .or_else(|| record.header(*from, otherwise.as_deref()?))
-                    .filter(|value| !value.is_empty());
+                    .or_else(|| record.header(*from, otherwise.as_deref()?));
                 let value = match value {
                     Some(value) if *without_query => value.split(|byte| *byte == b'?').next(),
                     value => value,
@@ -217,10 +225,13 @@ impl<'a> Operator<'a> {
             return Err(Reason::Name(name.to_owned()));
         }
         let (argument, rest) = match rest.strip_prefix('(') {
-            // A layout of START_TIME has percent signs of its own, so the bracket decides.
+            // A layout of START_TIME has percent signs of its own, and an expression brackets: the bracket at the operator's
+            // end decides.
             Some(rest) => {
-                let (argument, rest) = rest.split_once(')').ok_or(Reason::Unterminated)?;
-                (Some(argument), rest)
+                let mut ends = rest.match_indices(')').map(|(at, _)| rest.split_at(at));
+                let ended = ends.find(|(_, end)| end.starts_with(")%") || end.starts_with("):"));
+                let (argument, end) = ended.ok_or(Reason::Unterminated)?;
+                (Some(argument), end.strip_prefix(')').unwrap_or(end))
             }
             None => (None, rest),
         };
@@ -242,38 +253,58 @@ impl<'a> Operator<'a> {
         ))
     }
 
-    /// What it stands for; nothing when no operator has the name.
+    /// What it stands for; nothing when no operator has the name, or this one does not know its argument here.
     fn source(&self) -> Result<Option<Source>, Reason> {
-        let source = match self.name {
-            "DYNAMIC_METADATA" => self.metadata(),
-            "METADATA" => self.metadata_of_kind(),
+        match self.name {
+            "DYNAMIC_METADATA" => self.required().map(metadata).map(Some),
+            "GRPC_STATUS" => self.grpc_status(),
+            "GRPC_STATUS_NUMBER" => self.without(Source::GrpcStatus(Form::Number)),
+            "METADATA" => self.metadata(),
             "REQ" => self.header(Headers::Request, false),
             "REQ_WITHOUT_QUERY" => self.header(Headers::Request, true),
             "RESP" => self.header(Headers::Response, false),
-            "START_TIME" => self.time(),
+            // Whatever is in the brackets, Envoy does not mind. Blanks are underscores here even where they are asked for.
+            "RESPONSE_CODE_DETAILS" => Ok(Some(Source::Field(Field::ResponseCodeDetails))),
+            "START_TIME" => Ok(match self.given() {
+                Some(layout) => Layout::parse(layout).map(Source::Time),
+                None => Some(Source::Time(Layout::default())),
+            }),
             "TRAILER" => self.header(Headers::Trailers, false),
-            _ => return self.plain(),
-        };
-        source.map(Some)
-    }
-
-    fn time(&self) -> Result<Source, Reason> {
-        match self.argument.filter(|layout| !layout.is_empty()) {
-            Some(layout) => Layout::parse(layout)
-                .map(Source::Time)
-                .ok_or_else(|| self.wrong()),
-            None => Ok(Source::Time(Layout::default())),
+            _ => self.plain(),
         }
     }
 
     fn plain(&self) -> Result<Option<Source>, Reason> {
-        let source = Field::parse(self.name)
-            .map(Source::Field)
-            .or_else(|| self.address());
-        if source.is_some() && self.argument.is_some_and(|argument| !argument.is_empty()) {
-            return Err(self.wrong());
+        if let Some(field) = Field::parse(self.name) {
+            // Envoy can fall back to the host.
+            if field == Field::RequestedServerName && self.given().is_some() {
+                return Ok(None);
+            }
+            return self.without(Source::Field(field));
         }
-        Ok(source)
+        Ok(match self.address() {
+            // The length of a network.
+            Some(Source::AddressOnly(_)) if self.given().is_some() => None,
+            Some(source) => return self.without(source),
+            None => None,
+        })
+    }
+
+    /// A source that takes no argument.
+    fn without(&self, source: Source) -> Result<Option<Source>, Reason> {
+        match self.given() {
+            Some(_) => Err(self.wrong()),
+            None => Ok(Some(source)),
+        }
+    }
+
+    fn grpc_status(&self) -> Result<Option<Source>, Reason> {
+        Ok(Some(match self.given() {
+            None | Some("CAMEL_STRING") => Source::Field(Field::GrpcStatus),
+            Some("NUMBER") => Source::GrpcStatus(Form::Number),
+            Some("SNAKE_STRING") => Source::GrpcStatus(Form::Snake),
+            Some(_) => return Err(self.wrong()),
+        }))
     }
 
     fn address(&self) -> Option<Source> {
@@ -289,47 +320,63 @@ impl<'a> Operator<'a> {
             .map(Source::Port)
     }
 
-    fn header(&self, from: Headers, without_query: bool) -> Result<Source, Reason> {
+    fn header(&self, from: Headers, without_query: bool) -> Result<Option<Source>, Reason> {
         let argument = self.required()?;
-        let mut names = argument.split('?').map(|name| name.trim().to_ascii_lowercase());
-        let (first, second, third) = (names.next(), names.next(), names.next());
-        match (first.filter(|name| !name.is_empty()), second, third) {
-            (Some(name), otherwise, None) if otherwise.as_deref() != Some("") => Ok(Source::Header {
-                from,
-                name,
-                otherwise,
-                without_query,
-            }),
+        let names: Vec<_> = argument
+            .split('?')
+            .map(|name| name.trim().to_ascii_lowercase())
+            .collect();
+        if names.len() > 2 || !names.iter().all(|name| is_header(name)) {
+            return Err(self.wrong());
+        }
+        // One of the two may be left out.
+        let mut names = names.into_iter().filter(|name| !name.is_empty());
+        Ok(Some(Source::Header {
+            from,
+            name: names.next().ok_or_else(|| self.wrong())?,
+            otherwise: names.next(),
+            without_query,
+        }))
+    }
+
+    /// `METADATA(DYNAMIC:namespace:key)`; the other kinds describe routes and clusters, of which nothing is kept here.
+    fn metadata(&self) -> Result<Option<Source>, Reason> {
+        const OTHERS: [&str; 6] = [
+            "CLUSTER",
+            "LISTENER",
+            "LISTENER_FILTER_CHAIN",
+            "ROUTE",
+            "UPSTREAM_HOST",
+            "VIRTUAL_HOST",
+        ];
+        let argument = self.required()?;
+        let (kind, path) = argument.split_once(':').unwrap_or((argument, ""));
+        match kind {
+            "DYNAMIC" => Ok(Some(metadata(path))),
+            other if OTHERS.contains(&other) => Ok(None),
             _ => Err(self.wrong()),
         }
     }
 
-    fn metadata(&self) -> Result<Source, Reason> {
-        self.metadata_path(self.required()?)
-    }
-
-    /// `METADATA(DYNAMIC:namespace:key)`; the other kinds describe routes and clusters, which carry none here.
-    fn metadata_of_kind(&self) -> Result<Source, Reason> {
-        let argument = self.required()?;
-        self.metadata_path(argument.strip_prefix("DYNAMIC:").ok_or_else(|| self.wrong())?)
-    }
-
-    fn metadata_path(&self, argument: &str) -> Result<Source, Reason> {
-        let mut names = argument.split(':').map(|name| name.trim().to_owned());
-        let namespace = names
-            .next()
-            .filter(|name| !name.is_empty())
-            .ok_or_else(|| self.wrong())?;
-        Ok(Source::Metadata {
-            namespace,
-            path: names.collect(),
-        })
+    /// What is in the brackets, if anything is.
+    fn given(&self) -> Option<&'a str> {
+        self.argument.filter(|argument| !argument.is_empty())
     }
 
     fn required(&self) -> Result<&'a str, Reason> {
-        self.argument
-            .filter(|argument| !argument.is_empty())
+        self.given()
             .ok_or_else(|| Reason::MissingArgument(self.name.to_owned()))
+    }
+
+    /// What is said of one that is not known.
+    fn told(&self) -> String {
+        let known = matches!(self.name, "METADATA" | "START_TIME")
+            || Field::parse(self.name).is_some()
+            || self.address().is_some();
+        match self.given() {
+            Some(argument) if known => format!("{}({argument})", self.name),
+            _ => self.name.to_owned(),
+        }
     }
 
     fn wrong(&self) -> Reason {
@@ -338,6 +385,22 @@ impl<'a> Operator<'a> {
             argument: self.argument.unwrap_or_default().to_owned(),
         }
     }
+}
+
+/// `namespace:key:key`.
+fn metadata(argument: &str) -> Source {
+    let mut names = argument.split(':').map(|name| name.trim().to_owned());
+    Source::Metadata {
+        namespace: names.next().unwrap_or_default(),
+        path: names.collect(),
+    }
+}
+
+/// Whether a header can have the name, a pseudo header included.
+fn is_header(name: &str) -> bool {
+    let name = name.strip_prefix(':').unwrap_or(name);
+    name.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn is_name(byte: u8) -> bool {

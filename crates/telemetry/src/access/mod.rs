@@ -4,6 +4,7 @@
 //! implements [`Record`]; the line is made on the caller's thread and written by another one.
 
 mod format;
+mod grpc;
 mod log;
 mod record;
 mod time;

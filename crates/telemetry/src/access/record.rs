@@ -135,7 +135,8 @@ fields! {
     Duration = "DURATION",
     /// Text: gRPC status of the answer by its name, such as `NotFound`, `Canceled` or `OK`. The trailers count first,
     /// then the head, then what the HTTP status stands for; a number that has no name stands for itself, and what is
-    /// no number is `-1`. Absent when the request is not gRPC or there was no answer.
+    /// no number is `-1`. Absent when the request is not gRPC or there was no answer. The format makes the other forms,
+    /// `NOT_FOUND` and `5`, of the name.
     GrpcStatus = "GRPC_STATUS",
     /// Text: name of this machine. Absent when it has none.
     Hostname = "HOSTNAME",
@@ -155,7 +156,8 @@ fields! {
     /// Number: HTTP status; 0 when none was sent. Never absent.
     ResponseCode = "RESPONSE_CODE",
     /// Text: why the status is what it is, such as `via_upstream`, `route_not_found` or
-    /// `upstream_reset_before_response_started{connection_termination}`. Blanks in it are underscores.
+    /// `upstream_reset_before_response_started{connection_termination}`. Blanks in it are underscores,
+    /// even where the format would have them.
     ResponseCodeDetails = "RESPONSE_CODE_DETAILS",
     /// Duration: from the first byte of the request to the first byte of the upstream's response. Absent when that
     /// never came.

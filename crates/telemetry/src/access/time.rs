@@ -13,8 +13,14 @@ pub(crate) struct Layout {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Item {
-    /// `%a`.
-    DayName,
+    /// `%C`.
+    Century,
+    /// `%a`, and `%A` in full.
+    DayName(Length),
+    /// `%u`: Monday is 1; `%w`: Sunday is 0, and Monday 1, too.
+    DayNumber {
+        sunday: u8,
+    },
     /// `%d`.
     Day,
     /// `%e`.
@@ -27,27 +33,47 @@ enum Item {
     Hour,
     /// `%I`.
     Hour12,
+    /// `%l`.
+    Hour12Padded,
+    /// `%k`.
+    HourPadded,
     /// `%p`.
     HalfDay,
+    /// `%P`.
+    HalfDayLower,
     /// `%M`.
     Minute,
     /// `%m`.
     Month,
-    /// `%b`.
-    MonthName,
+    /// `%b`, and `%B` in full.
+    MonthName(Length),
     /// `%S`.
     Second,
     Text(String),
-    /// `%s`, with that many digits of fraction run on.
-    Unix(u8),
+    /// `%s`.
+    Unix,
+    /// `%V`, as ISO 8601 counts.
+    Week,
+    /// `%W`: the first Monday begins week 1.
+    WeekFromMonday,
+    /// `%U`: the first Sunday begins week 1.
+    WeekFromSunday,
+    /// `%G`, the year of [`Self::Week`].
+    WeekYear,
+    /// `%g`.
+    WeekYear2,
     /// `%Y`.
     Year,
     /// `%y`.
     Year2,
-    /// `%z`.
-    Offset,
     /// `%Z`.
     Zone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Length {
+    Full,
+    Short,
 }
 
 impl Default for Layout {
@@ -57,7 +83,7 @@ impl Default for Layout {
 }
 
 impl Layout {
-    /// `None` when an item is unknown.
+    /// `None` when an item is not known here, or breaks the line.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut items = Vec::new();
         let mut rest = text;
@@ -89,52 +115,79 @@ fn push_text(items: &mut Vec<Item>, text: &str) {
 fn take_item<'a>(items: &mut Vec<Item>, text: &'a str) -> Option<&'a str> {
     let mut chars = text.chars();
     let item = match chars.next()? {
-        '%' => {
-            push_text(items, "%");
-            return Some(chars.as_str());
-        }
-        'a' => Item::DayName,
-        'b' | 'h' => Item::MonthName,
+        '%' => return literal(items, "%", chars.as_str()),
+        'a' => Item::DayName(Length::Short),
+        'A' => Item::DayName(Length::Full),
+        'b' | 'h' => Item::MonthName(Length::Short),
+        'B' => Item::MonthName(Length::Full),
+        'c' => return nested(items, "%a %b %e %T %Y", chars.as_str()),
+        'C' => Item::Century,
         'd' => Item::Day,
+        'D' | 'x' => return nested(items, "%m/%d/%y", chars.as_str()),
         'e' => Item::DayPadded,
-        // %E3S: seconds with three digits of fraction.
-        'E' => {
-            let digits = chars.next()?.to_digit(10)?;
-            if chars.next()? != 'S' {
-                return None;
-            }
-            items.extend([Item::Second, Item::Text(".".to_owned())]);
-            Item::Fraction(digits_of(digits)?)
-        }
+        'E' => return take_extended(items, chars.as_str()),
         'f' => Item::Fraction(9),
         'F' => return nested(items, "%Y-%m-%d", chars.as_str()),
+        'g' => Item::WeekYear2,
+        'G' => Item::WeekYear,
         'H' => Item::Hour,
         'I' => Item::Hour12,
         'j' => Item::DayOfYear,
+        'k' => Item::HourPadded,
+        'l' => Item::Hour12Padded,
         'm' => Item::Month,
         'M' => Item::Minute,
         'p' => Item::HalfDay,
+        'P' => Item::HalfDayLower,
+        'r' => return nested(items, "%I:%M:%S %p", chars.as_str()),
         'R' => return nested(items, "%H:%M", chars.as_str()),
-        's' => Item::Unix(0),
+        's' => Item::Unix,
         'S' => Item::Second,
-        'T' => return nested(items, "%H:%M:%S", chars.as_str()),
+        't' => return literal(items, "\t", chars.as_str()),
+        'T' | 'X' => return nested(items, "%H:%M:%S", chars.as_str()),
+        'u' => Item::DayNumber { sunday: 7 },
+        'U' => Item::WeekFromSunday,
+        'V' => Item::Week,
+        'w' => Item::DayNumber { sunday: 0 },
+        'W' => Item::WeekFromMonday,
         'y' => Item::Year2,
         'Y' => Item::Year,
-        'z' => Item::Offset,
+        'z' => return literal(items, "+0000", chars.as_str()),
         'Z' => Item::Zone,
-        // %3f: three digits of fraction; %3s: the same after the seconds since 1970.
-        digit @ '1'..='9' => {
-            let digits = digits_of(digit.to_digit(10)?)?;
-            match chars.next()? {
-                'f' => Item::Fraction(digits),
-                's' => Item::Unix(digits),
-                _ => return None,
-            }
-        }
+        // %3f: three digits of fraction. With seconds since 1970 it is a width, which they always have.
+        digit @ '1'..='9' => match chars.next()? {
+            'f' => Item::Fraction(u8::try_from(digit.to_digit(10)?).ok()?),
+            's' => Item::Unix,
+            _ => return None,
+        },
         _ => return None,
     };
     items.push(item);
     Some(chars.as_str())
+}
+
+/// Takes what follows `%E`: `3S` are seconds with three digits of fraction, `3f` the fraction alone, `4Y` is the year and `z`
+/// the offset with a colon.
+fn take_extended<'a>(items: &mut Vec<Item>, text: &'a str) -> Option<&'a str> {
+    let mut chars = text.chars();
+    let first = chars.next()?;
+    if first == 'z' {
+        return literal(items, "+00:00", chars.as_str());
+    }
+    let digits = u8::try_from(first.to_digit(10)?).ok()?;
+    match (digits, chars.next()?) {
+        (0, 'S') => items.push(Item::Second),
+        (_, 'S') => items.extend([Item::Second, Item::Text(".".to_owned()), Item::Fraction(digits)]),
+        (1..=9, 'f') => items.push(Item::Fraction(digits)),
+        (4, 'Y') => items.push(Item::Year),
+        _ => return None,
+    }
+    Some(chars.as_str())
+}
+
+fn literal<'a>(items: &mut Vec<Item>, text: &str, rest: &'a str) -> Option<&'a str> {
+    push_text(items, text);
+    Some(rest)
 }
 
 fn nested<'a>(items: &mut Vec<Item>, layout: &str, rest: &'a str) -> Option<&'a str> {
@@ -147,33 +200,36 @@ fn nested<'a>(items: &mut Vec<Item>, layout: &str, rest: &'a str) -> Option<&'a 
     Some(rest)
 }
 
-fn digits_of(digits: u32) -> Option<u8> {
-    u8::try_from(digits)
-        .ok()
-        .filter(|digits| (1..=9).contains(digits))
-}
-
 impl Item {
     fn write(&self, out: &mut Vec<u8>, at: OffsetDateTime) -> std::io::Result<()> {
         match self {
+            Self::Century => write!(out, "{:02}", at.year().div_euclid(100)),
             Self::Day => write!(out, "{:02}", at.day()),
-            Self::DayName => out.write_all(short(&at.weekday().to_string())),
+            Self::DayName(length) => out.write_all(length.of(&at.weekday().to_string())),
+            Self::DayNumber { sunday } => match at.weekday().number_days_from_sunday() {
+                0 => write!(out, "{sunday}"),
+                day => write!(out, "{day}"),
+            },
             Self::DayOfYear => write!(out, "{:03}", at.ordinal()),
             Self::DayPadded => write!(out, "{:2}", at.day()),
             Self::Fraction(digits) => write_fraction(out, at, *digits),
             Self::HalfDay => out.write_all(if at.hour() < 12 { b"AM" } else { b"PM" }),
+            Self::HalfDayLower => out.write_all(if at.hour() < 12 { b"am" } else { b"pm" }),
             Self::Hour => write!(out, "{:02}", at.hour()),
             Self::Hour12 => write!(out, "{:02}", (at.hour() + 11) % 12 + 1),
+            Self::Hour12Padded => write!(out, "{:2}", (at.hour() + 11) % 12 + 1),
+            Self::HourPadded => write!(out, "{:2}", at.hour()),
             Self::Minute => write!(out, "{:02}", at.minute()),
             Self::Month => write!(out, "{:02}", u8::from(at.month())),
-            Self::MonthName => out.write_all(short(&at.month().to_string())),
-            Self::Offset => out.write_all(b"+0000"),
+            Self::MonthName(length) => out.write_all(length.of(&at.month().to_string())),
             Self::Second => write!(out, "{:02}", at.second()),
             Self::Text(text) => out.write_all(text.as_bytes()),
-            Self::Unix(digits) => {
-                write!(out, "{}", at.unix_timestamp())?;
-                write_fraction(out, at, *digits)
-            }
+            Self::Unix => write!(out, "{}", at.unix_timestamp()),
+            Self::Week => write!(out, "{:02}", at.iso_week()),
+            Self::WeekFromMonday => write!(out, "{:02}", at.monday_based_week()),
+            Self::WeekFromSunday => write!(out, "{:02}", at.sunday_based_week()),
+            Self::WeekYear => write!(out, "{:04}", at.to_iso_week_date().0),
+            Self::WeekYear2 => write!(out, "{:02}", at.to_iso_week_date().0.rem_euclid(100)),
             Self::Year => write!(out, "{:04}", at.year()),
             Self::Year2 => write!(out, "{:02}", at.year().rem_euclid(100)),
             Self::Zone => out.write_all(b"UTC"),
@@ -182,13 +238,16 @@ impl Item {
 }
 
 fn write_fraction(out: &mut Vec<u8>, at: OffsetDateTime, digits: u8) -> std::io::Result<()> {
-    if digits == 0 {
-        return Ok(());
-    }
     let value = at.nanosecond() / 10_u32.pow(9 - u32::from(digits.min(9)));
     write!(out, "{value:0width$}", width = usize::from(digits))
 }
 
-fn short(name: &str) -> &[u8] {
-    name.as_bytes().get(..3).unwrap_or_default()
+impl Length {
+    /// A name, or its first three letters.
+    fn of(self, name: &str) -> &[u8] {
+        match self {
+            Self::Full => name.as_bytes(),
+            Self::Short => name.as_bytes().get(..3).unwrap_or_default(),
+        }
+    }
 }

@@ -10,6 +10,7 @@ struct Request {
     answer: HashMap<&'static str, &'static [u8]>,
     metadata: HashMap<&'static str, &'static str>,
     forwarded: bool,
+    grpc: &'static str,
 }
 
 impl Record for Request {
@@ -34,6 +35,7 @@ impl Record for Request {
             Field::DownstreamRemoteAddress => address("10.1.2.3:50000"),
             Field::DownstreamLocalAddress => address("[::1]:9095"),
             Field::Duration => Value::Duration(Duration::from_micros(12_999)),
+            Field::GrpcStatus => Value::text(self.grpc),
             Field::Protocol => Value::text("HTTP/1.1"),
             Field::ResponseCode => 200.into(),
             Field::ResponseFlags => Value::text(if self.forwarded { "" } else { "UF,URX" }),
@@ -89,6 +91,7 @@ fn request() -> Request {
         answer: HashMap::from([("x-envoy-upstream-service-time", &b"9"[..])]),
         metadata: HashMap::from([("originalPath", "/orders/1.0/v1/orders"), ("a/b", "deep")]),
         forwarded: true,
+        grpc: "",
     }
 }
 
@@ -120,8 +123,17 @@ fn operators() {
             "curl|curl/8.1|",
         ),
         (
-            "%REQ(X-NONE)% %REQ(X-NONE?X-NEITHER)% %REQ(X-EMPTY)% %RESP(X-NONE)% %TRAILER(X)%",
-            "- - - - -",
+            "%REQ(X-NONE)% %REQ(X-NONE?X-NEITHER)% %RESP(X-NONE)% %TRAILER(X)%",
+            "- - - -",
+        ),
+        // One that is there without a value is not absent.
+        (
+            "[%REQ(X-EMPTY)%] [%REQ(X-EMPTY?USER-AGENT)%] [%REQ(X-NONE?X-EMPTY)%] [%REQ(X-EMPTY):3%]",
+            "[] [] [] []",
+        ),
+        (
+            "%REQ(?USER-AGENT)% %REQ(USER-AGENT?)% %REQ(X-NONE?)%",
+            "curl/8.1 curl/8.1 -",
         ),
         ("%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%", "9"),
         (
@@ -161,6 +173,7 @@ fn operators() {
             "deep -",
         ),
         ("%METADATA(DYNAMIC:envoy.filters.http.ext_authz:a:b)%", "deep"),
+        ("%METADATA(DYNAMIC)% %DYNAMIC_METADATA(:a)%", "- -"),
         ("%START_TIME%", "2024-02-29T13:05:09.007Z"),
         ("%START_TIME()%", "2024-02-29T13:05:09.007Z"),
         (
@@ -169,7 +182,21 @@ fn operators() {
         ),
         (
             "%START_TIME(%s.%3f)% %START_TIME(%6f)% %START_TIME(%3s)%",
-            "1709211909.007 007089 1709211909007",
+            "1709211909.007 007089 1709211909",
+        ),
+        (
+            "%START_TIME(%c|%D|%x|%X|%r|%R)%",
+            "Thu Feb 29 13:05:09 2024|02/29/24|02/29/24|13:05:09|01:05:09 PM|13:05",
+        ),
+        (
+            "%START_TIME(%A|%B|%C|%P|%k|%l|%u|%w|%t|%Ez|%E4Y)%",
+            "Thursday|February|20|pm|13| 1|4|4|\t|+00:00|2024",
+        ),
+        // The week of the year, by three counts, and the year of the third.
+        ("%START_TIME(%U|%W|%V|%G|%g)%", "08|09|09|2024|24"),
+        (
+            "%START_TIME(%E0S|%E3S|%E9S|%E6f)%",
+            "09|09.007|09.007089000|007089",
         ),
         (
             "%START_TIME(%a %e %b %y %I:%M %p %j %Z %F %T %%)%",
@@ -181,9 +208,44 @@ fn operators() {
         ),
         ("%REQ(X-EVIL):3%", "a\\u000d\\u000a"),
         ("%TRACE_ID% %GRPC_STATUS% %HOSTNAME%", "- - -"),
+        (
+            "%GRPC_STATUS(NUMBER)% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS_NUMBER%",
+            "- - -",
+        ),
+        (
+            "%DURATION()%|%PROTOCOL():4%|%RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%",
+            "12|HTTP|-",
+        ),
     ];
     for (format, want) in cases {
         assert_eq!(line(format, &request()), want, "{format}");
+    }
+}
+
+#[test]
+fn a_grpc_status_in_each_form() {
+    // Names and numbers as Envoy 1.40 writes them.
+    let cases = [
+        ("OK", "0 OK"),
+        ("Canceled", "1 CANCELLED"),
+        ("Unknown", "2 UNKNOWN"),
+        ("DeadlineExceeded", "4 DEADLINE_EXCEEDED"),
+        ("NotFound", "5 NOT_FOUND"),
+        ("Unavailable", "14 UNAVAILABLE"),
+        ("Unauthenticated", "16 UNAUTHENTICATED"),
+        ("17", "17 17"),
+        ("-1", "-1 -1"),
+    ];
+    for (grpc, want) in cases {
+        let request = Request {
+            grpc,
+            ..Request::default()
+        };
+        let format =
+            "%GRPC_STATUS% %GRPC_STATUS(CAMEL_STRING)% %GRPC_STATUS(NUMBER)% %GRPC_STATUS(SNAKE_STRING)%";
+        assert_eq!(line(format, &request), format!("{grpc} {grpc} {want}"));
+        let number = want.split(' ').next().unwrap();
+        assert_eq!(line("%GRPC_STATUS_NUMBER%", &request), number);
     }
 }
 
@@ -238,7 +300,7 @@ fn long_values_are_bounded() {
 
 #[test]
 fn an_unknown_operator_is_absent_and_named_once() {
-    let cases: [(&str, &str, &[&str]); 6] = [
+    let cases: [(&str, &str, &[&str]); 9] = [
         ("%PROTOCOL%", "HTTP/1.1", &[]),
         ("%NOPE%", "-", &["NOPE"]),
         ("a%NOPE%%PROTOCOL%%NOPE(x):0%b", "a-HTTP/1.1-b", &["NOPE"]),
@@ -259,6 +321,29 @@ fn an_unknown_operator_is_absent_and_named_once() {
             ],
         ),
         ("{\"a\":\"%NOPE_2%\"}", "{\"a\":\"-\"}", &["NOPE_2"]),
+        // Known ones whose argument is not, each with it.
+        (
+            "%METADATA(ROUTE:a:b)% %METADATA(CLUSTER:a)% %METADATA(ROUTE:a:b):3% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(16)%",
+            "- - - -",
+            &[
+                "METADATA(ROUTE:a:b)",
+                "METADATA(CLUSTER:a)",
+                "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT(16)",
+            ],
+        ),
+        (
+            "%START_TIME(%Q)% %START_TIME(%0f)% %START_TIME(%E0f)% %START_TIME(%n)% %REQUESTED_SERVER_NAME(SNI_FIRST)%",
+            "- - - - -",
+            &[
+                "START_TIME(%Q)",
+                "START_TIME(%0f)",
+                "START_TIME(%E0f)",
+                "START_TIME(%n)",
+                "REQUESTED_SERVER_NAME(SNI_FIRST)",
+            ],
+        ),
+        // Brackets inside of brackets.
+        ("%CEL(size(request.path))% %CEL((1)):9%", "- -", &["CEL"]),
     ];
     for (format, want, unknown) in cases {
         assert_eq!(line(format, &request()), want, "{format}");
@@ -325,8 +410,16 @@ fn refusals_name_the_operator() {
             "access log format: %REQ% does not take the argument \"A?B?C\" at offset 0",
         ),
         (
-            "%REQ(A?)%",
-            "access log format: %REQ% does not take the argument \"A?\" at offset 0",
+            "%REQ(?)%",
+            "access log format: %REQ% does not take the argument \"?\" at offset 0",
+        ),
+        (
+            "%REQ(A B)%",
+            "access log format: %REQ% does not take the argument \"A B\" at offset 0",
+        ),
+        (
+            "%REQ(X) %RESP(Y)%",
+            "access log format: %REQ% does not take the argument \"X) %RESP(Y\" at offset 0",
         ),
         (
             "%REQ(A):x%",
@@ -341,16 +434,16 @@ fn refusals_name_the_operator() {
             "access log format: %DURATION% does not take the argument \"ms\" at offset 0",
         ),
         (
-            "%START_TIME(%Q)%",
-            "access log format: %START_TIME% does not take the argument \"%Q\" at offset 0",
+            "%METADATA(NOPE:a:b)%",
+            "access log format: %METADATA% does not take the argument \"NOPE:a:b\" at offset 0",
         ),
         (
-            "%START_TIME(%0f)%",
-            "access log format: %START_TIME% does not take the argument \"%0f\" at offset 0",
+            "%GRPC_STATUS(X)%",
+            "access log format: %GRPC_STATUS% does not take the argument \"X\" at offset 0",
         ),
         (
-            "%METADATA(ROUTE:a:b)%",
-            "access log format: %METADATA% does not take the argument \"ROUTE:a:b\" at offset 0",
+            "%DOWNSTREAM_LOCAL_ADDRESS(x)% %DOWNSTREAM_LOCAL_PORT%",
+            "access log format: %DOWNSTREAM_LOCAL_ADDRESS% does not take the argument \"x\" at offset 0",
         ),
     ];
     for (format, want) in cases {
