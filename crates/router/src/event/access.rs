@@ -264,7 +264,8 @@ impl Record for Line<'_> {
             Field::UpstreamRemoteAddress => facts.host.filter(|_| facts.upstream_local.is_some()).into(),
             // What could not be connected to was tried, too.
             Field::UpstreamRequestAttemptCount => {
-                u64::from(facts.attempts.max(u32::from(facts.cluster.is_some()))).into()
+                let tried = facts.attempts + facts.unreached;
+                u64::from(tried.max(u32::from(facts.cluster.is_some()))).into()
             }
             Field::UpstreamTransportFailureReason => self.failure.as_deref().into(),
         }

@@ -33,10 +33,12 @@ pub(crate) struct Facts {
     pub(crate) host: Option<SocketAddr>,
     /// Our end of that connection.
     pub(crate) upstream_local: Option<SocketAddr>,
-    /// Why no connection could be made.
+    /// Why no connection could be made, the last time; absent once there is one.
     pub(crate) failure: Option<Box<str>>,
     /// How often it was sent.
     pub(crate) attempts: u32,
+    /// How many addresses could not be connected to.
+    pub(crate) unreached: u32,
     /// All of the answer went out.
     pub(crate) complete: bool,
     /// When it began to go upstream, the last time; known where a sink asks for anything.

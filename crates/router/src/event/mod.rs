@@ -10,6 +10,7 @@ mod facts;
 pub(crate) mod live;
 pub(crate) mod metrics;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -131,6 +132,7 @@ impl Completed {
                 upstream_local: None,
                 failure: None,
                 attempts: 0,
+                unreached: 0,
                 complete: false,
                 sent: None,
                 upstream_time: None,
@@ -158,6 +160,20 @@ impl Completed {
         if let Some(kept) = &mut self.facts.kept {
             name.clone_into(&mut kept.route);
         }
+    }
+
+    /// An address could not be connected to.
+    pub(crate) fn unreached(&mut self, why: Box<str>) {
+        let facts = &mut self.facts;
+        facts.unreached += 1;
+        facts.failure = Some(why);
+        facts.upstream_local = None;
+    }
+
+    /// There is a connection, from our end `local`.
+    pub(crate) fn reached(&mut self, local: Option<SocketAddr>) {
+        self.facts.failure = None;
+        self.facts.upstream_local = local;
     }
 
     /// It goes out, for the first time or again.

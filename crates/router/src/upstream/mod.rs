@@ -146,12 +146,12 @@ impl Call<'_> {
         {
             Ok(lease) => lease,
             Err(Unleased::Connect(error)) => {
-                self.event.facts.failure = Some(error.0);
+                self.event.unreached(error.0);
                 return self.elsewhere(&host);
             }
             Err(Unleased::Overflow) => return Err(UpstreamError::Overflow.into()),
         };
-        self.event.facts.upstream_local = lease.local;
+        self.event.reached(lease.local);
         let Some(body) = self.source.take() else {
             return Err(UpstreamError::Terminated.into());
         };

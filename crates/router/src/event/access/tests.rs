@@ -50,6 +50,7 @@ fn facts(request: &[(&'static str, &'static str)], trailers: &[(&'static str, &'
         upstream_local: None,
         failure: None,
         attempts: 0,
+        unreached: 0,
         complete: true,
         sent: None,
         upstream_time: None,
