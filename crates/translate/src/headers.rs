@@ -30,6 +30,10 @@ const MODES: [(&str, Mode); 4] = [
     ("setIfPresent", Mode::OverwriteIfPresent),
 ];
 const REMOVE: &str = "remove";
+/// Changes in one direction, of one definition or of one path. A message holds some 32,000 headers at most.
+const MAX_CHANGES: usize = 100;
+/// Bytes of one value: what common servers accept in one line.
+const MAX_VALUE: usize = 8192;
 
 /// Refuses what can't be read.
 pub(crate) fn refuse(project: &ApiProject, findings: &mut Findings) {
@@ -118,6 +122,10 @@ fn changes(value: &Value, pointer: &str, findings: &mut Findings) -> Changes {
             );
         }
     }
+    if changes.set.len() + changes.remove.len() > MAX_CHANGES {
+        findings.refuse(DEFINITION, pointer, &format!("more than {MAX_CHANGES} changes"));
+        return Changes::default();
+    }
     changes
 }
 
@@ -157,16 +165,21 @@ fn checked(name: &str, pointer: &str, findings: &mut Findings) -> Option<HeaderN
     Some(name)
 }
 
-/// Scalars are taken as they are written.
+/// Texts without the blanks at their ends, which belong to no value (RFC 9110 section 5.5), and other scalars as YAML reads
+/// them.
 fn text(value: &Value, pointer: &str, findings: &mut Findings) -> Option<HeaderValue> {
     let text = match value {
-        Value::String(text) => text.clone(),
+        Value::String(text) => text.trim_matches([' ', '\t']).to_owned(),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(_) | Value::Null | Value::Object(_) => {
             findings.refuse(DEFINITION, pointer, "must be a text");
             return None;
         }
     };
+    if text.len() > MAX_VALUE {
+        findings.refuse(DEFINITION, pointer, &format!("longer than {MAX_VALUE} bytes"));
+        return None;
+    }
     let value = HeaderValue::try_from(text).ok();
     if value.is_none() {
         findings.refuse(DEFINITION, pointer, "not the value of a header");
@@ -181,4 +194,34 @@ fn pointer(resource: &Resource) -> String {
 /// A step of a JSON pointer (RFC 6901 section 3).
 fn token(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_lose_the_blanks_at_their_ends() {
+        let mut findings = Findings::default();
+        let value = text(&json!(" \ta b\t "), "", &mut findings);
+        assert_eq!(value, Some(HeaderValue::from_static("a b")));
+    }
+
+    #[test]
+    fn changes_are_bounded_in_number_and_size() {
+        let many = |count: usize| json!({"remove": vec!["a"; count]});
+        for (value, kept) in [
+            (many(MAX_CHANGES), MAX_CHANGES),
+            (many(MAX_CHANGES + 1), 0),
+            (json!({"add": {"a": "x".repeat(MAX_VALUE)}}), 1),
+            (json!({"add": {"a": "x".repeat(MAX_VALUE + 1)}}), 0),
+        ] {
+            let mut findings = Findings::default();
+            let changes = changes(&value, "/x", &mut findings);
+            assert_eq!(changes.remove.len() + changes.set.len(), kept);
+            assert_eq!(findings.refused, kept == 0);
+        }
+    }
 }
