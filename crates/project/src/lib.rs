@@ -32,7 +32,7 @@ mod settings;
 mod source;
 
 pub use crate::definition::{normal, order};
-pub use crate::document::diagnostic::{Diagnostic, Severity};
+pub use crate::document::diagnostic::{Diagnostic, Severity, pointer_token};
 pub use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, InvalidEndpoint, Scheme};
 pub use crate::model::endpoint_config::{CircuitBreakers, EndpointConfig, Retry};
 pub use crate::model::id::digest;

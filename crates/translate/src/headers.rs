@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
-use trireme_project::{ApiProject, Extensions, Resource};
+use trireme_project::{ApiProject, Extensions, Resource, pointer_token};
 use trireme_routing::snapshot::{Change, Changes, Headers, Mode};
 
 use crate::findings::{DEFINITION, Findings};
@@ -71,7 +71,7 @@ fn read(extensions: &Extensions, pointer: &str, findings: &mut Findings) -> Head
     };
     let pointer = format!("{pointer}/{EXTENSION}");
     for (key, value) in object(value, &pointer, findings).into_iter().flatten() {
-        let pointer = format!("{pointer}/{}", token(key));
+        let pointer = format!("{pointer}/{}", pointer_token(key));
         match key.as_str() {
             "request" => headers.request = changes(value, &pointer, findings),
             "response" => headers.response = changes(value, &pointer, findings),
@@ -95,12 +95,12 @@ fn merged(mut general: Changes, own: &Changes) -> Changes {
 fn changes(value: &Value, pointer: &str, findings: &mut Findings) -> Changes {
     let mut changes = Changes::default();
     for (key, value) in object(value, pointer, findings).into_iter().flatten() {
-        let pointer = format!("{pointer}/{}", token(key));
+        let pointer = format!("{pointer}/{}", pointer_token(key));
         if key == REMOVE {
             changes.remove = names(value, &pointer, findings);
         } else if let Some((_, mode)) = MODES.iter().find(|(known, _)| known == key) {
             for (name, value) in object(value, &pointer, findings).into_iter().flatten() {
-                let pointer = format!("{pointer}/{}", token(name));
+                let pointer = format!("{pointer}/{}", pointer_token(name));
                 let Some(name) = checked(name, &pointer, findings) else {
                     continue;
                 };
@@ -188,12 +188,7 @@ fn text(value: &Value, pointer: &str, findings: &mut Findings) -> Option<HeaderV
 }
 
 fn pointer(resource: &Resource) -> String {
-    format!("/paths/{}", token(&resource.path))
-}
-
-/// A step of a JSON pointer (RFC 6901 section 3).
-fn token(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
+    format!("/paths/{}", pointer_token(&resource.path))
 }
 
 #[cfg(test)]

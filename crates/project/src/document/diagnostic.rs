@@ -99,13 +99,14 @@ impl Display for Pointer<'_> {
         match self {
             Self::Root => Ok(()),
             Self::Index(parent, index) => write!(f, "{parent}/{index}"),
-            Self::Key(parent, key) => write!(f, "{parent}/{}", escape(key)),
+            Self::Key(parent, key) => write!(f, "{parent}/{}", pointer_token(key)),
         }
     }
 }
 
-/// A key as a JSON pointer token.
-pub(crate) fn escape(key: &str) -> String {
+/// A key as a token of a JSON pointer (RFC 6901 section 3): `~` and `/` in the form that they have there.
+#[must_use]
+pub fn pointer_token(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 

@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use self::diagnostic::{Diagnostic, Findings, escape};
+use self::diagnostic::{Diagnostic, Findings, pointer_token};
 use crate::settings::Limits;
 
 /// Stands where a skipped subtree was, so that a `$ref` into it still has a target. A file that spells it out with escapes
@@ -432,10 +432,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
             };
             let value = access.next_value_seed(seed)?;
             if self.tally.repeated.len() > mark {
-                self.tally.enter(mark, &escape(&key));
+                self.tally.enter(mark, &pointer_token(&key));
             }
             if map.contains_key(&key) && self.tally.repeated.len() < MAX_REPEATED {
-                self.tally.repeated.push(vec![escape(&key)]);
+                self.tally.repeated.push(vec![pointer_token(&key)]);
             }
             map.insert(key, value);
         }

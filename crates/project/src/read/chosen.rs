@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
 
 use crate::definition::security::{DEFAULT, OddScheme};
-use crate::document::diagnostic::{Diagnostic, Findings, Pointer, escape};
+use crate::document::diagnostic::{Diagnostic, Findings, Pointer, pointer_token};
 use crate::model::{ApiKind, ApiProject, MutualSsl, Requirement, SecurityScheme};
 
 const API_KEY_HEADER: &str = "api_key_header";
@@ -100,7 +100,11 @@ impl Place<'_> {
         match self {
             Self::Api => "/security".to_owned(),
             Self::Operation { method, path } => {
-                format!("/paths/{}/{}/security", escape(path), method.to_ascii_lowercase())
+                format!(
+                    "/paths/{}/{}/security",
+                    pointer_token(path),
+                    method.to_ascii_lowercase()
+                )
             }
         }
     }

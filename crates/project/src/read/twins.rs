@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::definition::normal;
-use crate::document::diagnostic::{Diagnostic, Findings, escape};
+use crate::document::diagnostic::{Diagnostic, Findings, pointer_token};
 use crate::model::{ApiKind, ApiProject, Operation, Requirement};
 
 /// Looks for two paths with the same requests and a method in common: the order of their names chooses which operation is
@@ -41,7 +41,7 @@ pub(crate) fn check(project: &ApiProject, file: &str, findings: &mut Findings) {
             let (method, path) = (&operation.method, &resource.path);
             let pointer = match project.kind {
                 ApiKind::Ws => "/channels".to_owned(),
-                ApiKind::GraphQl | ApiKind::Http | ApiKind::Soap => format!("/paths/{}", escape(path)),
+                ApiKind::GraphQl | ApiKind::Http | ApiKind::Soap => format!("/paths/{}", pointer_token(path)),
             };
             let same = format!(
                 "{method} {path} matches the same requests as {method} {}",

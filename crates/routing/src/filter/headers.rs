@@ -56,6 +56,10 @@ pub enum Mode {
     OverwriteIfPresent,
 }
 
+/// Headers that are set in one direction at most, as Envoy's own rules for these fields have it. A header map has a bound of
+/// its own, at which it panics.
+const MAX_SET: usize = 1000;
+
 /// What frames a message or belongs to one connection.
 const UNTOUCHABLE: [HeaderName; 9] = [
     CONNECTION,
@@ -170,6 +174,9 @@ fn name(text: &str, path: &Path<'_>) -> Result<HeaderName, Invalid> {
 }
 
 fn changes(list: Vec<core::HeaderValueOption>, path: &Path<'_>) -> Result<Vec<Change>, Invalid> {
+    if list.len() > MAX_SET {
+        return Err(path.invalid(format!("more than {MAX_SET}")));
+    }
     list.into_iter()
         .enumerate()
         .map(|(index, option)| change(option, &path.index(index)))
@@ -282,6 +289,8 @@ mod tests {
             }
         };
         let as_is = |_: &mut core::HeaderValueOption| {};
+        let mut many = adds("x-a", "a", as_is);
+        many.response_headers_to_add = vec![many.response_headers_to_add.remove(0); MAX_SET + 1];
         let literal = "response_headers_to_add[0].header.value: must be literal, with %% for a percent sign";
         let cases = [
             (
@@ -324,6 +333,7 @@ mod tests {
                 adds("x-a", "a", |option| option.header = None),
                 "response_headers_to_add[0].header: missing",
             ),
+            (many, "response_headers_to_add: more than 1000"),
         ];
         for (route, want) in cases {
             assert_eq!(refusal(route), want);
