@@ -312,15 +312,7 @@ fn key(setup: Setup, shown: Key) -> Option<Result<Known, &'static str>> {
 // === the real thing ===
 
 fn policy_of(guard: &Guard) -> ApiPolicy {
-    policy_with(|policy| {
-        for (definition, location) in [("key_header", Location::Header), ("key_query", Location::Query)] {
-            policy.schemes.push(SecurityScheme {
-                definition: definition.to_owned(),
-                kind: SchemeKind::ApiKey,
-                name: "ApiKey".to_owned(),
-                location,
-            });
-        }
+    guarded_with(|policy| {
         let scopes = |definition: &str| match definition {
             "default" if guard.scope => vec!["read".to_owned()],
             _ => Vec::new(),
@@ -341,11 +333,6 @@ fn policy_of(guard: &Guard) -> ApiPolicy {
         if guard.blocked {
             policy.lifecycle = Lifecycle::Blocked;
         }
-        policy.client_certificates = vec![ClientCertificate {
-            alias: "ours".to_owned(),
-            tier: String::new(),
-            pem: KEYS.ours.certificate.clone().into_bytes(),
-        }];
     })
 }
 

@@ -242,6 +242,26 @@ pub(super) fn policy_with(change: impl FnOnce(&mut ApiPolicy)) -> ApiPolicy {
     policy
 }
 
+/// The policy with keys in both places and a pinned certificate of ours, and with changes.
+pub(super) fn guarded_with(change: impl FnOnce(&mut ApiPolicy)) -> ApiPolicy {
+    policy_with(|policy| {
+        for (definition, location) in [("key_header", Location::Header), ("key_query", Location::Query)] {
+            policy.schemes.push(SecurityScheme {
+                definition: definition.to_owned(),
+                kind: SchemeKind::ApiKey,
+                name: "ApiKey".to_owned(),
+                location,
+            });
+        }
+        policy.client_certificates = vec![ClientCertificate {
+            alias: "ours".to_owned(),
+            tier: String::new(),
+            pem: KEYS.ours.certificate.clone().into_bytes(),
+        }];
+        change(policy);
+    })
+}
+
 pub(super) fn fetcher() -> Fetcher {
     let outside = Client::new(Outside {
         trust: vec![KEYS.authority.certificate_path()],

@@ -263,24 +263,11 @@ fn policy_of(
     lifecycle: Lifecycle,
     open: bool,
 ) -> ApiPolicy {
-    policy_with(|policy| {
-        for (definition, location) in [("key_header", Location::Header), ("key_query", Location::Query)] {
-            policy.schemes.push(SecurityScheme {
-                definition: definition.to_owned(),
-                kind: SchemeKind::ApiKey,
-                name: "ApiKey".to_owned(),
-                location,
-            });
-        }
+    guarded_with(|policy| {
         policy.security = security;
         (policy.mutual_tls, policy.application_security) = mutual_tls;
         policy.lifecycle = lifecycle;
         policy.resources[0].operations[0].disable_security = open;
-        policy.client_certificates = vec![ClientCertificate {
-            alias: "ours".to_owned(),
-            tier: String::new(),
-            pem: KEYS.ours.certificate.clone().into_bytes(),
-        }];
     })
 }
 
