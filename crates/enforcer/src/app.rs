@@ -174,11 +174,14 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         .process
         .workers
         .or_else(|| std::thread::available_parallelism().ok());
-    let (grpc_address, listeners) = trireme_shell::listen::bind(bind, count.map_or(1, NonZeroUsize::get))
-        .map_err(|source| StartError::Bind {
-            address: bind,
-            source,
-        })?;
+    let bound = trireme_shell::listen::bind(bind, count.map_or(1, NonZeroUsize::get)).and_then(|bound| {
+        bound.1.iter().try_for_each(trireme_shell::listen::start)?;
+        Ok(bound)
+    });
+    let (grpc_address, listeners) = bound.map_err(|source| StartError::Bind {
+        address: bind,
+        source,
+    })?;
     // One for all, so that a session resumes on any worker.
     let acceptor = inside.acceptor(ClientAuth::Required, GRPC_ALPN);
     let mut workers = Vec::with_capacity(listeners.len());

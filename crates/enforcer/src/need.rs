@@ -39,6 +39,11 @@ pub(crate) enum Stop {
 /// What has to be there. Stages do no I/O: the service fulfils it, for a bounded time.
 #[derive(Debug)]
 pub(crate) enum Need {
+    /// The API that the route belongs to: a route may be known before its policy where the two came from different sources,
+    /// such as files of last time.
+    Api,
+    /// The first configuration.
+    Configuration,
     /// The end of a fetch of keys.
     Keys(watch::Receiver<u64>),
     /// The policy that the route belongs to (design D5).
@@ -46,12 +51,14 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    /// The refusal when it didn't come.
+    /// The refusal when it didn't come; none when nothing can be said of the request.
     #[must_use]
-    pub(crate) fn in_vain(&self) -> Reason {
+    pub(crate) fn in_vain(&self) -> Option<Reason> {
         match self {
-            Self::Keys(_) => Reason::KeysUnavailable,
-            Self::Revision => Reason::Behind,
+            Self::Api => Some(Reason::Unknown),
+            Self::Configuration => None,
+            Self::Keys(_) => Some(Reason::KeysUnavailable),
+            Self::Revision => Some(Reason::Behind),
         }
     }
 }

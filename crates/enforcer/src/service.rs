@@ -130,11 +130,7 @@ impl Service {
         started: &mut Instant,
         form: impl FnOnce(&Verdict<'_>, bool) -> R,
     ) -> Result<Result<R, Status>, Need> {
-        let Some(security) = snapshot.ready() else {
-            self.tell(attributes, Ended::Failed, started);
-            let status = Status::unavailable("the first configuration has not arrived");
-            return Ok(Err(status));
-        };
+        let security = snapshot.ready().ok_or(Need::Configuration)?;
         let unix = SystemTime::UNIX_EPOCH
             .elapsed()
             .map_or(0, |elapsed| elapsed.as_secs());
@@ -188,7 +184,11 @@ impl Service {
                 let soap = current
                     .ready()
                     .is_some_and(|security| security.settings.soap_errors);
-                let verdict = refused(need.in_vain());
+                let Some(reason) = need.in_vain() else {
+                    self.tell(attributes, Ended::Failed, &mut started);
+                    return Err(Status::unavailable("the first configuration has not arrived"));
+                };
+                let verdict = refused(reason);
                 let answer = form(&verdict, soap);
                 self.tell(attributes, ended(&verdict), &mut started);
                 return Ok(answer);
@@ -207,7 +207,7 @@ impl Service {
     async fn fulfil(&self, need: &mut Need, version: u64, begun: Instant) -> bool {
         match need {
             Need::Keys(ended) => timeout_at(begun + KEYS_BOUND, ended.changed()).await.is_ok(),
-            Need::Revision => {
+            Need::Api | Need::Configuration | Need::Revision => {
                 let mut versions = self.current.subscribe();
                 let next = versions.wait_for(|current| *current != version);
                 timeout_at(begun + REVISION_BOUND, next).await.is_ok()

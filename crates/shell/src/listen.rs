@@ -3,17 +3,17 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Connections that wait to be accepted, a socket.
 const BACKLOG: i32 = 1024;
 
 /// Binds `count` sockets (one at least) to one address; port 0 lets the system choose one for all of them. They do not
-/// block.
+/// block, and take no connection before [`start`].
 ///
 /// # Errors
-/// The address is not to be had. Nobody else may have the port: `SO_REUSEPORT` alone would share it with any process of the
-/// same user.
+/// The address is not to be had. Nobody else may listen on the port: `SO_REUSEPORT` alone would share it with any process of
+/// the same user.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
     drop(socket(address, false)?);
     join(address, count)
@@ -33,10 +33,17 @@ pub fn join(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<Tc
     Ok((bound, listeners))
 }
 
+/// Lets a bound socket take connections.
+///
+/// # Errors
+/// Another process listens on the port by now.
+pub fn start(listener: &TcpListener) -> io::Result<()> {
+    SockRef::from(listener).listen(BACKLOG)
+}
+
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address, true)?;
     socket.set_nonblocking(true)?;
-    socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
@@ -53,6 +60,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nobody_is_taken_in_before_the_start() {
+        let (address, sockets) = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 2).unwrap();
+        let call = || std::net::TcpStream::connect(address).map(drop);
+        assert_eq!(call().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        for socket in &sockets {
+            start(socket).unwrap();
+        }
+        call().unwrap();
+    }
+
+    #[test]
     fn a_port_belongs_to_one_process_and_its_workers() {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let (address, sockets) = bind(any, 3).unwrap();
@@ -60,6 +78,7 @@ mod tests {
         assert_eq!(sockets.len(), 3);
         for socket in &sockets {
             assert_eq!(socket.local_addr().unwrap(), address);
+            start(socket).unwrap();
         }
         assert_eq!(bind(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         assert_eq!(join(address, 2).unwrap().0, address);

@@ -65,7 +65,7 @@ pub(crate) fn check<'a>(
 ) -> Result<Verdict<'a>, Need> {
     let route = &attributes.route;
     let Some(api) = operation::find_api(route, snapshot) else {
-        return Ok(refused(Reason::Unknown));
+        return Err(Need::Api);
     };
     if route.revision > api.policy.revision {
         return Err(Need::Revision);

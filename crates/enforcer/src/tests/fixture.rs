@@ -302,11 +302,13 @@ impl World {
         check(attributes, &self.snapshot, security, now, stages, &mut known)
     }
 
-    /// The verdict of a check that doesn't have to wait, as a label: `admitted` or the reason.
+    /// The verdict of a check that waits for nothing, or in vain for the API, as a label: `admitted` or the reason.
     pub(super) fn label(&self, attributes: &Attributes<'_>) -> &'static str {
-        match self.check(attributes).unwrap() {
-            Verdict::Admitted(_) => "admitted",
-            Verdict::Denied(denial) => denial.reason.label(),
+        match self.check(attributes) {
+            Ok(Verdict::Admitted(_)) => "admitted",
+            Ok(Verdict::Denied(denial)) => denial.reason.label(),
+            Err(need @ Need::Api) => need.in_vain().unwrap().label(),
+            Err(need) => panic!("{need:?} is missing"),
         }
     }
 

@@ -186,7 +186,7 @@ async fn a_route_ahead_of_its_policy_waits() {
         let outcome = world.check(&attributes);
         assert_eq!(matches!(outcome, Err(Need::Revision)), waits, "{epoch}.{counter}");
     }
-    assert_eq!(Need::Revision.in_vain(), Reason::Behind);
+    assert_eq!(Need::Revision.in_vain(), Some(Reason::Behind));
 }
 
 #[tokio::test]

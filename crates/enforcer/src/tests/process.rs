@@ -353,7 +353,7 @@ async fn batches_are_answered_without_waiting_for_those_that_wait() {
             (7, bytes(&never)),
         ])
         .await;
-    let now = BTreeMap::from([(1, 200), (3, 401), (4, 404), (5, -3), (6, -3)]);
+    let now = BTreeMap::from([(1, 200), (3, 401), (5, -3), (6, -3)]);
     assert_eq!(batches.next().await.unwrap(), now);
     // The next batch isn't held up either.
     batches.send(&[(8, bytes(&good))]).await;
@@ -362,7 +362,11 @@ async fn batches_are_answered_without_waiting_for_those_that_wait() {
     newer.revision.counter = 6;
     gateway.publish(&[newer], &[]);
     assert_eq!(batches.next().await.unwrap(), BTreeMap::from([(2, 200)]));
-    assert_eq!(batches.next().await.unwrap(), BTreeMap::from([(7, 503)]));
+    let mut in_vain = batches.next().await.unwrap();
+    while in_vain.len() < 2 {
+        in_vain.extend(batches.next().await.unwrap());
+    }
+    assert_eq!(in_vain, BTreeMap::from([(4, 404), (7, 503)]));
     // What the unary call says of the same.
     assert_eq!(status(&gateway.check(never).await.unwrap()), 503);
     assert_eq!(status(&gateway.check(unknown).await.unwrap()), 404);

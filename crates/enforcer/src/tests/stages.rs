@@ -249,6 +249,47 @@ async fn snapshots_that_are_not_it_are_waited_past() {
 }
 
 #[tokio::test]
+async fn a_first_configuration_that_is_on_its_way_is_waited_for() {
+    let service = service(stages, policy(), fixture::settings());
+    let held = service.current.load_full();
+    for complete in [false, true] {
+        service.current.store(Snapshot {
+            security: None,
+            apis: held.apis.update(Update {
+                upserts: Vec::new(),
+                removals: vec![policy().name()],
+            }),
+            complete,
+            version: held.version,
+        });
+        let check = service.check(Request::new(bench::request(&lasting_token())));
+        let bring = async {
+            tokio::task::yield_now().await;
+            service.current.store(Snapshot {
+                security: held.security.clone(),
+                apis: held.apis.clone(),
+                complete: true,
+                version: held.version,
+            });
+        };
+        let (answer, ()) = timeout(BOUND, async { tokio::join!(check, bring) })
+            .await
+            .unwrap();
+        assert_eq!(status(&answer.unwrap().into_inner()), 200, "{complete}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_configuration_that_never_comes_is_a_failed_check() {
+    let service = service(stages, policy(), fixture::settings());
+    service.current.store(Snapshot::default());
+    let check = service.check(Request::new(bench::request(&lasting_token())));
+    let status = check.await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unavailable);
+    assert_eq!(status.message(), "the first configuration has not arrived");
+}
+
+#[tokio::test]
 async fn a_snapshot_that_came_before_the_wait_began_is_not_missed() {
     let service = service(stages, policy(), fixture::settings());
     let mut ahead = bench::request(&lasting_token());
