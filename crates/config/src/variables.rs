@@ -76,6 +76,9 @@ pub struct RouterEnv {
     pub http_bind: Option<SocketAddr>,
     /// `TRIREME_ROUTER_HTTPS_BIND`: replaces address and port of the TLS listener.
     pub https_bind: Option<SocketAddr>,
+    /// `TRIREME_ROUTER_HANDOVER`: the file by which a router that is started with the same finds this one, takes over its
+    /// listening sockets, and lets it end.
+    pub handover: Option<PathBuf>,
     /// `ROUTER_PRIVATE_KEY_PATH`: key towards adapter and enforcer.
     pub private_key: PathBuf,
     /// `ROUTER_PUBLIC_CERT_PATH`: certificate towards adapter and enforcer.
@@ -183,6 +186,7 @@ impl RouterEnv {
             admin_bind: read.bind("TRIREME_ROUTER_ADMIN_BIND").unwrap_or(admin_default),
             http_bind: read.bind("TRIREME_ROUTER_HTTP_BIND"),
             https_bind: read.bind("TRIREME_ROUTER_HTTPS_BIND"),
+            handover: env.get("TRIREME_ROUTER_HANDOVER").map(PathBuf::from),
             private_key: read.path("ROUTER_PRIVATE_KEY_PATH", KEY),
             certificate: read.path("ROUTER_PUBLIC_CERT_PATH", CERTIFICATE),
             adapter_server_name: read.text("ADAPTER_HOST_NAME", "adapter"),

@@ -16,11 +16,14 @@ use trireme_telemetry::Metrics;
 use trireme_tls::Material;
 use trireme_xds::client;
 
+pub use crate::downstream::handover::HandoverError;
 pub use crate::downstream::ports::{BindError, Bound};
 
 use crate::admin;
 use crate::cluster::{Cluster, InvalidCluster};
 use crate::discovery::{self, Feed};
+use crate::downstream::gate::Gate;
+use crate::downstream::handover::{self, Inheritance, Predecessor, Succession};
 use crate::downstream::ports::Ports;
 use crate::downstream::worker::{Command, Ready, Shared, Worker};
 use crate::enforcer::Enforcer;
@@ -38,6 +41,9 @@ pub enum StartError {
     /// The admin port cannot be bound.
     #[error("admin port cannot be bound")]
     Admin(#[source] std::io::Error),
+    /// A router is there and hands nothing over.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     /// A port from the environment cannot be bound.
     #[error(transparent)]
     Listen(#[from] BindError),
@@ -58,6 +64,7 @@ pub struct Running {
     bound: watch::Receiver<Bound>,
     shared: Arc<Shared>,
     workers: Vec<Handle>,
+    succession: Succession,
     drain: CancellationToken,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -71,7 +78,8 @@ struct Handle {
 }
 
 /// Starts a router on the current runtime, which becomes its control runtime; the data path has threads of its own. It
-/// binds what the environment fixes at once and serves when the first complete snapshot is there.
+/// binds what the environment fixes at once, or takes it over from a router that runs, and takes connections when the first
+/// complete snapshot is there and the enforcer is reached.
 ///
 /// # Errors
 /// [`StartError`]; nothing keeps running then.
@@ -102,19 +110,37 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         open: Arc::clone(&shared.open),
     });
 
+    let inheritance = match &settings.handover {
+        Some(path) => handover::take(path).await?,
+        None => Inheritance::default(),
+    };
+    let (succession, gate) = (Succession::default(), Gate::default());
+    let made = Arc::<watch::Sender<()>>::default();
     let channels: Vec<_> = (0..count).map(|_| mpsc::channel(64)).collect();
     let senders: Vec<_> = channels.iter().map(|(sender, _)| sender.clone()).collect();
     let (bound_sender, bound) = watch::channel(Bound::default());
     let ports = Ports::new(
-        settings.http_bind,
-        settings.https_bind,
+        [settings.http_bind, settings.https_bind],
+        inheritance.listeners,
         senders,
         bound_sender.clone(),
+        gate.clone(),
+        settings.handover.is_some().then(|| succession.clone()),
     )?;
-    let admin_listener = TcpListener::bind(settings.admin_bind)
-        .await
-        .map_err(StartError::Admin)?;
+    let handed = inheritance
+        .admin
+        .filter(|(address, _)| *address == settings.admin_bind);
+    let admin_is_shared = handed.is_some();
+    let admin_listener = match handed {
+        Some((_, listener)) => TcpListener::from_std(listener),
+        None => TcpListener::bind(settings.admin_bind).await,
+    }
+    .map_err(StartError::Admin)?;
     let admin_address = admin_listener.local_addr().map_err(StartError::Admin)?;
+    if settings.handover.is_some() {
+        let kept = std::os::fd::AsFd::as_fd(&admin_listener).try_clone_to_owned();
+        succession.keep(None, kept.map_err(StartError::Admin)?.into());
+    }
     bound_sender.send_modify(|bound| bound.admin = Some(admin_address));
 
     let connector = enforcer_material.connector(&[b"h2"]);
@@ -124,6 +150,7 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
             peer: settings.enforcer.clone(),
             connector: connector.clone(),
             connect_timeout: Duration::from_secs(20),
+            made: Arc::clone(&made),
         };
         let thread = Worker::spawn(
             index,
@@ -153,16 +180,48 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         status_sender,
         stop.clone(),
     ));
+    let first = inheritance.predecessor.is_none();
+    let entrance = Entrance {
+        shared: Arc::clone(&shared),
+        gate,
+        bound: bound_sender,
+    };
+    let begun = CancellationToken::new();
+    if first {
+        begun.cancel();
+    }
+    let opening = entrance.open(inheritance.predecessor, begun.clone());
+    tasks.spawn(until(stop.clone(), opening));
     let pages = admin::pages(Arc::clone(&shared), metrics, status);
-    tasks.spawn(pages.serve(admin_listener, stop.clone()));
+    // A successor answers for both as soon as it serves.
+    let administering = {
+        let (begun, relieved, stop) = (begun.clone(), succession.relieved().clone(), stop.clone());
+        async move {
+            if admin_is_shared {
+                begun.cancelled().await;
+            }
+            until(relieved, pages.serve(admin_listener, stop)).await;
+        }
+    };
+    tasks.spawn(until(stop.clone(), administering));
+    if let Some(path) = settings.handover {
+        let succession = succession.clone();
+        tasks.spawn(until(stop.clone(), async move {
+            begun.cancelled().await;
+            if let Err(error) = succession.offer(&path).await {
+                warn!(%error, path = %path.display(), "no successor can take over");
+            }
+        }));
+    }
     if let Some(path) = settings.bound_file.clone() {
-        let fixed = settings.http_bind.is_some() && settings.https_bind.is_some();
+        let fixed = settings.http_bind.is_some() && settings.https_bind.is_some() && first;
         tasks.spawn(announce(path, bound.clone(), fixed));
     }
     Ok(Running {
         bound,
         shared,
         workers,
+        succession,
         drain,
         stop,
         tasks,
@@ -191,34 +250,53 @@ impl Running {
         self.shared.ready.list.is_ready()
     }
 
+    /// Whether somebody is told when it drains, to start a successor; see [`crate::until_draining`].
+    pub fn is_awaited(&self) -> bool {
+        self.succession.is_awaited()
+    }
+
     /// Starts the shutdown when cancelled.
     pub fn drain_token(&self) -> CancellationToken {
         self.drain.clone()
     }
 
-    /// Runs until the token of [`Running::drain_token`] is cancelled, then finishes what is open within the drain time.
+    /// Runs until the token of [`Running::drain_token`] is cancelled, or a successor serves; then finishes what is open within
+    /// the time that there is for it.
     pub async fn run(mut self) {
-        self.drain.cancelled().await;
+        const LATE: Duration = Duration::from_secs(5);
+        let (told, relieved) = (self.drain.clone(), self.succession.relieved().clone());
+        let at_once = self.shared.edge.drain_time;
+        let limit = tokio::select! {
+            () = told.cancelled() => at_once,
+            () = relieved.cancelled() => self.shared.edge.succession_time,
+        };
         self.shared.ready.not_draining.miss();
-        let limit = self.shared.edge.drain_time;
         info!(
             connections = self.shared.open.count(),
             limit_secs = limit.as_secs(),
             "draining"
         );
-        for worker in &self.workers {
-            if worker.commands.send(Command::Drain).await.is_err() {
-                warn!("a worker had ended before");
+        let left_behind = self.succession.drain();
+        let (workers, threads): (Vec<_>, Vec<_>) = self
+            .workers
+            .into_iter()
+            .map(|Handle { commands, thread }| (commands, thread))
+            .unzip();
+        drain(&workers, limit, left_behind).await;
+        let mut ended =
+            tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(limit + LATE, &mut ended) => ended,
+            // What had time has none any more.
+            () = told.cancelled(), if !told.is_cancelled() => {
+                drain(&workers, at_once, left_behind).await;
+                tokio::time::timeout(at_once + LATE, &mut ended).await
             }
-        }
-        for Handle { commands, thread } in self.workers {
-            let joined = tokio::task::spawn_blocking(move || thread.join());
-            match tokio::time::timeout(limit + Duration::from_secs(5), joined).await {
-                Ok(Ok(Ok(()))) => {}
-                Ok(_) => warn!("a worker panicked"),
-                Err(_) => warn!("a worker did not end in time"),
-            }
-            drop(commands);
+        };
+        match ended {
+            Ok(Ok(true)) => {}
+            Ok(_) => warn!("a worker panicked"),
+            Err(_) => warn!("a worker did not end in time"),
         }
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(3), async {
@@ -234,6 +312,58 @@ impl Running {
             self.tasks.abort_all();
         }
         info!("stopped");
+    }
+}
+
+async fn drain(workers: &[mpsc::Sender<Command>], limit: Duration, left_behind: bool) {
+    for worker in workers {
+        if worker.send(Command::Drain { limit, left_behind }).await.is_err() {
+            warn!("a worker had ended before");
+        }
+    }
+}
+
+/// What stands between the start and the first request.
+struct Entrance {
+    shared: Arc<Shared>,
+    gate: Gate,
+    bound: watch::Sender<Bound>,
+}
+
+impl Entrance {
+    /// Lets connections in once something is served and every worker has reached the enforcer. The enforcer is waited for
+    /// only so long, unless there is a predecessor that serves meanwhile; it is relieved then.
+    async fn open(self, predecessor: Option<Predecessor>, begun: CancellationToken) {
+        let Self { shared, gate, bound } = self;
+        shared.ready.wait(false).await;
+        let grace = shared.edge.enforcer_grace;
+        let long_enough = async {
+            if let Some(predecessor) = &predecessor {
+                predecessor.gone().await;
+            }
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            () = shared.ready.wait(true) => {}
+            () = long_enough => warn!(
+                waited_secs = grace.as_secs_f64(),
+                "taking connections although the enforcer is not reached: requests are refused until it is"
+            ),
+        }
+        gate.open().await;
+        bound.send_modify(|bound| bound.serving = true);
+        if let Some(predecessor) = predecessor {
+            predecessor.relieve().await;
+        }
+        begun.cancel();
+    }
+}
+
+/// Runs until it completes or the token is cancelled.
+async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = task => {}
+        () = stop.cancelled() => {}
     }
 }
 

@@ -172,8 +172,6 @@ impl Feed {
             clusters: self.clusters.clone(),
             listeners,
         });
-        let served = !self.listeners.is_empty();
-        self.shared.ready.configuration.set(served);
         if self.version == 1 {
             info!(
                 routes = self.routes.routes(),
@@ -182,10 +180,12 @@ impl Feed {
                 "first snapshot applied"
             );
         }
-        if !self.shared.ready.not_draining.is_met() {
-            return Vec::new();
-        }
-        let failed = self.ports.open(&definitions);
+        let failed = match self.shared.ready.not_draining.is_met() {
+            true => self.ports.open(&definitions),
+            false => Vec::new(),
+        };
+        // Last: what waits for it finds the sockets.
+        self.shared.ready.configuration.set(!self.listeners.is_empty());
         failed
             .into_iter()
             .map(|(name, error)| Rejection::new(name, chain(&error)))

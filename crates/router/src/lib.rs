@@ -44,6 +44,8 @@ pub mod settings;
 mod snapshot;
 mod upstream;
 
+pub use downstream::handover::until_draining;
+
 /// Runs the router with the arguments of the process; see [`main_from`].
 #[must_use]
 pub fn main() -> ExitCode {

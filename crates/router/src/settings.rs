@@ -46,6 +46,8 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// File that receives the bound addresses.
     pub bound_file: Option<PathBuf>,
+    /// Where a successor finds this router, and this router the one that was here before, to hand over the listening sockets.
+    pub handover: Option<PathBuf>,
     /// Drain and stop when standard input ends.
     pub exit_on_stdin_eof: bool,
     /// Bounds of the edge and of the shutdown.
@@ -57,13 +59,15 @@ pub struct Settings {
 pub struct Edge {
     /// Time from SIGTERM until connections that are still open are cut.
     pub drain_time: Duration,
+    /// The same from the moment that a successor serves.
+    pub succession_time: Duration,
     /// Connections of all listeners together; more are closed as they come.
     pub max_connections: usize,
     /// Connections of all listeners from one address (of one /64 network for IPv6); more are closed as they come.
     pub max_connections_per_address: usize,
     /// Time to receive a request head, and to finish a TLS handshake, where the listener sets none.
     pub header_time: Duration,
-    /// Time without the enforcer until `/ready` says so.
+    /// Time without the enforcer until `/ready` says so; at start, until connections are taken all the same.
     pub enforcer_grace: Duration,
 }
 
@@ -71,6 +75,8 @@ impl Default for Edge {
     fn default() -> Self {
         Self {
             drain_time: Duration::from_secs(10),
+            // Nobody waits for the end of the old one.
+            succession_time: Duration::from_secs(600),
             max_connections: 50_000,
             // A load balancer in front of us is one address.
             max_connections_per_address: 10_000,
@@ -111,6 +117,7 @@ impl From<trireme_config::RouterEnv> for Settings {
             https_bind: env.https_bind,
             admin_bind: env.admin_bind,
             workers,
+            handover: env.handover,
             state_dir: env.process.state_dir,
             bound_file: env.process.bound_file,
             exit_on_stdin_eof: env.process.exit_on_stdin_eof,

@@ -82,6 +82,7 @@ fn values() {
         ("TRAILING_ARGS", "--log-level trace"),
         ("TRIREME_ROUTER_HTTP_BIND", "127.0.0.1:0"),
         ("TRIREME_ROUTER_HTTPS_BIND", "[::1]:8443"),
+        ("TRIREME_ROUTER_HANDOVER", "/run/router.sock"),
         ("TRIREME_STATE_DIR", "/state"),
         ("TRIREME_BOUND_FILE", "/bound"),
         ("TRIREME_EXIT_ON_STDIN_EOF", "1"),
@@ -116,6 +117,10 @@ fn values() {
     assert_eq!(
         router.https_bind.map(|bind| bind.to_string()).as_deref(),
         Some("[::1]:8443")
+    );
+    assert_eq!(
+        router.handover.as_deref(),
+        Some(std::path::Path::new("/run/router.sock"))
     );
     assert_eq!(router.process.workers, NonZeroUsize::new(3));
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Sockets we accept on. Every worker has its own on the same port (`SO_REUSEPORT`); the kernel spreads connections.
 
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
+use trireme_shell::listen;
 use trireme_tls::Acceptor;
 
 use super::connection::{self, Serve};
+use super::gate::Waiting;
 use super::worker::Worker;
 
 /// A bound socket on its way to a worker.
@@ -28,19 +30,30 @@ pub(crate) struct Socket {
     pub(crate) listener: StdListener,
     /// TLS.
     pub(crate) acceptor: Option<Acceptor>,
+    /// It does not listen yet.
+    pub(crate) waiting: Waiting,
 }
 
 /// The sockets of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
-    open: HashMap<u64, Accepting>,
+    open: Vec<Accepting>,
     closing: Vec<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
 struct Accepting {
-    stop: Rc<Notify>,
+    id: u64,
+    stop: Rc<Stop>,
     task: JoinHandle<()>,
+}
+
+/// Tells a socket's task to end.
+#[derive(Debug, Default)]
+struct Stop {
+    told: Notify,
+    /// Another process has the socket as well, and takes what waits in its queue.
+    left_behind: Cell<bool>,
 }
 
 /// How long the queue of finished handshakes must stay empty before a socket is closed.
@@ -51,33 +64,28 @@ const QUIET: Duration = Duration::from_millis(30);
 impl Listeners {
     /// Accepts on a socket until it is closed.
     pub(crate) fn open(&mut self, worker: &Rc<Worker>, socket: Socket, exchange: impl Serve) {
-        let stop = Rc::new(Notify::new());
-        let task = tokio::task::spawn_local(accept(
-            Rc::clone(worker),
-            socket.listener,
-            socket.name,
-            socket.acceptor,
-            exchange,
-            Rc::clone(&stop),
-        ));
-        self.open.insert(socket.id, Accepting { stop, task });
+        let (id, stop) = (socket.id, Rc::<Stop>::default());
+        let task = tokio::task::spawn_local(accept(Rc::clone(worker), socket, exchange, Rc::clone(&stop)));
+        self.open.push(Accepting { id, stop, task });
     }
 
-    /// Stops accepting on one socket.
+    /// Stops accepting on the sockets of one binding.
     pub(crate) fn close(&mut self, id: u64) {
-        if let Some(Accepting { stop, task }) = self.open.remove(&id) {
-            stop.notify_one();
+        self.end(|accepting| accepting.id == id, false);
+    }
+
+    /// Stops accepting. What waits in the queues is another process's when sockets are left behind for it.
+    pub(crate) fn close_all(&mut self, left_behind: bool) {
+        self.end(|_| true, left_behind);
+    }
+
+    fn end(&mut self, which: impl Fn(&Accepting) -> bool, left_behind: bool) {
+        for Accepting { stop, task, .. } in self.open.extract_if(.., |accepting| which(accepting)) {
+            stop.left_behind.set(left_behind);
+            stop.told.notify_one();
             self.closing.push(task);
         }
         self.closing.retain(|task| !task.is_finished());
-    }
-
-    /// Stops accepting.
-    pub(crate) fn close_all(&mut self) {
-        let ids: Vec<u64> = self.open.keys().copied().collect();
-        for id in ids {
-            self.close(id);
-        }
     }
 
     /// Whether nothing is accepted any more.
@@ -88,31 +96,41 @@ impl Listeners {
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        for accepting in self.open.values() {
+        for accepting in &self.open {
             accepting.task.abort();
         }
     }
 }
 
-async fn accept(
-    worker: Rc<Worker>,
-    listener: StdListener,
-    name: Arc<str>,
-    acceptor: Option<Acceptor>,
-    exchange: impl Serve,
-    stop: Rc<Notify>,
-) {
-    let listener = match TcpListener::from_std(listener) {
+async fn accept(worker: Rc<Worker>, socket: Socket, exchange: impl Serve, stop: Rc<Stop>) {
+    let Socket {
+        name,
+        listener,
+        acceptor,
+        waiting,
+        ..
+    } = socket;
+    tokio::select! {
+        () = waiting.passed() => {}
+        () = stop.told.notified() => return,
+    }
+    let listener = match listen::start(&listener).and_then(|()| TcpListener::from_std(listener)) {
         Ok(listener) => listener,
         Err(error) => {
-            warn!(%error, listener = &*name, "socket cannot be used");
+            worker
+                .shared
+                .ready
+                .listening
+                .miss_because(format!("{name}: {error}"));
+            error!(%error, listener = &*name, "socket cannot be used");
             return;
         }
     };
+    drop(waiting);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = stop.notified() => break,
+            () = stop.told.notified() => break,
         };
         match accepted {
             Ok((stream, peer)) => start(&worker, stream, peer, &name, acceptor.as_ref(), exchange),
@@ -122,6 +140,9 @@ async fn accept(
                 sleep(Duration::from_millis(20)).await;
             }
         }
+    }
+    if stop.left_behind.get() {
+        return;
     }
     // Closing a socket resets the connections in its queue, whose callers believe to be connected. So new ones are kept
     // away first, without a reset, and what is in the queue is served; the port is free for a successor at once.

@@ -2,6 +2,8 @@
 
 pub(crate) mod body;
 pub(crate) mod connection;
+pub(crate) mod gate;
+pub(crate) mod handover;
 mod heads;
 mod io;
 pub(crate) mod listener;

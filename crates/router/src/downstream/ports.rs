@@ -5,11 +5,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use trireme_routing::snapshot::{Listener, ListenerTls};
 use trireme_shell::listen;
 use trireme_tls::{Acceptor, ClientAuth, Watch};
 
+use super::gate::Gate;
+use super::handover::Succession;
 use super::listener::Socket;
 use super::worker::Command;
 use crate::cluster::material::{self, MaterialError};
@@ -24,7 +26,7 @@ pub struct Bound {
     pub https: Option<SocketAddr>,
     /// Admin port.
     pub admin: Option<SocketAddr>,
-    /// The listeners are those of a complete snapshot: the router serves.
+    /// The listeners are those of a complete snapshot, and take connections.
     pub serving: bool,
 }
 
@@ -64,11 +66,14 @@ pub(crate) enum ListenError {
 #[derive(Debug)]
 pub(crate) struct Ports {
     overrides: [Option<SocketAddr>; 2],
-    /// Bound before anything was discovered, not accepted on yet.
-    early: HashMap<SocketAddr, (SocketAddr, Vec<TcpListener>)>,
+    /// Bound before anything was discovered, here or by a predecessor.
+    early: HashMap<SocketAddr, Vec<TcpListener>>,
     open: HashMap<String, Open>,
     workers: Vec<mpsc::Sender<Command>>,
     bound: watch::Sender<Bound>,
+    gate: Gate,
+    /// Where sockets are kept for a successor, if there may be one.
+    succession: Option<Succession>,
     next_id: u64,
 }
 
@@ -82,24 +87,30 @@ struct Open {
 }
 
 impl Ports {
-    /// Binds the ports that the environment fixes.
+    /// Binds the ports that the environment fixes, in as far as they were not handed over.
     pub(crate) fn new(
-        http: Option<SocketAddr>,
-        https: Option<SocketAddr>,
+        [http, https]: [Option<SocketAddr>; 2],
+        handed: HashMap<SocketAddr, Vec<TcpListener>>,
         workers: Vec<mpsc::Sender<Command>>,
         bound: watch::Sender<Bound>,
+        gate: Gate,
+        succession: Option<Succession>,
     ) -> Result<Self, BindError> {
-        let mut early = HashMap::new();
+        let mut early = handed;
         let mut addresses = [None, None];
         for (slot, wanted) in addresses.iter_mut().zip([http, https]) {
             let Some(wanted) = wanted else { continue };
-            let sockets = listen::bind(wanted, workers.len()).map_err(|source| BindError {
+            *slot = Some(wanted);
+            if early.contains_key(&wanted) {
+                continue;
+            }
+            let (address, sockets) = listen::bind(wanted, workers.len()).map_err(|source| BindError {
                 address: wanted,
                 source,
             })?;
-            *slot = Some(sockets.0);
+            *slot = Some(address);
             // With port 0 twice the addresses are the same before binding and differ after.
-            early.insert(sockets.0, sockets);
+            early.insert(address, sockets);
         }
         let [http, https] = addresses;
         bound.send_modify(|bound| (bound.http, bound.https) = (http, https));
@@ -109,6 +120,8 @@ impl Ports {
             open: HashMap::new(),
             workers,
             bound,
+            gate,
+            succession,
             next_id: 1,
         })
     }
@@ -171,7 +184,6 @@ impl Ports {
             let new = Bound {
                 http: address(false),
                 https: address(true),
-                serving: true,
                 ..*bound
             };
             std::mem::replace(bound, new) != new
@@ -195,7 +207,7 @@ impl Ports {
         let ours = self.open.values().any(|open| open.address == wanted);
         let count = self.workers.len();
         let sockets = match self.early.remove(&wanted) {
-            Some(sockets) => Ok(sockets),
+            Some(sockets) => enough(wanted, sockets, count),
             None if ours => listen::join(wanted, count),
             None => listen::bind(wanted, count),
         };
@@ -206,12 +218,19 @@ impl Ports {
         let id = self.next_id;
         self.next_id += 1;
         let name: Arc<str> = listener.name.as_str().into();
-        for (worker, socket) in self.workers.iter().zip(sockets) {
+        for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
+            if let Some(succession) = &self.succession {
+                match socket.try_clone() {
+                    Ok(socket) => succession.keep(Some(id), socket),
+                    Err(error) => warn!(%error, listener = listener.name, "not kept for a successor"),
+                }
+            }
             let socket = Socket {
                 id,
                 name: Arc::clone(&name),
                 listener: socket,
                 acceptor: acceptor.clone(),
+                waiting: self.gate.wait(),
             };
             if worker.try_send(Command::Listen(socket)).is_err() {
                 error!(listener = listener.name, "a worker takes no commands");
@@ -227,12 +246,28 @@ impl Ports {
     }
 
     fn close(&self, id: u64) {
+        if let Some(succession) = &self.succession {
+            succession.forget(id);
+        }
         for worker in &self.workers {
             if worker.try_send(Command::Unlisten(id)).is_err() {
                 error!("a worker takes no commands");
             }
         }
     }
+}
+
+/// Sockets for all workers. A predecessor had one for each of its own: of more, some workers take several, so that no queue
+/// is left alone.
+fn enough(
+    address: SocketAddr,
+    mut sockets: Vec<TcpListener>,
+    count: usize,
+) -> std::io::Result<(SocketAddr, Vec<TcpListener>)> {
+    if let Some(missing) = count.checked_sub(sockets.len()).filter(|missing| *missing > 0) {
+        sockets.extend(listen::join(address, missing)?.1);
+    }
+    Ok((address, sockets))
 }
 
 fn acceptor(tls: &ListenerTls) -> Result<(Acceptor, Option<Watch>), MaterialError> {

@@ -46,8 +46,10 @@ pub(crate) struct Ready {
     pub(crate) list: Readiness,
     /// Something is served.
     pub(crate) configuration: Condition,
-    /// One for each worker: it has, or had a moment ago, a connection to the enforcer.
-    pub(crate) enforcer: Vec<Condition>,
+    /// One for each worker: it has, or had within the grace, a connection to the enforcer.
+    enforcer: Vec<Condition>,
+    /// No socket failed to listen.
+    pub(crate) listening: Condition,
     /// No shutdown is under way.
     pub(crate) not_draining: Condition,
 }
@@ -59,8 +61,13 @@ pub(crate) enum Command {
     Listen(Socket),
     /// Stop accepting on the socket of that number, and drain what it accepted.
     Unlisten(u64),
-    /// Stop accepting at all, finish what is open, end.
-    Drain,
+    /// Stop accepting at all, finish what is open, end. Told again, with less time to do it.
+    Drain {
+        /// Until connections that are still open are cut.
+        limit: Duration,
+        /// Another process has the sockets as well.
+        left_behind: bool,
+    },
 }
 
 /// One thread of the data path.
@@ -81,8 +88,8 @@ pub(crate) struct Worker {
     /// A clock that is good enough for idle times and costs nothing to read.
     pub(crate) clock: Clock,
     view: RefCell<View>,
-    draining: Cell<Option<Instant>>,
-    index: usize,
+    /// Since when, and for how long.
+    draining: Cell<Option<(Instant, Duration)>>,
 }
 
 /// A snapshot with a count of references that is the worker's own; the inner one is shared with other threads.
@@ -100,8 +107,25 @@ impl Ready {
         Self {
             configuration: list.condition("configuration"),
             enforcer: (0..workers).map(|_| list.condition("enforcer")).collect(),
+            listening: list.unless("listening"),
             not_draining: list.unless("draining"),
             list,
+        }
+    }
+
+    /// The condition of a worker's connection to the enforcer.
+    fn enforcer(&self, worker: usize) -> Condition {
+        let condition = self.enforcer.get(worker).cloned();
+        condition.unwrap_or_else(|| self.list.condition("enforcer"))
+    }
+
+    /// Completes when something is served, and every worker has reached the enforcer if `asked` too.
+    pub(crate) async fn wait(&self, asked: bool) {
+        let mut changes = self.list.subscribe();
+        let met = || self.configuration.is_met() && (!asked || self.enforcer.iter().all(Condition::is_met));
+        while !met() {
+            // The sender is in the list.
+            changes.changed().await.unwrap_or_default();
         }
     }
 }
@@ -127,7 +151,8 @@ impl Worker {
         self.draining.get().is_some()
     }
 
-    /// Starts the thread, which answers requests by `exchange`. It ends after [`Command::Drain`], when the last connection is gone, or when all senders are.
+    /// Starts the thread, which answers requests by `exchange`. It ends after
+    /// [`Command::Drain`], when the last connection is gone, or when all senders are.
     pub(crate) fn spawn(
         index: usize,
         shared: Arc<Shared>,
@@ -136,6 +161,7 @@ impl Worker {
         commands: mpsc::Receiver<Command>,
         exchange: impl Serve,
     ) -> std::io::Result<std::thread::JoinHandle<()>> {
+        let reachable = shared.ready.enforcer(index);
         std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
@@ -151,14 +177,13 @@ impl Worker {
                     let worker = Rc::new(Self {
                         view: RefCell::new(Rc::new(Arc::clone(&shared.store.load()))),
                         shared,
-                        check: Client::new(enforcer),
+                        check: Client::new(enforcer, reachable),
                         pools: Pools::default(),
                         tally,
                         connections: RefCell::default(),
                         open: Cell::new(0),
                         clock: Rc::new(Cell::new(Instant::now())),
                         draining: Cell::new(None),
-                        index,
                     });
                     worker.run(commands, exchange).await;
                 });
@@ -175,9 +200,9 @@ impl Worker {
                 command = commands.recv() => match command {
                     Some(Command::Listen(socket)) => listeners.open(&self, socket, exchange),
                     Some(Command::Unlisten(id)) => listeners.close(id),
-                    Some(Command::Drain) => {
-                        self.drain();
-                        listeners.close_all();
+                    Some(Command::Drain { limit, left_behind }) => {
+                        self.drain(limit);
+                        listeners.close_all(left_behind);
                     }
                     None => break,
                 },
@@ -193,8 +218,13 @@ impl Worker {
         link.abort();
     }
 
-    fn drain(&self) {
-        self.draining.set(Some(Instant::now()));
+    fn drain(&self, limit: Duration) {
+        let now = Instant::now();
+        let drain = match self.draining.get() {
+            Some((since, before)) => (since, before.min(now.duration_since(since) + limit)),
+            None => (now, limit),
+        };
+        self.draining.set(Some(drain));
         for (_, connection) in self.connections.borrow().iter() {
             connection.drain();
         }
@@ -202,14 +232,12 @@ impl Worker {
 
     fn tick(&self, now: Instant, count: u64) {
         self.clock.set(now);
-        if let Some(reachable) = self.shared.ready.enforcer.get(self.index) {
-            reachable.set(self.check.is_reachable(self.shared.edge.enforcer_grace));
-        }
+        self.check.review(self.shared.edge.enforcer_grace);
         let snapshot = self.snapshot();
         let drain = self
             .draining
             .get()
-            .map(|since| (now.duration_since(since), self.shared.edge.drain_time));
+            .map(|(since, limit)| (now.duration_since(since), limit));
         for (_, connection) in self.connections.borrow().iter() {
             connection.review(now, &snapshot, self.shared.edge.header_time, drain);
         }
@@ -221,10 +249,10 @@ impl Worker {
     }
 
     fn is_over(&self, listeners: &listener::Listeners, now: Instant) -> bool {
-        let Some(since) = self.draining.get() else {
+        let Some((since, limit)) = self.draining.get() else {
             return false;
         };
-        let late = now.duration_since(since) > self.shared.edge.drain_time + Duration::from_secs(2);
+        let late = now.duration_since(since) > limit + Duration::from_secs(2);
         late || (listeners.are_closed() && self.open.get() == 0)
     }
 }

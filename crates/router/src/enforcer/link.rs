@@ -14,6 +14,7 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -26,9 +27,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
+use trireme_shell::Condition;
 
 use super::pending::Pending;
 use super::request::{Facts, Prepared};
@@ -48,6 +50,8 @@ pub(crate) struct Enforcer {
     pub(crate) connector: trireme_tls::Connector,
     /// Bound on making a connection.
     pub(crate) connect_timeout: Duration,
+    /// Told by every worker that has made a connection, to all.
+    pub(crate) made: Arc<watch::Sender<()>>,
 }
 
 /// The worker's end.
@@ -66,32 +70,34 @@ struct Inner {
     confirmed: Cell<bool>,
     changed: Notify,
     unreachable_since: Cell<Option<Instant>>,
-    /// There was a connection.
-    seen: Cell<bool>,
+    /// Whether the enforcer can be reached, for who asks from outside.
+    reachable: Condition,
 }
 
 #[derive(Debug)]
 enum Link {
-    /// First attempt, or the connection has just been lost.
+    /// None yet, or it was lost; another is being made.
     Connecting,
-    /// The last attempt failed.
-    Down,
     /// Checks go into the stream.
     Stream,
     /// Every check is a call.
     Unary(SendRequest<Outgoing>),
 }
 
-/// Longest wait for a connection that is being made.
+/// Longest wait of a check for a connection that is being made.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Between attempts to connect: the first as long as a check may be waiting, then more with every attempt.
 const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(500);
+/// A peer that lives answers a ping within `TIMEOUT`; it is sent when nothing came for `INTERVAL`.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(3);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const UNIMPLEMENTED: u32 = 12;
 const STREAM: &str = "/trireme.auth.v1.CheckStream/Check";
 const UNARY: &str = "/envoy.service.auth.v3.Authorization/Check";
 
 impl Client {
     /// A client that is not connected yet; [`Client::run`] connects it.
-    pub(crate) fn new(enforcer: Enforcer) -> Self {
+    pub(crate) fn new(enforcer: Enforcer, reachable: Condition) -> Self {
         Self(Rc::new(Inner {
             enforcer,
             slots: RefCell::default(),
@@ -102,18 +108,16 @@ impl Client {
             confirmed: Cell::new(false),
             changed: Notify::new(),
             unreachable_since: Cell::new(None),
-            seen: Cell::new(false),
+            reachable,
         }))
     }
 
-    /// Whether there is, or was within the grace, a connection to the enforcer.
-    pub(crate) fn is_reachable(&self, grace: Duration) -> bool {
-        self.0.seen.get()
-            && self
-                .0
-                .unreachable_since
-                .get()
-                .is_none_or(|since| since.elapsed() < grace)
+    /// Says that the enforcer cannot be reached, once that has been so for the grace.
+    pub(crate) fn review(&self, grace: Duration) {
+        let since = self.0.unreachable_since.get();
+        if since.is_some_and(|since| since.elapsed() >= grace) {
+            self.0.reachable.miss();
+        }
     }
 
     /// Asks the enforcer. Dropping the future gives the check up and frees its slot.
@@ -132,16 +136,21 @@ impl Client {
     }
 
     async fn answer(&self, facts: &Facts<'_>) -> Result<Answer, CheckError> {
-        let inner = &self.0;
-        if matches!(*inner.link.borrow(), Link::Connecting) {
-            inner.wait_for_link().await;
+        match self.ask(facts).await {
+            // Lost with its connection, undecided: the next one is asked, if there is one in time.
+            Err(CheckError::Unreachable) if self.0.is_linked(PATIENCE).await => self.ask(facts).await,
+            answer => answer,
         }
+    }
+
+    async fn ask(&self, facts: &Facts<'_>) -> Result<Answer, CheckError> {
+        let inner = &self.0;
         let id = inner.slots.borrow_mut().open().ok_or(CheckError::Unreachable)?;
         let waiting = Waiting { inner, id };
         let unary = match &*inner.link.borrow() {
             Link::Stream => None,
             Link::Unary(sender) => Some(sender.clone()),
-            Link::Connecting | Link::Down => return Err(CheckError::Unreachable),
+            Link::Connecting => return Err(CheckError::Unreachable),
         };
         match unary {
             None => inner.send(id, facts)?,
@@ -155,42 +164,52 @@ impl Client {
 
     /// Keeps the connection; ends never.
     pub(crate) async fn run(self) {
-        let mut backoff = *BACKOFF.start();
+        let mut others = self.0.enforcer.made.subscribe();
+        let (mut backoff, mut since) = (*BACKOFF.start(), Instant::now());
         loop {
             let started = Instant::now();
-            let error = match self.0.connect().await {
+            others.mark_unchanged();
+            let (error, silence) = match self.0.connect().await {
                 Ok((sender, connection)) => {
                     let serving = Rc::clone(&self.0).serve(sender);
                     tokio::select! {
                         result = connection => match result {
-                            Ok(()) => "closed by the enforcer".to_owned(),
-                            Err(error) => error.to_string(),
+                            Ok(()) => ("closed by the enforcer".to_owned(), Duration::ZERO),
+                            Err(error) if error.is_timeout() => (error.to_string(), KEEP_ALIVE_TIMEOUT),
+                            Err(error) => (error.to_string(), Duration::ZERO),
                         },
-                        reason = serving => reason,
+                        reason = serving => (reason, Duration::ZERO),
                     }
                 }
-                Err(error) => error.to_string(),
+                Err(error) => (error.to_string(), Duration::ZERO),
             };
-            self.0.lost(&error);
-            // A connection that lasted is remade at once; only repeated failures wait.
-            if started.elapsed() > Duration::from_secs(1) {
-                backoff = *BACKOFF.start();
+            self.0.lost(&error, silence);
+            // A connection that lasted is remade at once. Checks may wait for the first attempts; the later ones come less often.
+            if started.elapsed() > PATIENCE {
+                (backoff, since) = (*BACKOFF.start(), Instant::now());
+            } else if since.elapsed() > PATIENCE {
+                backoff = (backoff * 2).min(*BACKOFF.end());
             }
-            sleep(backoff.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
-            backoff = (backoff * 2).min(*BACKOFF.end());
+            tokio::select! {
+                () = sleep(backoff.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+                // Another worker has reached it.
+                _ = others.changed() => {}
+            }
         }
     }
 }
 
 impl Inner {
-    async fn wait_for_link(&self) {
-        let deadline = Instant::now() + PATIENCE;
+    /// Whether there is a connection, within `bound` at the latest.
+    async fn is_linked(&self, bound: Duration) -> bool {
+        let deadline = Instant::now() + bound;
         while matches!(*self.link.borrow(), Link::Connecting) {
             let changed = self.changed.notified();
             if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Puts the check into the batch that goes out next.
@@ -249,8 +268,8 @@ impl Inner {
             .timer(TokioTimer::new())
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
-            .keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(5))
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true)
             .handshake(TokioIo::new(io))
             .await
@@ -359,12 +378,14 @@ impl Inner {
                 "enforcer connected"
             );
         }
-        self.seen.set(true);
         *self.link.borrow_mut() = link;
         self.changed.notify_waiters();
+        self.reachable.meet();
+        self.enforcer.made.send_replace(());
     }
 
-    fn lost(&self, error: &str) {
+    /// There is no connection, and nothing has come from it for `silence`.
+    fn lost(&self, error: &str, silence: Duration) {
         let first = self.unreachable_since.get().is_none();
         if first {
             warn!(
@@ -373,11 +394,11 @@ impl Inner {
                 port = self.enforcer.peer.port,
                 "enforcer unreachable"
             );
-            self.unreachable_since.set(Some(Instant::now()));
+            let now = Instant::now();
+            self.unreachable_since
+                .set(Some(now.checked_sub(silence).unwrap_or(now)));
         }
-        // Only an attempt that failed makes requests fail at once: one that has just ended may be remade in a moment.
-        let was_up = matches!(*self.link.borrow(), Link::Stream | Link::Unary(_));
-        *self.link.borrow_mut() = if was_up { Link::Connecting } else { Link::Down };
+        *self.link.borrow_mut() = Link::Connecting;
         self.outbox.borrow_mut().take();
         self.pending.borrow_mut().clear();
         self.slots.borrow_mut().fail_all(&CheckError::Unreachable);

@@ -8,27 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::{BOUND, Reply, Setup, Upstream, direct, eventually, send2, system};
-
-async fn one(stream: &mut TcpStream) -> Result<Reply, String> {
-    stream
-        .write_all(b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\n\r\n")
-        .await
-        .map_err(|error| format!("write: {error}"))?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    while !answer.ends_with(b"GET /x") {
-        let read = timeout(BOUND, stream.read(&mut buffer))
-            .await
-            .map_err(|_| "no answer".to_owned())?
-            .map_err(|error| format!("read: {error}"))?;
-        if read == 0 {
-            return Err(format!("closed after {:?}", String::from_utf8_lossy(&answer)));
-        }
-        answer.extend_from_slice(&buffer[..read]);
-    }
-    Ok(Reply::parse(&answer))
-}
+use crate::support::{BOUND, Reply, Setup, Upstream, direct, eventually, one, send2, system};
 
 /// Must show 6: keep-alive callers under load while the router is told to stop. Every request that is sent on a connection
 /// is answered; a connection ends only after an answer that said so; new connections are served or refused, never reset.

@@ -11,6 +11,7 @@ mod limits;
 mod log;
 mod protocols;
 mod routes;
+mod start;
 mod support;
 mod system;
 mod upstreams;

@@ -145,3 +145,24 @@ pub(crate) async fn send2(
         trailers,
     )
 }
+
+/// `GET /api/x` on an open connection to a gateway whose upstream echoes; what went wrong instead of an answer.
+pub(crate) async fn one(stream: &mut TcpStream) -> Result<Reply, String> {
+    stream
+        .write_all(b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\n\r\n")
+        .await
+        .map_err(|error| format!("write: {error}"))?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while !answer.ends_with(b"GET /x") {
+        let read = timeout(BOUND, stream.read(&mut buffer))
+            .await
+            .map_err(|_| "no answer".to_owned())?
+            .map_err(|error| format!("read: {error}"))?;
+        if read == 0 {
+            return Err(format!("closed after {:?}", String::from_utf8_lossy(&answer)));
+        }
+        answer.extend_from_slice(&buffer[..read]);
+    }
+    Ok(Reply::parse(&answer))
+}

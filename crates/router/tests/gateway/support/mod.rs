@@ -29,7 +29,7 @@ use trireme_xds::Resource;
 use trireme_xds::server::{Cache, Settled};
 
 pub(crate) use enforcer::{Answer, Enforcer, Mode, allow, allow_with, deny};
-pub(crate) use http::{Reply, get, http2, http2_tls, raw, request, send2};
+pub(crate) use http::{Reply, get, http2, http2_tls, one, raw, request, send2};
 pub(crate) use pki::Pki;
 pub(crate) use upstream::{Arrived, Upstream, full, refused};
 
@@ -202,6 +202,7 @@ impl Setup {
             workers: self.workers,
             state_dir: Some(dir.path().to_owned()),
             bound_file: Some(dir.path().join("bound.json")),
+            handover: None,
             exit_on_stdin_eof: false,
             edge: self.edge,
         };
