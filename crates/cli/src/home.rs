@@ -172,6 +172,11 @@ impl Home {
         self.path(&format!("run/{}.json", role.name()))
     }
 
+    /// Where a router finds the one that was here before.
+    pub(crate) fn handover_file(&self) -> PathBuf {
+        self.path("run/router.sock")
+    }
+
     pub(crate) fn authority_certificate(&self) -> PathBuf {
         self.path("security/truststore/ca.pem")
     }

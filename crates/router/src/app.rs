@@ -1,6 +1,6 @@
 //! The table of contents: TLS, workers, ports, discovery, admin, in that order.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use trireme_proto::names::ENFORCER_REST_CLUSTER;
 use trireme_routing::snapshot::{self, UpstreamProtocol};
 use trireme_telemetry::Metrics;
@@ -23,7 +23,7 @@ use crate::admin;
 use crate::cluster::{Cluster, InvalidCluster};
 use crate::discovery::{self, Feed};
 use crate::downstream::gate::Gate;
-use crate::downstream::handover::{self, Inheritance, Predecessor, Succession};
+use crate::downstream::handover::{self, Door, Inheritance, Predecessor, Succession};
 use crate::downstream::ports::Ports;
 use crate::downstream::worker::{Command, Ready, Shared, Worker};
 use crate::enforcer::Enforcer;
@@ -181,21 +181,27 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         stop.clone(),
     ));
     let first = inheritance.predecessor.is_none();
+    let begun = CancellationToken::new();
+    let mut door = settings.handover;
+    if first {
+        begun.cancel();
+        if let Some(door) = door.take().and_then(|path| door_at(&path)) {
+            tasks.spawn(until(stop.clone(), succession.clone().offer(door)));
+        }
+    }
     let entrance = Entrance {
         shared: Arc::clone(&shared),
         gate,
         bound: bound_sender,
+        door,
+        succession: succession.clone(),
     };
-    let begun = CancellationToken::new();
-    if first {
-        begun.cancel();
-    }
     let opening = entrance.open(inheritance.predecessor, begun.clone());
     tasks.spawn(until(stop.clone(), opening));
     let pages = admin::pages(Arc::clone(&shared), metrics, status);
     // A successor answers for both as soon as it serves.
     let administering = {
-        let (begun, relieved, stop) = (begun.clone(), succession.relieved().clone(), stop.clone());
+        let (relieved, stop) = (succession.relieved().clone(), stop.clone());
         async move {
             if admin_is_shared {
                 begun.cancelled().await;
@@ -204,15 +210,6 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         }
     };
     tasks.spawn(until(stop.clone(), administering));
-    if let Some(path) = settings.handover {
-        let succession = succession.clone();
-        tasks.spawn(until(stop.clone(), async move {
-            begun.cancelled().await;
-            if let Err(error) = succession.offer(&path).await {
-                warn!(%error, path = %path.display(), "no successor can take over");
-            }
-        }));
-    }
     if let Some(path) = settings.bound_file.clone() {
         let fixed = settings.http_bind.is_some() && settings.https_bind.is_some() && first;
         tasks.spawn(announce(path, bound.clone(), fixed));
@@ -250,7 +247,7 @@ impl Running {
         self.shared.ready.list.is_ready()
     }
 
-    /// Whether somebody is told when it drains, to start a successor; see [`crate::until_draining`].
+    /// Whether somebody is told when it drains, to start a successor; see [`crate::follow`].
     pub fn is_awaited(&self) -> bool {
         self.succession.is_awaited()
     }
@@ -318,7 +315,7 @@ impl Running {
 async fn drain(workers: &[mpsc::Sender<Command>], limit: Duration, left_behind: bool) {
     for worker in workers {
         if worker.send(Command::Drain { limit, left_behind }).await.is_err() {
-            warn!("a worker had ended before");
+            debug!("a worker had ended before");
         }
     }
 }
@@ -328,13 +325,22 @@ struct Entrance {
     shared: Arc<Shared>,
     gate: Gate,
     bound: watch::Sender<Bound>,
+    /// Where a successor comes to, once there is no predecessor.
+    door: Option<PathBuf>,
+    succession: Succession,
 }
 
 impl Entrance {
     /// Lets connections in once something is served and every worker has reached the enforcer. The enforcer is waited for
     /// only so long, unless there is a predecessor that serves meanwhile; it is relieved then.
     async fn open(self, predecessor: Option<Predecessor>, begun: CancellationToken) {
-        let Self { shared, gate, bound } = self;
+        let Self {
+            shared,
+            gate,
+            bound,
+            door,
+            succession,
+        } = self;
         shared.ready.wait(false).await;
         let grace = shared.edge.enforcer_grace;
         let long_enough = async {
@@ -351,12 +357,25 @@ impl Entrance {
             ),
         }
         gate.open().await;
+        // Before anybody is told: who comes for the next one finds this door, and waits behind it.
+        let door = door.and_then(|path| door_at(&path));
         bound.send_modify(|bound| bound.serving = true);
-        if let Some(predecessor) = predecessor {
-            predecessor.relieve().await;
+        if let Some(predecessor) = predecessor
+            && predecessor.relieve().await
+        {
+            succession.expect();
         }
         begun.cancel();
+        if let Some(door) = door {
+            succession.offer(door).await;
+        }
     }
+}
+
+fn door_at(path: &Path) -> Option<Door> {
+    Door::open(path)
+        .inspect_err(|error| warn!(%error, path = %path.display(), "no successor can take over"))
+        .ok()
 }
 
 /// Runs until it completes or the token is cancelled.

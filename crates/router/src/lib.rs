@@ -44,7 +44,7 @@ pub mod settings;
 mod snapshot;
 mod upstream;
 
-pub use downstream::handover::until_draining;
+pub use downstream::handover::{News, follow};
 
 /// Runs the router with the arguments of the process; see [`main_from`].
 #[must_use]

@@ -60,6 +60,10 @@ async fn without_the_enforcer_everything_is_refused() -> anyhow::Result<()> {
     let gateway = Gateway::builder().api(&file).start().await?;
     let load = load(&gateway, true, Duration::from_millis(2));
     let path = gateway.ready.sample.url.replacen(&gateway.ready.http, "", 1);
+    // Without its key it cannot come back; a restart alone would only make calls wait.
+    let key = gateway.data().join("security/keystore/enforcer.key");
+    let aside = key.with_extension("aside");
+    std::fs::rename(&key, &aside)?;
     gateway.signal(Role::Enforcer, Signal::KILL)?;
     let mut answered = 0;
     let refusal = eventually("a refusal", async || {
@@ -73,6 +77,7 @@ async fn without_the_enforcer_everything_is_refused() -> anyhow::Result<()> {
         json!({ "code": "102500", "message": "Unclassified Validation Failure",
             "description": "Error during validating the request" })
     );
+    std::fs::rename(&aside, &key)?;
     answered += recovered(&gateway).await;
     let tally = load.finish().await;
     println!("{tally:?}");
@@ -87,6 +92,28 @@ async fn without_the_enforcer_everything_is_refused() -> anyhow::Result<()> {
         .filter(|outcome| !matches!(outcome, Outcome::Status(200 | 500)))
         .collect();
     assert_eq!(other, Vec::<&Outcome>::new(), "{tally:?}");
+    gateway.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restart_of_the_enforcer_refuses_nothing() -> anyhow::Result<()> {
+    let gateway = Gateway::builder().start().await?;
+    let load = load(&gateway, true, Duration::from_millis(2));
+    for signal in [Signal::TERM, Signal::KILL] {
+        let before = gateway.pid(Role::Enforcer);
+        gateway.signal(Role::Enforcer, signal)?;
+        eventually("a successor", async || {
+            let pid = gateway.facts(Role::Enforcer)?.get("pid")?.as_i64()?;
+            (pid != i64::from(before)).then_some(())
+        })
+        .await;
+        recovered(&gateway).await;
+    }
+    let tally = load.finish().await;
+    println!("{tally:?}");
+    assert!(count(&tally, Outcome::Status(200)) > 0);
+    assert_eq!(tally.len(), 1, "nothing but 200: {tally:?}");
     gateway.stop().await?;
     Ok(())
 }

@@ -1,60 +1,68 @@
-//! SIGTERM to the router under load: nobody notices but by `connection: close`.
+//! A restart of the router under load: nobody notices but by `connection: close` and `GOAWAY`.
 
 use std::time::Duration;
 
 use rustix::process::Signal;
-use trireme_harness::{Gateway, Load, Outcome, Role, eventually};
+use trireme_harness::{Gateway, Load, Outcome, Role, Upstream, eventually};
 
-#[tokio::test]
-async fn no_request_is_lost_when_the_router_drains() -> anyhow::Result<()> {
-    let gateway = Gateway::builder().start().await?;
-    let address = gateway.address(Role::Router, "http");
-    let path = gateway.ready.sample.url.replacen(&gateway.ready.http, "", 1);
-    let before = gateway.pid(Role::Router);
-    let pause = Duration::from_millis(5);
-    let load = Load::start(
-        address,
-        &path,
-        Some(&gateway.ready.token),
-        32,
-        pause,
-        Duration::from_secs(60),
-    );
-    // Some calls must be under way when the signal comes.
-    let metrics = format!("http://{}/metrics", gateway.address(Role::Router, "admin"));
-    let http = gateway.http.clone();
-    eventually("load", async || {
-        let text = http.get(&metrics).send().await.ok()?.text().await.ok()?;
-        (requests(&text) > 200.0).then_some(())
-    })
-    .await;
-    gateway.signal(Role::Router, Signal::TERM)?;
-    eventually("a successor", async || {
-        let pid = gateway.facts(Role::Router)?.get("pid")?.as_i64()?;
-        (pid != i64::from(before)).then_some(())
-    })
-    .await;
-    let tally = load.finish().await;
-    println!("{tally:?}");
-    let answered = tally.get(&Outcome::Status(200)).copied().unwrap_or_default();
-    assert!(answered > 200, "{tally:?}");
-    assert_eq!(tally.get(&Outcome::Reset), None, "{tally:?}");
-    // New connections are refused between the end of one router and the start of the next; nothing else may happen.
-    let other: Vec<_> = tally
-        .keys()
-        .filter(|outcome| !matches!(outcome, Outcome::Status(200) | Outcome::Refused))
-        .collect();
-    assert_eq!(other, Vec::<&Outcome>::new(), "{tally:?}");
-    gateway.stop().await?;
-    Ok(())
+const BOUND: Duration = Duration::from_secs(300);
+
+/// Restarts of each kind; more with `TRIREME_ROUNDS`.
+fn rounds() -> usize {
+    std::env::var("TRIREME_ROUNDS").map_or(2, |rounds| rounds.parse().expect("a number"))
 }
 
-/// Sum of all request counters in Prometheus text.
-fn requests(text: &str) -> f64 {
-    let lines = text
-        .lines()
-        .filter(|line| line.starts_with("trireme_router_requests_total"));
-    lines
-        .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
-        .sum()
+#[tokio::test]
+async fn a_restart_of_the_router_refuses_nothing() -> anyhow::Result<()> {
+    let upstream = Upstream::start(Duration::ZERO).await;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("streams.yaml");
+    let definition = "openapi: 3.0.3\ninfo: { title: Streams, version: 1.0.0 }\nx-wso2-basePath: /streams/1.0.0\n\
+                      servers: [ { url: 'UPSTREAM/' } ]\npaths:\n  /a: { get: { responses: {} } }\n  \
+                      /events: { get: { responses: {} } }\n";
+    std::fs::write(&file, definition.replace("UPSTREAM", &upstream.url()))?;
+    let gateway = Gateway::builder().api(&file).start().await?;
+    let address = gateway.address(Role::Router, "http");
+    let token = Some(gateway.ready.token.as_str());
+    let (call, events) = ("/streams/1.0.0/a", "/streams/1.0.0/events");
+    let pause = Duration::from_millis(5);
+    let loads = [
+        ("kept", Load::start(address, call, token, 16, pause, BOUND)),
+        ("streams", Load::http2(address, call, token, 4, 8, BOUND)),
+        (
+            "events",
+            Load::start(address, events, token, 8, Duration::ZERO, BOUND),
+        ),
+        (
+            "events over HTTP/2",
+            Load::http2(address, events, token, 2, 4, BOUND),
+        ),
+    ];
+    for round in 0..2 * rounds() {
+        // Calls are under way in every round.
+        let before = upstream.requests();
+        eventually("load", async || {
+            (upstream.requests() > before + 200).then_some(())
+        })
+        .await;
+        let pid = gateway.pid(Role::Router);
+        // By hand, or by whoever started it all.
+        match round % 2 {
+            0 => gateway.signal(Role::Router, Signal::TERM)?,
+            _ => gateway.renew_router()?,
+        }
+        eventually("a successor", async || {
+            (gateway.facts(Role::Router)?.get("pid")?.as_i64()? != i64::from(pid)).then_some(())
+        })
+        .await;
+    }
+    for (name, load) in loads {
+        let tally = load.finish().await;
+        println!("{name}: {tally:?}");
+        let answered = tally.get(&Outcome::Status(200)).copied().unwrap_or_default();
+        assert!(answered > 8, "{name}: {tally:?}");
+        assert_eq!(tally.len(), 1, "{name}: {tally:?}");
+    }
+    gateway.stop().await?;
+    Ok(())
 }

@@ -328,6 +328,16 @@ impl Gateway {
         Ok(kill_process(pid, signal)?)
     }
 
+    /// Asks for another router beside the one that runs (SIGUSR2).
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn renew_router(&self) -> anyhow::Result<()> {
+        let pid = self.process.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(Pid::from_raw).context("it has ended by itself")?;
+        Ok(kill_process(pid, Signal::USR2)?)
+    }
+
     /// Kills a process and waits until its successor has bound its sockets.
     ///
     /// # Errors

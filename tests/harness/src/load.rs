@@ -1,4 +1,4 @@
-//! A bounded load of keep-alive HTTP/1.1 calls, with every outcome counted.
+//! A bounded load of calls over kept connections, with every outcome counted.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -54,6 +55,31 @@ impl Load {
             workers.spawn(async move {
                 let mut tally = Tally::new();
                 let work = work(address, &path, token.as_deref(), pause, &stop, &mut tally);
+                // Elapsed: the callers' bound, the tally stands.
+                drop(tokio::time::timeout(bound, work).await);
+                tally
+            });
+        }
+        Self { stop, workers }
+    }
+
+    /// As [`Load::start`], over HTTP/2 with prior knowledge: `streams` calls at once on each connection. A call that was not sent
+    /// because the peer had said that it goes away is sent on another connection, and counts once.
+    pub fn http2(
+        address: SocketAddr,
+        path: &str,
+        token: Option<&str>,
+        connections: usize,
+        streams: usize,
+        bound: Duration,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut workers = JoinSet::new();
+        for _ in 0..connections {
+            let (stop, path, token) = (Arc::clone(&stop), path.to_owned(), token.map(ToOwned::to_owned));
+            workers.spawn(async move {
+                let mut tally = Tally::new();
+                let work = work2(address, &path, token.as_deref(), streams, &stop, &mut tally);
                 // Elapsed: the callers' bound, the tally stands.
                 drop(tokio::time::timeout(bound, work).await);
                 tally
@@ -117,6 +143,58 @@ async fn work(
             tokio::time::sleep(pause.max(Duration::from_millis(1))).await;
         }
     }
+}
+
+async fn work2(
+    address: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+    streams: usize,
+    stop: &AtomicBool,
+    tally: &mut Tally,
+) {
+    let uri = format!("http://localhost:{}{path}", address.port());
+    while !stop.load(Ordering::Relaxed) {
+        let Some(open) = connect2(address).await else {
+            *tally.entry(Outcome::Refused).or_default() += 1;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        };
+        let mut calls = JoinSet::new();
+        for _ in 0..streams {
+            let (mut open, uri, token) = (open.clone(), uri.clone(), token.map(ToOwned::to_owned));
+            calls.spawn(async move {
+                open.ready().await.ok()?;
+                let mut request = Request::get(uri);
+                if let Some(token) = token {
+                    request = request.header("authorization", format!("Bearer {token}"));
+                }
+                let request = request.body(Empty::new()).expect("a path from the test is valid");
+                match open.try_send_request(request).await {
+                    Ok(response) => {
+                        let status = response.status().as_u16();
+                        let body = response.into_body().collect().await;
+                        Some(body.map_or(Outcome::Reset, |_| Outcome::Status(status)))
+                    }
+                    Err(mut error) => error.take_message().is_none().then_some(Outcome::Reset),
+                }
+            });
+        }
+        while let Some(outcome) = calls.join_next().await {
+            if let Ok(Some(outcome)) = outcome {
+                *tally.entry(outcome).or_default() += 1;
+            }
+        }
+    }
+}
+
+async fn connect2(address: SocketAddr) -> Option<http2::SendRequest<Empty<Bytes>>> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+        .await
+        .ok()?;
+    tokio::spawn(connection);
+    Some(sender)
 }
 
 async fn connect(address: SocketAddr) -> Option<SendRequest<Empty<Bytes>>> {

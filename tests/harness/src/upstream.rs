@@ -1,5 +1,6 @@
 //! An upstream that tells what it got.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::channel::Channel;
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,10 +23,18 @@ use tokio::task::JoinHandle;
 /// Greatest request body that is taken, bytes.
 const MAX_BODY: usize = 16 << 20;
 
+/// Events of one stream.
+const EVENTS: usize = 20;
+/// Between two of them.
+const EVENT_PAUSE: Duration = Duration::from_millis(50);
+
+type Body = BoxBody<Bytes, Infallible>;
+
 /// A running upstream on a free loopback port; HTTP/1.1 and HTTP/2 with prior knowledge. Ends when dropped.
 ///
 /// The request header `x-want-status` chooses the status of the answer, each `x-want-header: name=value` adds a header to
-/// it, and `x-want-close` breaks the connection in place of an answer.
+/// it, and `x-want-close` breaks the connection in place of an answer. A path that ends in `/events` is answered by a stream of
+/// 20 server-sent events, one every 50 ms.
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
@@ -116,10 +127,13 @@ fn headers(map: &hyper::HeaderMap) -> BTreeMap<String, String> {
     map.keys().map(joined).collect()
 }
 
-async fn answer(request: Request<Incoming>, delay: Duration) -> io::Result<Response<Full<Bytes>>> {
+async fn answer(request: Request<Incoming>, delay: Duration) -> io::Result<Response<Body>> {
     let (head, body) = request.into_parts();
     if head.headers.contains_key("x-want-close") {
         return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    if head.uri.path().ends_with("/events") {
+        return Ok(events());
     }
     let body = Limited::new(body, MAX_BODY).collect().await;
     let (body, trailers) = body
@@ -143,7 +157,7 @@ async fn answer(request: Request<Incoming>, delay: Duration) -> io::Result<Respo
         tokio::time::sleep(delay).await;
     }
     let text = serde_json::to_vec(&seen).unwrap_or_default();
-    let mut response = Response::new(Full::from(text));
+    let mut response = Response::new(Full::from(text).boxed());
     if let Some(status) = seen.headers.get("x-want-status") {
         *response.status_mut() = status.parse().unwrap_or_default();
     }
@@ -162,4 +176,21 @@ async fn answer(request: Request<Incoming>, delay: Duration) -> io::Result<Respo
         }
     }
     Ok(response)
+}
+
+fn events() -> Response<Body> {
+    let (mut sender, body) = Channel::new(1);
+    tokio::spawn(async move {
+        for number in 0..EVENTS {
+            tokio::time::sleep(EVENT_PAUSE).await;
+            let event = Bytes::from(format!("data: {number}\n\n"));
+            if sender.send_data(event).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut response = Response::new(body.boxed());
+    let kind = hyper::header::HeaderValue::from_static("text/event-stream");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    response
 }

@@ -71,16 +71,26 @@ impl Child {
         self.process.wait().await
     }
 
-    /// Sends SIGTERM and waits; kills after `bound`.
-    pub(super) async fn drain(&mut self, bound: Duration) -> std::io::Result<ExitStatus> {
+    /// Whether it has ended.
+    pub(super) fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Sends SIGTERM.
+    pub(super) fn terminate(&self) {
         if let Some(pid) = self
             .pid()
             .and_then(|pid| i32::try_from(pid).ok())
             .and_then(rustix::process::Pid::from_raw)
         {
-            // It may have ended by itself in between; waiting below tells.
+            // It may have ended by itself in between; who waits for it finds out.
             rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap_or_default();
         }
+    }
+
+    /// Sends SIGTERM and waits; kills after `bound`.
+    pub(super) async fn drain(&mut self, bound: Duration) -> std::io::Result<ExitStatus> {
+        self.terminate();
         if let Ok(status) = tokio::time::timeout(bound, self.process.wait()).await {
             return status;
         }

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Each child writes its addresses to `DIR/run/<process>.json` once its sockets are bound; the next one is started with
-//! them. A child that dies is started again with the addresses it had.
+//! them. A child that dies is started again with the addresses it had. A router that drains hands its sockets to another one
+//! that is started beside it, so that nobody is refused meanwhile.
 
 mod child;
 mod console;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use trireme_router::News;
 
 use crate::args::UpOptions;
 use crate::client::{Adapter, Deployed};
@@ -58,6 +60,24 @@ struct Gateway {
     executable: PathBuf,
     lines: child::Lines,
     children: Vec<Watched>,
+    /// The router that is to take over from the one that runs.
+    successor: Option<Child>,
+    /// Another one was asked for meanwhile.
+    renew_again: bool,
+    /// Routers that a successor has relieved, as long as they finish what is open.
+    leaving: Vec<Child>,
+}
+
+/// What happens while the gateway runs.
+enum Event {
+    /// A child ended.
+    Ended(usize, std::io::Result<std::process::ExitStatus>),
+    /// The router says so.
+    News(News),
+    /// Another router is asked for.
+    Renew,
+    /// The successor ended before it served.
+    Unsuccessful(std::io::Result<std::process::ExitStatus>),
 }
 
 struct Watched {
@@ -86,6 +106,9 @@ pub(crate) async fn run(options: UpOptions) -> anyhow::Result<ExitCode> {
         executable,
         lines,
         children: Vec::new(),
+        successor: None,
+        renew_again: false,
+        leaving: Vec::new(),
     };
     let outcome = tokio::select! {
         outcome = gateway.serve(&console, started) => outcome,
@@ -257,47 +280,137 @@ impl Gateway {
         Ok(bound)
     }
 
-    /// Starts again whatever dies. Ends only with an error.
+    /// Starts again whatever dies, and another router beside one that drains, or when SIGUSR2 asks for it. Ends only with
+    /// an error.
     async fn supervise(&mut self, console: &Console) -> anyhow::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut renew = signal(SignalKind::user_defined2())?;
+        let (sender, mut news) = mpsc::channel(1);
+        let door = self.home.handover_file();
+        let following = trireme_router::follow(&door, sender);
+        tokio::pin!(following);
         loop {
             let [a, b, c] = &mut self.children[..] else {
                 bail!("the gateway is not complete")
             };
-            let (index, status) = tokio::select! {
-                status = a.child.ended() => (0, status),
-                status = b.child.ended() => (1, status),
-                status = c.child.ended() => (2, status),
+            let successor = async {
+                match &mut self.successor {
+                    Some(successor) => successor.ended().await,
+                    None => std::future::pending().await,
+                }
             };
-            let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-            let Some(dead) = self.children.get_mut(index) else {
-                continue;
+            let event = tokio::select! {
+                status = a.child.ended() => Event::Ended(0, status),
+                status = b.child.ended() => Event::Ended(1, status),
+                status = c.child.ended() => Event::Ended(2, status),
+                status = successor => Event::Unsuccessful(status),
+                Some(told) = news.recv() => Event::News(told),
+                _ = renew.recv() => Event::Renew,
+                () = &mut following => bail!("nobody follows the router"),
             };
-            dead.deaths = if dead.since.elapsed() > SETTLED {
-                0
-            } else {
-                dead.deaths.saturating_add(1)
-            };
-            let wait = RESTART_WAIT
-                .0
-                .saturating_mul(1 << dead.deaths.min(10))
-                .min(RESTART_WAIT.1);
-            console.event(
-                dead.spec.role.name(),
-                &format!("ended ({status}), starting again in {wait:?}"),
-            );
-            tokio::time::sleep(wait).await;
-            match Child::start(&dead.spec, &self.lines) {
-                Ok(child) => dead.child = child,
-                // The next round finds it dead again and waits longer.
-                Err(error) => console.event(dead.spec.role.name(), &format!("{error:#}")),
+            self.leaving.retain_mut(|child| !child.has_ended());
+            match event {
+                Event::Ended(index, _) if self.is_succeeded(index) => self.promote(),
+                Event::Ended(index, status) => self.restart(console, index, status).await,
+                Event::News(News::Draining) if self.successor.is_some() => {}
+                Event::News(News::Draining) | Event::Renew => self.renew(console),
+                Event::News(News::Relieved) => {
+                    self.promote();
+                    if std::mem::take(&mut self.renew_again) {
+                        self.renew(console);
+                    }
+                }
+                Event::Unsuccessful(status) => {
+                    self.successor = None;
+                    let told = told(status);
+                    console.event(
+                        Role::Router.name(),
+                        &format!("the new one ended before it served ({told})"),
+                    );
+                }
             }
-            dead.since = Instant::now();
         }
     }
 
-    /// The router first, so that what it has accepted is still checked.
+    /// Starts a child that has ended again.
+    async fn restart(
+        &mut self,
+        console: &Console,
+        index: usize,
+        status: std::io::Result<std::process::ExitStatus>,
+    ) {
+        let Some(dead) = self.children.get_mut(index) else {
+            return;
+        };
+        dead.deaths = if dead.since.elapsed() > SETTLED {
+            0
+        } else {
+            dead.deaths.saturating_add(1)
+        };
+        let wait = RESTART_WAIT
+            .0
+            .saturating_mul(1 << dead.deaths.min(10))
+            .min(RESTART_WAIT.1);
+        let told = told(status);
+        console.event(
+            dead.spec.role.name(),
+            &format!("ended ({told}), starting again in {wait:?}"),
+        );
+        tokio::time::sleep(wait).await;
+        match Child::start(&dead.spec, &self.lines) {
+            Ok(child) => dead.child = child,
+            // The next round finds it dead again and waits longer.
+            Err(error) => console.event(dead.spec.role.name(), &format!("{error:#}")),
+        }
+        dead.since = Instant::now();
+    }
+
+    /// Starts a router beside the one that runs, whose sockets it takes over; after the one that does so now, if there is.
+    fn renew(&mut self, console: &Console) {
+        let router = self
+            .children
+            .iter()
+            .find(|watched| watched.spec.role == Role::Router);
+        let (Some(router), None) = (router, &self.successor) else {
+            return;
+        };
+        console.event(Role::Router.name(), "another one takes over");
+        match Child::start(&router.spec, &self.lines) {
+            Ok(child) => self.successor = Some(child),
+            Err(error) => console.event(Role::Router.name(), &format!("{error:#}")),
+        }
+    }
+
+    /// Whether a child has a successor that is on its way.
+    fn is_succeeded(&self, index: usize) -> bool {
+        let child = self.children.get(index);
+        self.successor.is_some() && child.is_some_and(|watched| watched.spec.role == Role::Router)
+    }
+
+    /// The successor is the router now.
+    fn promote(&mut self) {
+        let router = self
+            .children
+            .iter_mut()
+            .find(|watched| watched.spec.role == Role::Router);
+        if let Some(router) = router
+            && let Some(successor) = self.successor.take()
+        {
+            self.leaving.push(std::mem::replace(&mut router.child, successor));
+            router.since = Instant::now();
+        }
+    }
+
+    /// The routers first, so that what they have accepted is still checked.
     async fn drain(&mut self) {
+        self.leaving.extend(self.successor.take());
+        for child in &self.leaving {
+            child.terminate();
+        }
         while let Some(mut watched) = self.children.pop() {
+            while let Some(mut child) = self.leaving.pop_if(|_| watched.spec.role == Role::Router) {
+                drop(child.drain(DRAIN_BOUND).await);
+            }
             drop(watched.child.drain(DRAIN_BOUND).await);
             drop(std::fs::remove_file(self.home.bound_file(watched.child.role)));
         }
@@ -421,6 +534,10 @@ impl Gateway {
             ("ENFORCER_PORT", grpc.port().to_string()),
             ("ENFORCER_REST_PORT", rest.port().to_string()),
             (
+                "TRIREME_ROUTER_HANDOVER",
+                home.handover_file().display().to_string(),
+            ),
+            (
                 "ROUTER_PRIVATE_KEY_PATH",
                 home.key("router").display().to_string(),
             ),
@@ -506,6 +623,10 @@ async fn until(what: &'static str, mut holds: impl AsyncFnMut() -> bool) -> anyh
     Ok(())
 }
 
+fn told(status: std::io::Result<std::process::ExitStatus>) -> String {
+    status.map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
 /// Ctrl-C and SIGTERM.
 struct Stop {
     interrupt: tokio::signal::unix::Signal,
@@ -549,6 +670,9 @@ mod tests {
                 executable: PathBuf::new(),
                 lines: mpsc::channel(1).0,
                 children: Vec::new(),
+                successor: None,
+                renew_again: false,
+                leaving: Vec::new(),
             };
             [Role::Adapter, Role::Router]
                 .iter()

@@ -46,6 +46,8 @@ pub(crate) struct Conn {
     refused: Cell<Option<(u64, DownstreamError)>>,
     head_since: Cell<Option<Instant>>,
     http2: Cell<bool>,
+    /// An HTTP/2 peer knows that the process shuts down.
+    told: Cell<bool>,
     doom: Cell<Option<Doom>>,
     waker: RefCell<Option<Waker>>,
 }
@@ -135,9 +137,6 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     conn.http2.set(http2);
-    if http2 && conn.worker.is_draining() {
-        conn.end(Doom::Finish);
-    }
     let service = {
         let conn = Rc::clone(conn);
         service_fn(move |request| exchange.serve(Rc::clone(&conn), request))
@@ -212,7 +211,11 @@ impl Conn {
     /// An exchange begins.
     pub(crate) fn begin(&self) -> Active {
         self.head_since.set(None);
-        self.activity.begin()
+        let active = self.activity.begin();
+        if self.worker.is_draining() {
+            self.drain();
+        }
+        active
     }
 
     /// An exchange, counted from 1, and all after it are not to be served.
@@ -236,10 +239,11 @@ impl Conn {
         }
     }
 
-    /// The process shuts down. An HTTP/2 peer is told so; on HTTP/1 the next answer says so, since a connection that is
-    /// closed while its caller sends would lose a request.
+    /// The process shuts down. An HTTP/2 peer is told so, after its first request: hyper drops a connection whose handshake
+    /// is under way. On HTTP/1 the next answer says so, since a connection that is closed while its caller sends would lose a
+    /// request.
     pub(crate) fn drain(&self) {
-        if self.http2.get() {
+        if self.http2.get() && self.activity.begun() > 0 && !self.told.replace(true) {
             self.end(Doom::Finish);
         }
     }
@@ -346,6 +350,7 @@ impl Registered {
             refused: Cell::new(None),
             head_since: Cell::new(None),
             http2: Cell::new(false),
+            told: Cell::new(false),
             doom: Cell::new(None),
             waker: RefCell::new(None),
         });

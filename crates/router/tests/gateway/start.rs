@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
+use trireme_router::News;
 use trireme_router::app::{self, Running};
 use trireme_router::settings::Settings;
 
@@ -287,9 +288,10 @@ async fn who_wants_news_is_told_of_the_drain_and_sockets_stay() {
     let door = folder.path().join("router.sock");
     let (router, http) = beside(&gateway, |settings| settings.handover = Some(door.clone())).await;
     let bound = timeout(BOUND, router.serving()).await.unwrap();
-    let told = tokio::spawn({
+    let (news, mut told) = tokio::sync::mpsc::channel(1);
+    let following = tokio::spawn({
         let door = door.clone();
-        async move { trireme_router::until_draining(&door).await }
+        async move { trireme_router::follow(&door, news).await }
     });
     // A stream that is open keeps the first one draining.
     let mut open = TcpStream::connect(http).await.unwrap();
@@ -300,7 +302,8 @@ async fn who_wants_news_is_told_of_the_drain_and_sockets_stay() {
     let drain = router.drain_token();
     let running = tokio::spawn(router.run());
     drain.cancel();
-    timeout(BOUND, told).await.expect("told").unwrap();
+    let first = timeout(BOUND, told.recv()).await.expect("told");
+    assert_eq!(first, Some(News::Draining));
     let waiting = tokio::spawn(async move { get(http, "/api/waited").await });
     let settings = Settings {
         state_dir: None,
@@ -314,7 +317,13 @@ async fn who_wants_news_is_told_of_the_drain_and_sockets_stay() {
     let next = app::build(settings).await.unwrap();
     let reply: Reply = timeout(BOUND, waiting).await.expect("served").unwrap();
     assert_eq!(reply.status, 200);
+    let second = timeout(BOUND, told.recv()).await.expect("told");
+    assert_eq!(second, Some(News::Relieved));
     drop(open);
     timeout(BOUND, running).await.expect("ends").unwrap();
+    // Of the next one as well.
+    eventually("somebody waits for news", async || next.is_awaited()).await;
+    following.abort();
+    eventually("nobody does", async || !next.is_awaited()).await;
     end(next).await;
 }

@@ -27,7 +27,7 @@ pub(super) struct Channel(UnixStream);
 
 /// A socket that is connected to by the name of a file. Its end takes the file away, unless another process has it by then.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     socket: UnixListener,
     path: PathBuf,
     /// Which file it is: device and number.
@@ -111,7 +111,7 @@ impl Door {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let mut beside = path.as_os_str().to_owned();
         beside.push(format!(".{}", std::process::id()));
         let beside = PathBuf::from(beside);

@@ -12,7 +12,7 @@
 //!
 //! Both hold the same sockets, not others on the same port: who waits in the queue of one is served by whoever accepts
 //! first, and nobody is reset when the predecessor closes its end. Who wants news instead is told when the
-//! predecessor drains without a successor; it keeps its sockets then, since somebody will start one.
+//! predecessor drains without a successor, which keeps its sockets then, since somebody will start one, and when one serves.
 
 mod channel;
 
@@ -25,18 +25,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::channel::{Channel, Door};
+use self::channel::Channel;
+pub(crate) use self::channel::Door;
 
 /// For the predecessor to hand over what it has, and to answer.
 const BOUND: Duration = Duration::from_secs(5);
 /// Connections at once.
 const GUESTS: usize = 16;
+/// For who follows a router to come to its successor.
+const FOLLOWING: Duration = Duration::from_secs(1);
 /// Before accepting is tried again when there are no file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -51,6 +54,7 @@ const BUSY: &str = "busy";
 const SERVING: &str = "serving";
 const RELIEVED: &str = "relieved";
 const DRAINING: &str = "draining";
+const FOLLOWED: &str = "followed";
 
 /// Why nothing is taken over although somebody is there.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +93,8 @@ struct Held {
     relieved: CancellationToken,
     /// Held for the successor that takes over.
     claim: tokio::sync::Mutex<()>,
+    /// Until when who followed the predecessor is expected here.
+    expected: Mutex<Option<Instant>>,
 }
 
 /// A socket, and what it is for.
@@ -164,30 +170,47 @@ fn listener(socket: OwnedFd) -> io::Result<(SocketAddr, TcpListener)> {
     Ok((listener.local_addr()?, listener))
 }
 
-/// Completes when the router behind the door at `path` drains and nobody serves in its place yet: a successor that is
-/// started now finds its sockets. Waits for a router to be there, and goes on with whoever takes over.
-pub async fn until_draining(path: &Path) {
-    loop {
-        match news(path).await {
-            Ok(true) => return,
+/// What a router tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It drains, and no successor serves yet: one that is started now finds its sockets.
+    Draining,
+    /// A successor serves in its place.
+    Relieved,
+}
+
+/// Tells what becomes of the router behind the door at `path`, and of those after it. Ends when nobody listens.
+pub async fn follow(path: &Path, news: mpsc::Sender<News>) {
+    while !news.is_closed() {
+        match read(path, &news).await {
+            // The successor is behind the door by now.
+            Ok(true) => continue,
             Ok(false) => {}
-            Err(error) if is_nobody(&error) => sleep(PAUSE).await,
-            Err(error) => {
-                debug!(%error, "no news of the router");
-                sleep(PAUSE).await;
-            }
+            Err(error) if is_nobody(&error) => {}
+            Err(error) => debug!(%error, "no news of the router"),
         }
+        sleep(PAUSE).await;
     }
 }
 
-/// Waits for the end of the one who serves: whether it drains without a successor.
-async fn news(path: &Path) -> io::Result<bool> {
+/// Hands on news until the router ends or, then the answer is yes, is relieved.
+async fn read(path: &Path, news: &mpsc::Sender<News>) -> io::Result<bool> {
     let channel = Channel::open(path)?;
     channel.send(&json!({ WANT: NEWS }), None).await?;
-    match channel.receive().await? {
-        Some((record, _)) => Ok(kind(&record) == Some(DRAINING)),
-        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    while let Some((record, _)) = channel.receive().await? {
+        let told = match kind(&record) {
+            Some(DRAINING) => News::Draining,
+            Some(RELIEVED) => News::Relieved,
+            // What a newer one says besides.
+            _ => continue,
+        };
+        // Nobody listens any more: the caller finds out.
+        news.send(told).await.unwrap_or_default();
+        if told == News::Relieved {
+            return Ok(true);
+        }
     }
+    Ok(false)
 }
 
 /// Whether an error says that there is no router behind the door, or no longer.
@@ -211,17 +234,19 @@ impl Predecessor {
         while let Ok(Some(_)) = self.0.receive().await {}
     }
 
-    /// Tells it that we serve, and waits until it takes nothing new.
-    pub(crate) async fn relieve(self) {
+    /// Tells it that we serve, and waits until it takes nothing new. Whether somebody follows it, who will follow us.
+    pub(crate) async fn relieve(self) -> bool {
         let told = async {
             self.0.send(&json!({ KIND: SERVING }), None).await?;
             self.0.receive().await
         };
         match timeout(BOUND, told).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(Some((record, _)))) => return record.get(FOLLOWED) == Some(&Value::Bool(true)),
+            Ok(Ok(None)) => debug!("the router that was here before has ended"),
             Ok(Err(error)) => debug!(%error, "the router that was here before has ended"),
             Err(_) => warn!("the router that was here before does not answer"),
         }
+        false
     }
 }
 
@@ -244,9 +269,16 @@ impl Succession {
         &self.0.relieved
     }
 
-    /// Whether somebody has asked for news.
+    /// Whether somebody follows us, or is about to.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.0.fate.receiver_count() > 0
+        let expected = *self.0.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.fate.receiver_count() > 0 || expected.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Whoever followed the predecessor will come.
+    pub(crate) fn expect(&self) {
+        let until = Instant::now() + FOLLOWING;
+        *self.0.expected.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
     }
 
     /// The router drains. Whether its sockets stay for a successor, which somebody will start.
@@ -266,18 +298,15 @@ impl Succession {
         awaited
     }
 
-    /// Hands over to who comes to the door at `path`, and tells who asks what becomes of us. Ends, with what is under
-    /// way, when it is dropped.
-    ///
-    /// # Errors
-    /// The door cannot be put there.
-    pub(crate) async fn offer(self, path: &Path) -> io::Result<()> {
-        let door = Door::open(path)?;
+    /// Hands over to who comes to the door, and tells who asks what becomes of us. Ends, with what is under way, when it is
+    /// dropped.
+    pub(crate) async fn offer(self, door: Door) {
         let mut guests = JoinSet::new();
         loop {
             let guest = tokio::select! {
                 guest = door.next() => guest,
                 Some(_) = guests.join_next() => continue,
+                () = self.relieved().cancelled() => break,
             };
             match guest {
                 Ok(channel) if guests.len() < GUESTS => {
@@ -290,6 +319,9 @@ impl Succession {
                 }
             }
         }
+        // The successor has a door of its own; those who are in are told.
+        drop(door);
+        while guests.join_next().await.is_some() {}
     }
 
     async fn receive(self, guest: Channel) {
@@ -331,28 +363,34 @@ impl Succession {
             }
         }
         info!("a successor serves");
+        let followed = self.is_awaited();
         self.0.fate.send_replace(Fate::Relieved);
         self.relieved().cancel();
-        successor.send(&json!({ KIND: RELIEVED }), None).await
+        successor
+            .send(&json!({ KIND: RELIEVED, FOLLOWED: followed }), None)
+            .await
     }
 
     async fn tell(&self, reader: &Channel) -> io::Result<()> {
         let mut fate = self.0.fate.subscribe();
-        let change = async {
-            // The sender is ours.
-            fate.wait_for(|fate| *fate != Fate::Serving)
-                .await
-                .map_or(Fate::Relieved, |fate| *fate)
-        };
-        let fate = tokio::select! {
-            fate = change => fate,
-            left = reader.receive() => return left.map(drop),
-        };
-        let kind = match fate {
-            Fate::Draining => DRAINING,
-            Fate::Relieved | Fate::Serving => RELIEVED,
-        };
-        reader.send(&json!({ KIND: kind }), None).await
+        let mut last = Fate::Serving;
+        while last != Fate::Relieved {
+            let change = async {
+                // The sender is ours.
+                let changed = fate.wait_for(|fate| *fate != last).await;
+                changed.map_or(Fate::Relieved, |fate| *fate)
+            };
+            last = tokio::select! {
+                fate = change => fate,
+                left = reader.receive() => return left.map(drop),
+            };
+            let kind = match last {
+                Fate::Draining => DRAINING,
+                Fate::Relieved | Fate::Serving => RELIEVED,
+            };
+            reader.send(&json!({ KIND: kind }), None).await?;
+        }
+        Ok(())
     }
 
     fn shelf(&self) -> MutexGuard<'_, Vec<Kept>> {
