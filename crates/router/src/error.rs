@@ -123,6 +123,9 @@ pub(crate) enum UpstreamError {
     /// The answer is not HTTP.
     #[error("protocol error")]
     Protocol,
+    /// The peer did not look at the request: the stream was refused, or the connection goes away.
+    #[error("refused by the upstream")]
+    Refused,
     /// The peer reset the stream.
     #[error("reset by the upstream")]
     Reset,
@@ -190,7 +193,12 @@ impl From<&hyper::Error> for UpstreamError {
         let cause = std::error::Error::source(error)
             .map(ToString::to_string)
             .unwrap_or_default();
-        if cause.starts_with("stream error received") {
+        // A GOAWAY without an error fails those streams only that it does not count in (RFC 9113 section 6.8).
+        if cause.starts_with("stream error received: refused stream")
+            || cause.starts_with("connection error received: not a result of an error")
+        {
+            Self::Refused
+        } else if cause.starts_with("stream error received") {
             Self::Reset
         } else if cause.starts_with("stream error") {
             Self::ResetLocal
@@ -273,6 +281,7 @@ impl UpstreamError {
             Self::NoEndpoint => "no_healthy_upstream",
             Self::Overflow => "upstream_reset_before_response_started{overflow}",
             Self::Protocol => "upstream_reset_before_response_started{protocol_error}",
+            Self::Refused => "upstream_reset_before_response_started{remote_refused_stream_reset}",
             Self::Reset => "upstream_reset_before_response_started{remote_reset}",
             Self::ResetLocal => "upstream_reset_before_response_started{local_reset}",
             Self::Terminated => "upstream_reset_before_response_started{connection_termination}",
@@ -288,7 +297,7 @@ impl UpstreamError {
             Self::NoEndpoint => Flag::UpstreamHealth,
             Self::Overflow => Flag::UpstreamOverflow,
             Self::Protocol => Flag::UpstreamProtocol,
-            Self::Reset => Flag::UpstreamReset,
+            Self::Refused | Self::Reset => Flag::UpstreamReset,
             Self::ResetLocal => Flag::LocalReset,
             Self::Terminated => Flag::UpstreamTerminated,
             Self::TimedOut => Flag::UpstreamTimeout,

@@ -221,6 +221,12 @@ fn upstream(error: UpstreamError) -> Reply {
             "HTTP protocol error in upstream request",
             reset!("protocol error"),
         ),
+        UpstreamError::Refused => json(
+            503,
+            "102509",
+            "Upstream connection reset by the remote",
+            reset!("remote refused stream reset"),
+        ),
         UpstreamError::Reset => json(
             503,
             "102509",

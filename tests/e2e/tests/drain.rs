@@ -19,12 +19,12 @@ async fn a_restart_of_the_router_refuses_nothing() -> anyhow::Result<()> {
     let file = folder.path().join("streams.yaml");
     let definition = "openapi: 3.0.3\ninfo: { title: Streams, version: 1.0.0 }\nx-wso2-basePath: /streams/1.0.0\n\
                       servers: [ { url: 'UPSTREAM/' } ]\npaths:\n  /a: { get: { responses: {} } }\n  \
-                      /events: { get: { responses: {} } }\n";
+                      /sent-events: { get: { responses: {} } }\n";
     std::fs::write(&file, definition.replace("UPSTREAM", &upstream.url()))?;
     let gateway = Gateway::builder().api(&file).start().await?;
     let address = gateway.address(Role::Router, "http");
     let token = Some(gateway.ready.token.as_str());
-    let (call, events) = ("/streams/1.0.0/a", "/streams/1.0.0/events");
+    let (call, events) = ("/streams/1.0.0/a", "/streams/1.0.0/sent-events");
     let pause = Duration::from_millis(5);
     let loads = [
         ("kept", Load::start(address, call, token, 16, pause, BOUND)),

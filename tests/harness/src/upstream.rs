@@ -33,7 +33,7 @@ type Body = BoxBody<Bytes, Infallible>;
 /// A running upstream on a free loopback port; HTTP/1.1 and HTTP/2 with prior knowledge. Ends when dropped.
 ///
 /// The request header `x-want-status` chooses the status of the answer, each `x-want-header: name=value` adds a header to
-/// it, and `x-want-close` breaks the connection in place of an answer. A path that ends in `/events` is answered by a stream of
+/// it, and `x-want-close` breaks the connection in place of an answer. A path that ends in `/sent-events` is answered by a stream of
 /// 20 server-sent events, one every 50 ms.
 #[derive(Debug)]
 pub struct Upstream {
@@ -132,7 +132,7 @@ async fn answer(request: Request<Incoming>, delay: Duration) -> io::Result<Respo
     if head.headers.contains_key("x-want-close") {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    if head.uri.path().ends_with("/events") {
+    if head.uri.path().ends_with("/sent-events") {
         return Ok(events());
     }
     let body = Limited::new(body, MAX_BODY).collect().await;

@@ -17,7 +17,10 @@ use super::{Cluster, Host};
 /// Consecutive results of one address: successes positive, failures negative.
 type Streaks = HashMap<SocketAddr, i64>;
 
-/// Probes a cluster until it is dropped.
+/// For the first probe of an address, which requests wait for.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// Probes a cluster until it is dropped: new addresses at once, as Envoy does, and all of them every interval.
 pub(crate) fn check(cluster: &Arc<Cluster>) {
     let Some(settings) = cluster.config.health.clone() else {
         return;
@@ -26,32 +29,50 @@ pub(crate) fn check(cluster: &Arc<Cluster>) {
     tokio::spawn(async move {
         let mut streaks = Streaks::new();
         let interval = settings.interval.max(Duration::from_millis(100));
+        let mut all = false;
         loop {
-            // Not all clusters at the same moment.
-            sleep(interval.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
             let Some(cluster) = weak.upgrade() else { return };
+            let (resolved, changed) = (cluster.is_resolved(), cluster.changed());
             let hosts = cluster.hosts().to_vec();
             let name = cluster.config.name.clone();
             drop(cluster);
-            let results = join_all(hosts.iter().map(|host| probe(host.address, settings.timeout))).await;
             streaks.retain(|address, _| hosts.iter().any(|host| host.address == *address));
-            for (host, up) in hosts.iter().zip(results) {
+            let due = |host: &&Arc<Host>| all || !streaks.contains_key(&host.address);
+            let due: Vec<_> = hosts.iter().filter(due).collect();
+            let bound = if all {
+                settings.timeout
+            } else {
+                settings.timeout.min(FIRST)
+            };
+            let results = join_all(due.iter().map(|host| probe(host.address, bound))).await;
+            for (host, up) in due.into_iter().zip(results) {
                 judge(&name, host, up, &settings, &mut streaks);
             }
+            if resolved && let Some(cluster) = weak.upgrade() {
+                cluster.mark_probed();
+            }
+            all = tokio::select! {
+                // Not all clusters at the same moment.
+                () = sleep(interval.mul_f64(0.9 + fastrand::f64() / 5.0)) => true,
+                () = changed.notified() => false,
+            };
         }
     });
 }
 
 async fn probe(address: SocketAddr, bound: Duration) -> bool {
-    let bound = if bound.is_zero() {
-        Duration::from_secs(1)
-    } else {
-        bound
-    };
+    let bound = if bound.is_zero() { FIRST } else { bound };
     matches!(timeout(bound, TcpStream::connect(address)).await, Ok(Ok(_)))
 }
 
 fn judge(cluster: &str, host: &Host, up: bool, settings: &HealthCheck, streaks: &mut Streaks) {
+    if !streaks.contains_key(&host.address) {
+        // The first result decides by itself.
+        host.healthy.store(up, Ordering::Relaxed);
+        if !up {
+            warn!(cluster, address = %host.address, "endpoint not used, its first probe failed");
+        }
+    }
     let streak = streaks.entry(host.address).or_default();
     *streak = if up {
         (*streak).max(0) + 1
@@ -94,6 +115,7 @@ mod tests {
         };
         let mut streaks = Streaks::new();
         let steps = [
+            (true, true),
             (false, true),
             (true, true),
             (false, true),
@@ -108,6 +130,30 @@ mod tests {
         for (step, (up, want)) in steps.into_iter().enumerate() {
             judge("c", &host, up, &settings, &mut streaks);
             assert_eq!(host.healthy.load(Ordering::Relaxed), want, "step {step}");
+        }
+    }
+
+    #[test]
+    fn the_first_probe_decides() {
+        let settings = HealthCheck {
+            timeout: Duration::ZERO,
+            interval: Duration::ZERO,
+            unhealthy: 2,
+            healthy: 1,
+        };
+        for (before, up) in [(false, true), (true, false)] {
+            let host = Host {
+                address: SocketAddr::from(([127, 0, 0, 1], 1)),
+                priority: 0,
+                transport: Transport::Plain,
+                host_header: HeaderValue::from_static("h"),
+                healthy: AtomicBool::new(before),
+            };
+            let mut streaks = Streaks::new();
+            judge("c", &host, up, &settings, &mut streaks);
+            assert_eq!(host.healthy.load(Ordering::Relaxed), up);
+            judge("c", &host, true, &settings, &mut streaks);
+            assert!(host.healthy.load(Ordering::Relaxed));
         }
     }
 }

@@ -1,13 +1,15 @@
 //! A cluster as the data path uses it: addresses, transport, limits. Shared by all workers.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use http::uri::Authority;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tracing::warn;
 use trireme_routing::snapshot::{self, Endpoint, UpstreamProtocol};
 use trireme_tls::Connector;
 
@@ -39,9 +41,22 @@ pub(crate) struct Cluster {
     pub(crate) usage: Arc<Usage>,
     endpoints: Vec<Target>,
     hosts: ArcSwap<Vec<Arc<Host>>>,
-    resolved: watch::Sender<bool>,
+    waiting: watch::Sender<Waiting>,
     used: AtomicBool,
     demand: Arc<Notify>,
+    /// Told when an address is new.
+    changed: Arc<Notify>,
+    /// Second after the one in which it was last said why an upstream's TLS fails; 0 for never.
+    told: AtomicU64,
+}
+
+/// What requests wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Waiting {
+    /// The first look-up of the names.
+    names: bool,
+    /// The first probe of the addresses.
+    probe: bool,
 }
 
 /// One configured endpoint, with what every address behind it shares.
@@ -64,7 +79,7 @@ pub(crate) struct Host {
     pub(crate) transport: Transport,
     /// Host name without port, for `auto_host`.
     pub(crate) host_header: HeaderValue,
-    /// What the health check says; true without one.
+    /// What the health check says; true without one. A new address is probed before it is used beside others.
     pub(crate) healthy: AtomicBool,
 }
 
@@ -78,6 +93,9 @@ pub(crate) enum InvalidCluster {
     #[error(transparent)]
     Transport(#[from] InvalidTransport),
 }
+
+/// Between two lines of one cluster on TLS that fails.
+const TELL_SECS: u64 = 60;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -143,6 +161,7 @@ impl Cluster {
                 })
             })
             .collect::<Result<Vec<_>, InvalidCluster>>()?;
+        let probe = config.health.is_some();
         let cluster = Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             fingerprint,
@@ -151,13 +170,15 @@ impl Cluster {
             config,
             endpoints,
             hosts: ArcSwap::default(),
-            resolved: watch::Sender::new(false),
+            waiting: watch::Sender::new(Waiting { names: true, probe }),
             used: AtomicBool::new(false),
             demand: Arc::default(),
+            changed: Arc::default(),
+            told: AtomicU64::new(0),
         };
         cluster.rebuild();
         if cluster.names().next().is_none() {
-            cluster.resolved.send_replace(true);
+            cluster.mark_resolved(true);
         }
         Ok(Arc::new(cluster))
     }
@@ -167,18 +188,15 @@ impl Cluster {
         self.hosts.load()
     }
 
-    /// Waits until every name has been looked up, with or without success.
+    /// Waits until every name has been looked up and every address probed where that is wanted, with or without success.
     pub(crate) async fn resolved(&self) {
-        if *self.resolved.borrow() {
+        let over = |waiting: &Waiting| !waiting.names && !waiting.probe;
+        if over(&self.waiting.borrow()) {
             return;
         }
-        let mut receiver = self.resolved.subscribe();
+        let mut receiver = self.waiting.subscribe();
         // The sender lives in this very value.
-        receiver
-            .wait_for(|resolved| *resolved)
-            .await
-            .map(drop)
-            .unwrap_or_default();
+        receiver.wait_for(over).await.map(drop).unwrap_or_default();
     }
 
     /// Names that need to be looked up.
@@ -209,7 +227,44 @@ impl Cluster {
 
     /// Marks the look-up of all names as done, or as to be waited for again.
     pub(crate) fn mark_resolved(&self, done: bool) {
-        self.resolved.send_replace(done);
+        self.waiting.send_modify(|waiting| waiting.names = !done);
+    }
+
+    /// Marks the first probe of all addresses as done.
+    pub(crate) fn mark_probed(&self) {
+        self.waiting.send_modify(|waiting| waiting.probe = false);
+    }
+
+    /// Whether the names have been looked up.
+    pub(crate) fn is_resolved(&self) -> bool {
+        !self.waiting.borrow().names
+    }
+
+    /// Told when addresses have changed.
+    pub(crate) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
+    }
+
+    /// Logs why an upstream's TLS fails, once a minute: nothing else says it where nobody looks for it.
+    pub(crate) fn tell(&self, host: &Host, error: &impl std::fmt::Display) {
+        if matches!(host.transport, Transport::Plain) {
+            return;
+        }
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        if self.may_tell(START.elapsed().as_secs()) {
+            warn!(%error, cluster = self.config.name, address = %host.address, "upstream not reached over TLS");
+        }
+    }
+
+    /// Whether a line is due at this second, and then it is not for a while.
+    fn may_tell(&self, second: u64) -> bool {
+        let told = self.told.load(Ordering::Relaxed);
+        // Zero is never.
+        let due = told == 0 || told + TELL_SECS <= second + 1;
+        due && self
+            .told
+            .compare_exchange(told, second + 1, Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Notes that the cluster is in use, so that its names are looked up again.
@@ -247,7 +302,9 @@ impl Cluster {
                 let healthy = old
                     .iter()
                     .find(|host| host.address == address)
-                    .is_none_or(|host| host.healthy.load(Ordering::Relaxed));
+                    .map_or(self.config.health.is_none(), |host| {
+                        host.healthy.load(Ordering::Relaxed)
+                    });
                 Arc::new(Host {
                     address,
                     priority: target.endpoint.priority,
@@ -258,6 +315,7 @@ impl Cluster {
             })
             .collect();
         self.hosts.store(Arc::new(hosts));
+        self.changed.notify_one();
     }
 }
 
@@ -265,12 +323,30 @@ impl Drop for Cluster {
     /// Whoever waits for demand looks whether the cluster still exists.
     fn drop(&mut self) {
         self.demand.notify_one();
+        self.changed.notify_one();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_repeats_is_told_once_a_minute() {
+        let config = snapshot::Cluster {
+            name: "c".to_owned(),
+            endpoints: Vec::new(),
+            connect_timeout: std::time::Duration::ZERO,
+            dns_refresh: std::time::Duration::ZERO,
+            respect_dns_ttl: false,
+            protocol: UpstreamProtocol::Http1,
+            health: None,
+            limits: snapshot::ClusterLimits::default(),
+        };
+        let cluster = Cluster::new(config, 0, Arc::default(), &mut Builder::default()).unwrap();
+        let told: Vec<u64> = (0..200).filter(|second| cluster.may_tell(*second)).collect();
+        assert_eq!(told, [0, 60, 120, 180]);
+    }
 
     #[test]
     fn hosts_as_requests_name_them() {

@@ -89,6 +89,8 @@ impl HttpBody for Body {
         };
         match &item {
             Poll::Ready(Some(Ok(frame))) => {
+                // Nobody asks for more after trailers.
+                let last = frame.is_trailers();
                 if let Some(event) = &mut self.event {
                     match (frame.data_ref(), frame.trailers_ref()) {
                         (Some(data), _) => event.facts.live.send(data.len()),
@@ -96,7 +98,7 @@ impl HttpBody for Body {
                         (None, None) => {}
                     }
                 }
-                if self.is_end_stream() {
+                if last || self.is_end_stream() {
                     self.end(true);
                 }
             }

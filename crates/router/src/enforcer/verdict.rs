@@ -19,6 +19,9 @@ use super::wire::{Fields, Truncated, Value};
 use crate::edit::{Edit, Mode};
 use crate::error::CheckError;
 
+/// Most headers that a verdict may set of one head. A map of headers has room for 24,576, and a request brings some already.
+const HEADERS: usize = 4096;
+
 /// What the enforcer decided.
 #[derive(Debug)]
 #[allow(
@@ -158,7 +161,7 @@ impl Admission {
                 Some(true) => Mode::Extend,
                 Some(false) | None => Mode::Overwrite,
             };
-            self.edits.push(Edit { name, value, mode });
+            self.edits.push(room(&self.edits, Edit { name, value, mode })?);
         }
         Ok(())
     }
@@ -185,7 +188,7 @@ impl Changes {
             (None, _) => Mode::Append,
         };
         let (name, value) = line.header()?;
-        self.edits.push(Edit { name, value, mode });
+        self.edits.push(room(&self.edits, Edit { name, value, mode })?);
         Ok(())
     }
 }
@@ -205,7 +208,7 @@ impl Denial {
                     if let Some(line) = HeaderOption::read(body)?
                         && line.append != Some(true)
                     {
-                        denial.headers.push(line.header()?);
+                        denial.headers.push(room(&denial.headers, line.header()?)?);
                     }
                 }
                 (3, Value::Body(body)) => denial.body = body,
@@ -213,6 +216,14 @@ impl Denial {
             }
         }
         Ok(denial)
+    }
+}
+
+/// One more, where there is room for it.
+fn room<T>(so_far: &[T], one: T) -> Result<T, CheckError> {
+    match so_far.len() < HEADERS {
+        true => Ok(one),
+        false => Err(CheckError::Malformed("too many headers")),
     }
 }
 

@@ -215,6 +215,17 @@ async fn every_error_has_its_answer() {
             false,
         ),
         (
+            up(UpstreamError::Refused),
+            Flag::UpstreamReset,
+            503,
+            body(
+                "102509",
+                "Upstream connection reset by the remote",
+                &format!("{reset}remote refused stream reset"),
+            ),
+            false,
+        ),
+        (
             up(UpstreamError::Reset),
             Flag::UpstreamReset,
             503,

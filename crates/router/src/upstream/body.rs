@@ -33,8 +33,10 @@ pub(crate) enum RequestBody {
 }
 
 /// Keeps what a streamed body has sent, up to a bound, so that it can be sent again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tee {
+    /// Greatest body that is kept.
+    limit: usize,
     kept: RefCell<Buffered>,
     bytes: Cell<usize>,
     state: Cell<Recording>,
@@ -49,8 +51,15 @@ enum Recording {
 }
 
 impl Tee {
-    /// Greatest body that is kept for a retry; the original's buffer limit of a connection.
-    const LIMIT: usize = 1 << 20;
+    /// Keeps bodies of up to `limit` bytes.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            kept: RefCell::default(),
+            bytes: Cell::new(0),
+            state: Cell::default(),
+        }
+    }
 
     /// The whole body, once all of it has passed.
     pub(crate) fn replay(&self) -> Option<Buffered> {
@@ -63,7 +72,7 @@ impl Tee {
         }
         if let Some(data) = frame.data_ref() {
             self.bytes.set(self.bytes.get() + data.len());
-            if self.bytes.get() > Self::LIMIT {
+            if self.bytes.get() > self.limit {
                 self.state.set(Recording::TooLong);
                 self.kept.take();
                 return;

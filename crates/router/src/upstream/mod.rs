@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Parts, Scheme};
-use http::{HeaderMap, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, sleep};
@@ -24,7 +25,7 @@ use tracing::debug;
 use self::body::RequestBody;
 use self::pool::{Lease, Pools, Unleased};
 use self::response::ResponseBody;
-use self::retry::Source;
+use self::retry::{Keep, Source};
 use crate::cluster::limits::{Permit, Resource};
 use crate::cluster::transport::Transport;
 use crate::cluster::{Cluster, Host, balance};
@@ -51,11 +52,12 @@ pub(crate) async fn send(
     let live = Rc::clone(&event.facts.live);
     let cluster = Arc::clone(&admitted.cluster);
     event.facts.cluster = Some(Arc::clone(&cluster));
-    let source = Source::new(payload, admitted.barred.take(), &live, admitted.retries.count > 0);
-    let permit = cluster
-        .limits
-        .permit(Resource::Request)
-        .ok_or(UpstreamError::Overflow)?;
+    let keep = match (admitted.retries.count > 0, admitted.method.is_idempotent()) {
+        (true, _) => Keep::ForRetries,
+        (false, true) => Keep::ForStale,
+        (false, false) => Keep::Nothing,
+    };
+    let source = Source::new(payload, admitted.barred.take(), &live, keep);
     let expiry = pin!(timeout::expiry(&live, admitted.bounds));
     let started = Instant::now();
     let call = Call {
@@ -66,6 +68,8 @@ pub(crate) async fn send(
         event,
         tried: Vec::new(),
         stale: 0,
+        refused: false,
+        permit: None,
     };
     let outcome = tokio::select! {
         biased;
@@ -73,7 +77,7 @@ pub(crate) async fn send(
         error = expiry => Err(error),
     };
     match outcome {
-        Ok((response, lease)) => {
+        Ok((response, lease, permit)) => {
             event.facts.upstream_time = Some(started.elapsed());
             Ok(finish(response, lease, permit, &live, &admitted))
         }
@@ -91,6 +95,10 @@ struct Call<'a> {
     event: &'a mut Completed,
     tried: Vec<SocketAddr>,
     stale: u32,
+    /// An upstream has said once that it did not look at the request.
+    refused: bool,
+    /// Held from the first connection on: who waits for one counts as pending only.
+    permit: Option<Permit>,
 }
 
 /// How one sending ended.
@@ -105,7 +113,10 @@ enum Try {
 }
 
 impl Call<'_> {
-    async fn run(mut self, admitted: &mut Admitted) -> Result<(Response<Incoming>, Lease), ProxyError> {
+    async fn run(
+        mut self,
+        admitted: &mut Admitted,
+    ) -> Result<(Response<Incoming>, Lease, Option<Permit>), ProxyError> {
         self.cluster.touch();
         self.cluster.resolved().await;
         let mut left = admitted.retries.count;
@@ -124,7 +135,7 @@ impl Call<'_> {
                 retry_permit = self.cluster.limits.permit(Resource::Retry);
             }
             if !again || retry_permit.is_none() {
-                return Ok((response, lease));
+                return Ok((response, lease, self.permit));
             }
             drop((response, lease));
             let done = admitted.retries.count - left;
@@ -146,18 +157,27 @@ impl Call<'_> {
         {
             Ok(lease) => lease,
             Err(Unleased::Connect(error)) => {
+                self.cluster.tell(&host, &error);
                 self.event.unreached(error.0);
                 return self.elsewhere(&host);
             }
             Err(Unleased::Overflow) => return Err(UpstreamError::Overflow.into()),
         };
         self.event.reached(lease.local);
+        if self.permit.is_none() {
+            self.permit = self.cluster.limits.permit(Resource::Request);
+        }
+        if self.permit.is_none() {
+            lease.give_back();
+            return Err(UpstreamError::Overflow.into());
+        }
         let Some(body) = self.source.take() else {
             return Err(UpstreamError::Terminated.into());
         };
         let idempotent = admitted.method.is_idempotent();
         let repeatable = self.source.can_replay() || self.source.may_replay();
-        let keep = repeatable && (left > 0 || (lease.reused && idempotent));
+        // On HTTP/2 the upstream may say that it did not look at the request.
+        let keep = repeatable && (left > 0 || lease.is_http2() || (lease.reused && idempotent));
         let request = request(admitted, &host, lease.is_http2(), body, keep)?;
         let reused = lease.reused;
         self.event.sending();
@@ -169,7 +189,13 @@ impl Call<'_> {
             Ok(response) if response.status().is_informational() || !has_one_length(response.headers()) => {
                 Err(UpstreamError::Protocol.into())
             }
-            Ok(response) => Ok(Try::Answer(response, lease)),
+            Ok(response) => {
+                if response.version() < Version::HTTP_11 {
+                    // hyper would speak HTTP/1.0 on it from now on, which has no way to send a body of unknown length.
+                    lease.last();
+                }
+                Ok(Try::Answer(response, lease))
+            }
             Err(error) => self.failed(error, admitted, reused && idempotent),
         }
     }
@@ -205,13 +231,25 @@ impl Call<'_> {
         }
         let error = error.into_error();
         debug!(%error, cluster = self.cluster.config.name, "upstream request failed");
+        let fault = UpstreamError::from(&error);
+        if fault == UpstreamError::Refused {
+            // Whatever the method (RFC 9113 section 8.7); once, since it may say so again.
+            if std::mem::replace(&mut self.refused, true)
+                || self.live.request_broken()
+                || !self.source.can_replay()
+            {
+                return Err(fault.into());
+            }
+            self.event.tally().retry();
+            return Ok(Try::Again);
+        }
         // A connection that was open before can have been closed by the peer in the moment the request was sent; a new
         // one that ends without an answer is the upstream's doing and is not repeated.
         if repeat && self.stale <= STALE_TRIES && !self.live.request_broken() && self.source.can_replay() {
             self.event.tally().retry();
             return Ok(Try::Again);
         }
-        Err(UpstreamError::from(&error).into())
+        Err(fault.into())
     }
 }
 
@@ -234,6 +272,9 @@ fn request(
         &admitted.authority
     };
     let path = admitted.path.clone();
+    if !http2 {
+        frame(&admitted.method, &body, &mut headers);
+    }
     let mut request = Request::new(body);
     *request.method_mut() = admitted.method.clone();
     if http2 {
@@ -257,16 +298,34 @@ fn request(
     Ok(request)
 }
 
+/// Says how a body is framed where hyper's client does not: it takes a GET, HEAD or CONNECT without a length to have no body,
+/// and says nothing of a body that is not there. As Envoy: the body is chunked, and only these three go without a length
+/// when there is none (RFC 9110 section 8.6).
+fn frame(method: &Method, body: &RequestBody, headers: &mut HeaderMap) {
+    let silent = matches!(*method, Method::GET | Method::HEAD | Method::CONNECT);
+    match (silent, body.is_end_stream()) {
+        (true, false) if !headers.contains_key(CONTENT_LENGTH) => {
+            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+        (false, true) if !headers.contains_key(CONTENT_LENGTH) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        _ => {}
+    }
+}
+
 fn finish(
     response: Response<Incoming>,
     lease: Lease,
-    permit: Permit,
+    permit: Option<Permit>,
     live: &Rc<Live>,
     admitted: &Admitted,
 ) -> Response<ResponseBody> {
     live.begin_response(Instant::now());
     let (mut parts, incoming) = response.into_parts();
     parts.extensions.clear();
+    // Every hop speaks its own version (RFC 9112 section 2.3).
+    parts.version = Version::HTTP_11;
     edge::back(&mut parts.headers);
     let body = ResponseBody::new(
         incoming,
@@ -282,11 +341,18 @@ fn finish(
 /// Whether the headers of an answer frame its body in one way. hyper undoes `chunked` and leaves a length beside it, which
 /// would go on to the caller with a body that it is not the length of; other codings it does not undo.
 fn has_one_length(headers: &HeaderMap) -> bool {
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().count();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    // A list of equal lengths is one to hyper, and would go on as a list.
+    if lengths.next().is_some()
+        || length.is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit))
+    {
+        return false;
+    }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
-        (None, _) => lengths <= 1,
-        (Some(coding), None) => lengths == 0 && coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (None, _) => true,
+        (Some(coding), None) => length.is_none() && coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     }
 }

@@ -79,6 +79,8 @@ pub(crate) struct Lease {
     pub(crate) local: Option<SocketAddr>,
     /// The connection had served a request before, so it may have gone stale meanwhile.
     pub(crate) reused: bool,
+    /// The connection is not to be used again.
+    last: bool,
 }
 
 #[derive(Debug)]
@@ -216,6 +218,7 @@ impl HostPool {
                 kind: Kind::Http2(Stream::new(connection)),
                 local: connection.local,
                 reused: true,
+                last: false,
             });
         }
         drop(shared);
@@ -232,6 +235,7 @@ impl HostPool {
                     kind: Kind::Http1(sender),
                     local,
                     reused: true,
+                    last: false,
                 });
             }
             if sender.is_closed() {
@@ -261,6 +265,7 @@ impl HostPool {
             kind,
             local,
             reused: false,
+            last: false,
         }
     }
 
@@ -299,12 +304,22 @@ impl Lease {
         }
     }
 
+    /// This exchange is the connection's last.
+    pub(crate) const fn last(&mut self) {
+        self.last = true;
+    }
+
     /// The exchange is over and the connection intact.
     pub(crate) fn give_back(self) {
         let Self {
-            pool, kind, local, ..
+            pool,
+            kind,
+            local,
+            last,
+            ..
         } = self;
         if let Kind::Http1(sender) = kind
+            && !last
             && !sender.is_closed()
             && !pool.retired.get()
         {

@@ -22,7 +22,7 @@ pub(crate) struct ResponseBody {
     incoming: Incoming,
     live: Rc<Live>,
     lease: Option<Lease>,
-    _permit: Permit,
+    _permit: Option<Permit>,
     idle: Duration,
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -34,7 +34,7 @@ impl ResponseBody {
         incoming: Incoming,
         live: Rc<Live>,
         lease: Lease,
-        permit: Permit,
+        permit: Option<Permit>,
         idle: Duration,
         deadline: Option<Instant>,
     ) -> Self {
@@ -98,10 +98,9 @@ impl Body for ResponseBody {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.live.touch(Instant::now());
-                if let Some(trailers) = frame.trailers_mut() {
-                    edge::back(trailers);
-                }
-                if self.incoming.is_end_stream() {
+                // Nothing comes after trailers, whatever hyper's body says.
+                let last = frame.trailers_mut().map(edge::back).is_some();
+                if last || self.incoming.is_end_stream() {
                     self.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))

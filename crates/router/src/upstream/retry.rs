@@ -17,6 +17,17 @@ pub(super) struct Source {
     replay: Replay,
 }
 
+/// How much of a streamed body is kept to be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// For retries by status: up to the original's buffer limit of a connection.
+    ForRetries,
+    /// For a connection that turns out to be dead.
+    ForStale,
+    /// None of it.
+    Nothing,
+}
+
 #[derive(Debug)]
 enum Replay {
     Buffered(Buffered),
@@ -25,12 +36,12 @@ enum Replay {
 }
 
 impl Source {
-    /// `barred`: see [`edge::clean_trailers`]; `keep`: a copy is worth its memory.
+    /// `barred`: see [`edge::clean_trailers`].
     pub(super) fn new(
         payload: Payload,
         barred: Option<Vec<HeaderName>>,
         live: &Rc<Live>,
-        keep: bool,
+        keep: Keep,
     ) -> Self {
         let incoming = match payload {
             Payload::Streamed(incoming) if !incoming.is_end_stream() => incoming,
@@ -42,7 +53,11 @@ impl Source {
                 return Self::buffered(buffered, live);
             }
         };
-        let tee = keep.then(Rc::<Tee>::default);
+        let tee = match keep {
+            Keep::ForRetries => Some(Rc::new(Tee::new(1 << 20))),
+            Keep::ForStale => Some(Rc::new(Tee::new(64 << 10))),
+            Keep::Nothing => None,
+        };
         let replay = tee.clone().map_or(Replay::Never, Replay::Tee);
         Self {
             next: Some(RequestBody::Streamed {

@@ -9,6 +9,7 @@ mod edits;
 mod framing;
 mod limits;
 mod log;
+mod messages;
 mod protocols;
 mod routes;
 mod start;

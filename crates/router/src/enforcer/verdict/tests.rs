@@ -251,3 +251,40 @@ fn what_is_not_clearly_a_yes_is_none() {
         assert_eq!(read_bytes(part).is_ok(), whole, "cut at {cut}");
     }
 }
+
+#[test]
+fn headers_are_bounded() {
+    let many = |count: usize| -> Vec<HeaderValueOption> {
+        (0..count)
+            .map(|number| header(&format!("x-{number}"), "1", None, 0))
+            .collect()
+    };
+    let admitted = |headers, response_headers_to_add| CheckResponse {
+        status: status(0),
+        dynamic_metadata: marked(),
+        http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
+            headers,
+            response_headers_to_add,
+            ..OkHttpResponse::default()
+        })),
+    };
+    let denied = |headers| CheckResponse {
+        status: status(7),
+        dynamic_metadata: marked(),
+        http_response: Some(HttpResponse::DeniedResponse(DeniedHttpResponse {
+            headers,
+            ..DeniedHttpResponse::default()
+        })),
+    };
+    for (count, fits) in [(HEADERS, true), (HEADERS + 1, false)] {
+        for response in [
+            admitted(many(count), Vec::new()),
+            admitted(Vec::new(), many(count)),
+            denied(many(count)),
+        ] {
+            let read = read(&response);
+            assert_eq!(read.is_ok(), fits, "{count}");
+            assert!(fits || matches!(read, Err(CheckError::Malformed("too many headers"))));
+        }
+    }
+}
