@@ -9,7 +9,7 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
     HOST, MAX_FORWARDS, PROXY_AUTHORIZATION, RANGE, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::uri::PathAndQuery;
+use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use trireme_proto::names::CLUSTER_HEADER;
 use trireme_routing::{Ambiguity, Refused};
@@ -19,8 +19,8 @@ use crate::peer::Peer;
 
 /// Greatest number of header fields, crumbs of cookies included.
 pub(crate) const MAX_FIELDS: usize = 100;
-/// Greatest size of a header block.
-pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
+/// Greatest size of a header block, as in the original: cookies and tokens of some callers need it.
+pub(crate) const MAX_HEAD_BYTES: usize = 60 << 10;
 
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -80,6 +80,16 @@ pub(crate) fn enter(
     }
     if headers.len() > MAX_FIELDS {
         return Err(DownstreamError::HeadersTooLarge);
+    }
+    // The absolute form needs the field as well (RFC 9112 section 3.2).
+    if version == Version::HTTP_11 && *method != Method::CONNECT && !headers.contains_key(HOST) {
+        return Err(DownstreamError::NoHost);
+    }
+    if uri
+        .scheme()
+        .is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS)
+    {
+        return Err(DownstreamError::InvalidHeader("a scheme that is not HTTP's"));
     }
     let authority = authority(uri, headers)?;
     if *method == Method::CONNECT {
@@ -344,13 +354,13 @@ fn request_id() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
-fn asks_upgrade(headers: &mut HeaderMap) -> bool {
-    let Some(upgrade) = headers.get(UPGRADE) else {
-        return false;
+fn asks_upgrade(headers: &HeaderMap) -> bool {
+    // An offer of anything else, such as TLS or h2c, is not taken up, and is no reason to refuse (RFC 9110 section 7.8).
+    let web_socket = |value: &HeaderValue| {
+        let mut protocols = value.as_bytes().split(|byte| *byte == b',');
+        protocols.any(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"websocket"))
     };
-    // Like Envoy: an offer of h2c is not taken up, and is no reason to refuse.
-    if upgrade.as_bytes().eq_ignore_ascii_case(b"h2c") {
-        headers.remove(UPGRADE);
+    if !headers.get_all(UPGRADE).iter().any(web_socket) {
         return false;
     }
     headers.get_all(CONNECTION).iter().any(|value| {

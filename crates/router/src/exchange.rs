@@ -2,14 +2,15 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, SERVER};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, SERVER};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body::Body as _;
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use trireme_routing::{Matched, Target};
 
 use crate::downstream::body::Body;
@@ -23,10 +24,15 @@ use crate::respond::{self, Speech};
 use crate::snapshot::{Listener, Snapshot};
 use crate::upstream;
 
+/// What is read of a body that nobody needs, so that its connection can go on, and how long that may take.
+const REST: u64 = 64 << 10;
+const REST_TIME: Duration = Duration::from_millis(50);
+
 /// Serves one request. Dropping the future, as hyper does when the caller goes away, gives up check and upstream call.
 pub(crate) async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let active = conn.begin();
     let live = Rc::new(Live::new(Instant::now()));
+    conn.streams.begin(&live);
     let snapshot = conn.worker.snapshot();
     let Some(listener) = snapshot.listener(&conn.listener) else {
         // Removed while the request was on its way.
@@ -49,9 +55,18 @@ pub(crate) async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<
     );
     let caller = Caller::of(&request, listener);
     let (time, speech) = (head.time, caller.speech);
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
+    let request = Request::from_parts(parts, &mut body);
     let answered = answer(&conn, &snapshot, listener, request, time, speech, &mut event).await;
     let mut response = answered.unwrap_or_else(|error| refuse(&error, speech, &mut event));
     dress(&conn, listener, &caller, &mut response);
+    if !conn.is_http2() && !is_read(body, &caller, &event).await {
+        // hyper closes a connection whose request it has not read; the caller must know before it sends another.
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     event.response(response.status().as_u16(), response.headers());
     response.body_mut().attach(event);
     Ok(response)
@@ -62,7 +77,7 @@ async fn answer(
     conn: &Conn,
     snapshot: &Snapshot,
     listener: &Listener,
-    request: Request<Incoming>,
+    request: Request<&mut Option<Incoming>>,
     time: SystemTime,
     speech: Speech,
     event: &mut Completed,
@@ -86,7 +101,8 @@ async fn answer(
         .unwrap_or_else(|| PathAndQuery::from_static("/"));
     let authority = entry.authority.clone();
     let host = authority.to_str().map_err(|_| DownstreamError::NoHost)?;
-    event.request(&authority, &parts.headers, body.is_end_stream());
+    let bodiless = body.as_ref().is_none_or(HttpBody::is_end_stream);
+    event.request(&authority, &parts.headers, bodiless);
     let target = Target::parse(sent.as_str(), host).map_err(edge::refused)?;
     let path = edge::with_path(&sent, target.path.clone())?;
     let matched = find(snapshot, &target, &parts)?;
@@ -153,8 +169,38 @@ fn find<'s>(
     }
 }
 
+/// Whether the request was read to its end. What little is left of one that was answered without it, and is here already, is
+/// read now.
+async fn is_read(body: Option<Incoming>, caller: &Caller, event: &Completed) -> bool {
+    let Some(mut body) = body else {
+        // It went upstream, or as far as that.
+        return event.facts.attempts == 0
+            || event.facts.local.is_empty()
+            || event.facts.live.request_done().is_some();
+    };
+    if body.is_end_stream() {
+        return true;
+    }
+    if caller.waits || body.size_hint().lower() > REST {
+        return false;
+    }
+    let rest = async {
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            read += frame.ok()?.data_ref().map_or(0, |data| data.len() as u64);
+            if read > REST {
+                return None;
+            }
+        }
+        Some(())
+    };
+    timeout(REST_TIME, rest).await.is_ok_and(|rest| rest.is_some())
+}
+
 /// What of a request is needed after it was consumed.
 struct Caller {
+    /// It sends its body when it is told to.
+    waits: bool,
     head: bool,
     speech: Speech,
 }
@@ -162,6 +208,7 @@ struct Caller {
 impl Caller {
     fn of(request: &Request<Incoming>, listener: &Listener) -> Self {
         Self {
+            waits: request.headers().contains_key(EXPECT),
             head: request.method() == Method::HEAD,
             speech: Speech::of(request.headers(), listener.http.soap_errors),
         }

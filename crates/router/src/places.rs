@@ -82,7 +82,7 @@ pub(crate) fn canonical(ip: IpAddr) -> IpAddr {
 }
 
 /// One caller has a whole /64 of IPv6 addresses.
-fn network(ip: IpAddr) -> IpAddr {
+pub(crate) fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX))),

@@ -239,7 +239,8 @@ impl<'a> Host<'a> {
                 (name, port)
             }
         };
-        let port = port.map(parse_port).transpose()?;
+        // A port may be empty (RFC 3986, 3.2.3).
+        let port = port.filter(|port| !port.is_empty()).map(parse_port).transpose()?;
         let name = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             Cow::Owned(name.to_ascii_lowercase())
         } else {

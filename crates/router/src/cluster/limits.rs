@@ -57,6 +57,17 @@ impl Limits {
         }
     }
 
+    /// One in so many of the requests that may be under way.
+    pub(crate) const fn share(&self, parts: u32) -> u32 {
+        self.requests.max / parts
+    }
+
+    /// Whether half of the requests that may be under way are, or half of the connections that may be open.
+    pub(crate) fn is_busy(&self) -> bool {
+        let half = |counter: &Counter| counter.now.load(Ordering::Relaxed) >= counter.max / 2;
+        half(&self.requests) || half(&self.connections)
+    }
+
     /// Open connections.
     pub(crate) fn connections(&self) -> u32 {
         self.connections.now.load(Ordering::Relaxed)

@@ -61,6 +61,7 @@ impl Body {
 
     /// Hands the event over. It ends with this body.
     pub(crate) fn attach(&mut self, event: Completed) {
+        event.offer();
         self.event = Some(event);
         if self.is_end_stream() {
             self.end(true);
@@ -82,6 +83,9 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+        if let Some(event) = &self.event {
+            event.facts.live.take();
+        }
         let item = match &mut self.kind {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
@@ -92,6 +96,7 @@ impl HttpBody for Body {
                 // Nobody asks for more after trailers.
                 let last = frame.is_trailers();
                 if let Some(event) = &mut self.event {
+                    event.offer();
                     match (frame.data_ref(), frame.trailers_ref()) {
                         (Some(data), _) => event.facts.live.send(data.len()),
                         (None, Some(trailers)) => event.trailers(trailers),

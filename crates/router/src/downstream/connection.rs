@@ -8,9 +8,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use http::{Request, Response};
+use http::{HeaderMap, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -23,11 +23,13 @@ use trireme_tls::{Acceptor, Session};
 
 use super::body::Body;
 use super::io::Io;
+use super::streams::{Exec, Streams, Untaken};
 use super::worker::Worker;
 use crate::edge;
-use crate::error::DownstreamError;
+use crate::error::{DownstreamError, ProxyError};
 use crate::event::active::{Active, Activity};
-use crate::exec::LocalExec;
+use crate::event::live::Live;
+use crate::event::{Completed, Head};
 use crate::peer::Peer;
 use crate::places::{Cap, Place};
 use crate::snapshot::Snapshot;
@@ -41,6 +43,8 @@ pub(crate) struct Conn {
     pub(crate) listener: Arc<str>,
     /// The worker that owns it.
     pub(crate) worker: Rc<Worker>,
+    /// Those of HTTP/2.
+    pub(crate) streams: Rc<Streams>,
     activity: Rc<Activity>,
     /// The first exchange of HTTP/1 to be refused for what its bytes are.
     refused: Cell<Option<(u64, DownstreamError)>>,
@@ -144,7 +148,7 @@ where
     let io = TokioIo::new(io);
     let result = if http2 {
         let mut connection = pin!(
-            http2::Builder::new(LocalExec)
+            http2::Builder::new(Exec(Rc::clone(&conn.streams)))
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(STREAM_WINDOW)
                 .initial_connection_window_size(CONNECTION_WINDOW)
@@ -168,6 +172,9 @@ where
             .await
     };
     if let Err(error) = result {
+        if !http2 {
+            conn.unread(&error);
+        }
         debug!(%error, peer = %conn.peer.address, "connection ended");
     }
 }
@@ -231,6 +238,43 @@ impl Conn {
         }
     }
 
+    /// hyper has answered a head that it could not read: recorded like all requests, by what is known of it.
+    fn unread(&self, error: &hyper::Error) {
+        if !error.is_parse() || self.activity.is_active() {
+            return;
+        }
+        let snapshot = self.worker.snapshot();
+        let Some(listener) = snapshot.listener(&self.listener) else {
+            return;
+        };
+        let (status, error) = match error.is_parse_too_large() {
+            true => (431, DownstreamError::HeadersTooLarge),
+            false => (400, DownstreamError::Framing),
+        };
+        let live = Rc::new(Live::new(Instant::now()));
+        let method = Method::from_bytes(b"-").unwrap_or_default();
+        let head = Head {
+            method: &method,
+            version: Version::HTTP_11,
+            path: None,
+            time: SystemTime::now(),
+        };
+        let active = self.activity.begin();
+        let mut event = Completed::begin(
+            &live,
+            &self.worker.tally,
+            &self.peer,
+            &listener.sinks,
+            &head,
+            active,
+        );
+        let error = ProxyError::from(error);
+        live.raise(error.flag());
+        event.facts.local = error.details();
+        event.response(status, &HeaderMap::new());
+        event.end(true);
+    }
+
     /// Bytes came in or went out.
     pub(crate) fn moved(&self, inward: bool) {
         let now = self.activity.moved();
@@ -255,6 +299,7 @@ impl Conn {
         snapshot: &Snapshot,
         header_time: Duration,
         drain: Option<(Duration, Duration)>,
+        untaken: &mut Untaken,
     ) {
         let settings = snapshot.listener(&self.listener).map(|listener| &listener.http);
         let quiet = self.activity.quiet(now);
@@ -269,6 +314,7 @@ impl Conn {
         }
         if self.activity.is_active() {
             let idle = settings.map_or(Duration::ZERO, |http| http.stream_idle_timeout);
+            self.streams.review(now, idle, self.peer.address.ip(), untaken);
             let longest = idle
                 .max(self.activity.patience())
                 .saturating_add(Duration::from_secs(1));
@@ -346,6 +392,7 @@ impl Registered {
             peer: Rc::new(peer),
             listener,
             worker: Rc::clone(worker),
+            streams: Rc::default(),
             activity: Rc::new(Activity::new(Rc::clone(&worker.clock))),
             refused: Cell::new(None),
             head_since: Cell::new(None),

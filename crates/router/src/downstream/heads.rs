@@ -298,7 +298,7 @@ mod tests {
             ("no size", chunked("\r\n"), 2, framing),
             (
                 "line without an end",
-                format!("GET /{} HTTP/1.1\r\n", "a".repeat(20_000)),
+                format!("GET /{} HTTP/1.1\r\n", "a".repeat(70_000)),
                 1,
                 framing,
             ),

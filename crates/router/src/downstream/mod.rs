@@ -8,4 +8,5 @@ mod heads;
 mod io;
 pub(crate) mod listener;
 pub(crate) mod ports;
+pub(crate) mod streams;
 pub(crate) mod worker;

@@ -15,6 +15,7 @@ use trireme_shell::{Condition, Readiness};
 
 use super::connection::{Conn, Serve};
 use super::listener::{self, Socket};
+use super::streams::Untaken;
 use crate::enforcer::{Client, Enforcer};
 use crate::event::active::Clock;
 use crate::event::metrics::Tally;
@@ -111,6 +112,11 @@ impl Ready {
             not_draining: list.unless("draining"),
             list,
         }
+    }
+
+    /// How many workers there are.
+    fn workers(&self) -> usize {
+        self.enforcer.len()
     }
 
     /// The condition of a worker's connection to the enforcer.
@@ -238,9 +244,11 @@ impl Worker {
             .draining
             .get()
             .map(|(since, limit)| (now.duration_since(since), limit));
+        let mut untaken = Untaken::default();
         for (_, connection) in self.connections.borrow().iter() {
-            connection.review(now, &snapshot, self.shared.edge.header_time, drain);
+            connection.review(now, &snapshot, self.shared.edge.header_time, drain, &mut untaken);
         }
+        untaken.relieve(self.shared.ready.workers());
         if count.is_multiple_of(SWEEP) {
             let ids: std::collections::HashSet<u64> =
                 snapshot.clusters.values().map(|cluster| cluster.id).collect();

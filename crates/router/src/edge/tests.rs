@@ -38,10 +38,22 @@ fn hosts() {
         &'static [(&'static str, &'static str)],
         Result<&'static str, DownstreamError>,
     );
-    let cases: [Case; 7] = [
+    let cases: [Case; 9] = [
         ("header", "/", &[("host", "a:1")], Ok("a:1")),
         ("absolute form", "http://a/", &[("host", "A")], Ok("a")),
-        ("absolute form alone", "http://a/", &[], Ok("a")),
+        (
+            "absolute form alone",
+            "http://a/",
+            &[],
+            Err(DownstreamError::NoHost),
+        ),
+        ("another port", "http://a:/", &[("host", "a:")], Ok("a:")),
+        (
+            "another scheme",
+            "ftp://a/",
+            &[("host", "a")],
+            Err(DownstreamError::InvalidHeader("a scheme that is not HTTP's")),
+        ),
         ("none", "/", &[], Err(DownstreamError::NoHost)),
         ("empty", "/", &[("host", "")], Err(DownstreamError::NoHost)),
         (
@@ -312,6 +324,24 @@ fn upgrades() {
             "h2c is ignored",
             &[("host", "a"), ("connection", "Upgrade"), ("upgrade", "h2c")],
             false,
+        ),
+        (
+            "so is TLS",
+            &[
+                ("host", "a"),
+                ("connection", "Upgrade"),
+                ("upgrade", "TLS/1.2, HTTP/2.0"),
+            ],
+            false,
+        ),
+        (
+            "one of several",
+            &[
+                ("host", "a"),
+                ("connection", "Upgrade"),
+                ("upgrade", "h2c, WebSocket"),
+            ],
+            true,
         ),
         (
             "without connection",

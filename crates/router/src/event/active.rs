@@ -73,6 +73,11 @@ impl Activity {
 }
 
 impl Active {
+    /// The time, good enough for idle times.
+    pub(crate) fn now(&self) -> Instant {
+        self.0.clock.get()
+    }
+
     /// The exchange may wait that long without movement; zero is for ever.
     pub(crate) fn allow(&self, idle: Duration) {
         let idle = if idle.is_zero() { Duration::MAX } else { idle };

@@ -1,9 +1,11 @@
 //! What the parts of one exchange tell each other while it runs: both bodies, the upstream call and the final event.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::cluster::Cluster;
 use crate::error::Flag;
 
 /// One exchange under way. Shared by its bodies, which outlive the function that answers it.
@@ -18,6 +20,12 @@ pub(crate) struct Live {
     response_began: Cell<Option<Instant>>,
     request_broken: Cell<bool>,
     flag: Cell<Flag>,
+    /// Somebody looks whether the caller takes its answer.
+    watched: Cell<bool>,
+    /// Since when there is something that the caller has not taken.
+    untaken: Cell<Option<Instant>>,
+    /// What it holds a connection of.
+    cluster: RefCell<Option<Arc<Cluster>>>,
 }
 
 impl Live {
@@ -32,7 +40,44 @@ impl Live {
             response_began: Cell::new(None),
             request_broken: Cell::new(false),
             flag: Cell::new(Flag::None),
+            watched: Cell::new(false),
+            untaken: Cell::new(None),
+            cluster: RefCell::default(),
         }
+    }
+
+    /// Whether the caller takes its answer is looked at from now on.
+    pub(crate) fn watch(&self) {
+        self.watched.set(true);
+    }
+
+    /// There is something for the caller to take, from `now` on.
+    pub(crate) fn offer(&self, now: impl FnOnce() -> Instant) {
+        if self.watched.get() {
+            self.untaken.set(Some(now()));
+        }
+    }
+
+    /// The caller has taken all that was there.
+    pub(crate) fn take(&self) {
+        self.untaken.set(None);
+    }
+
+    /// Since when there is something that the caller has not taken.
+    pub(crate) fn untaken(&self) -> Option<Instant> {
+        self.untaken.get()
+    }
+
+    /// It is sent to this cluster.
+    pub(crate) fn hold(&self, cluster: &Arc<Cluster>) {
+        if self.watched.get() {
+            *self.cluster.borrow_mut() = Some(Arc::clone(cluster));
+        }
+    }
+
+    /// The cluster that it is sent to, where it is watched.
+    pub(crate) fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.borrow().clone()
     }
 
     /// Counts request body bytes.

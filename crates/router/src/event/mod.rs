@@ -220,6 +220,11 @@ impl Completed {
         }
     }
 
+    /// There is something for the caller to take.
+    pub(crate) fn offer(&self) {
+        self.facts.live.offer(|| self.active.now());
+    }
+
     /// The body is over: `complete` when all of it went out.
     pub(crate) fn end(&mut self, complete: bool) {
         self.ended = true;

@@ -18,9 +18,12 @@ const TIME: Duration = Duration::from_secs(60);
 /// The body, in memory where the route passes it to the enforcer.
 pub(super) async fn on_request(
     call: &Call<'_>,
-    body: Incoming,
+    body: &mut Option<Incoming>,
     event: &Completed,
 ) -> Result<Payload, ProxyError> {
+    let Some(body) = body.take() else {
+        return Ok(Payload::Buffered(Buffered::default()));
+    };
     match call.matched.route().filters.check {
         Check::Required { with_body: true, .. } => {
             let bound = call.listener.check.max_request_bytes;

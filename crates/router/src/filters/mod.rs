@@ -100,11 +100,13 @@ pub(crate) fn trail<'a>(matched: &Matched<'a>, headers: &HeaderMap) -> Trail<'a>
 
 /// The filters of a request, in the order that listeners are configured with (`trireme_routing`'s chain of filters).
 ///
+/// The body stays where it is when nobody needs it.
+///
 /// # Errors
 /// What refuses it.
 pub(crate) async fn request<'a>(
     mut call: Call<'a>,
-    body: Incoming,
+    body: &mut Option<Incoming>,
     trail: &mut Trail<'a>,
     event: &mut Completed,
 ) -> Result<Outcome<'a>, ProxyError> {
@@ -119,9 +121,16 @@ pub(crate) async fn request<'a>(
         return Err(DownstreamError::UpgradeRefused.into());
     }
     let payload = body::on_request(&call, body, event).await?;
-    let mut checked = match check::on_request(&mut call, &payload, event).await? {
-        Ok(checked) => checked,
-        Err(denial) => return Ok(Outcome::Answer(Answer::Denied(denial))),
+    let mut checked = match check::on_request(&mut call, &payload, event).await {
+        Ok(Ok(checked)) => checked,
+        Ok(Err(denial)) => {
+            payload.give_back(body);
+            return Ok(Outcome::Answer(Answer::Denied(denial)));
+        }
+        Err(error) => {
+            payload.give_back(body);
+            return Err(error);
+        }
     };
     trail.check = take(&mut checked.response);
     let matched = route::on_request(&mut call, &mut checked.steering)?;
@@ -130,7 +139,10 @@ pub(crate) async fn request<'a>(
         headers::on_request(headers, &mut call.headers, checked.barred.as_mut());
     }
     match &matched.route().action {
-        Action::Direct { status, body } => Ok(Outcome::Answer(direct(&matched, *status, body))),
+        Action::Direct { status, body: text } => {
+            payload.give_back(body);
+            Ok(Outcome::Answer(direct(&matched, *status, text)))
+        }
         Action::Forward(forward) => {
             let admitted = route::admit(call, &matched, forward, checked, event)?;
             Ok(Outcome::Send(Box::new(admitted), payload))

@@ -17,6 +17,13 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    /// Puts a body that nobody has read back to where it came from.
+    pub(super) fn give_back(self, body: &mut Option<Incoming>) {
+        if let Self::Streamed(incoming) = self {
+            *body = Some(incoming);
+        }
+    }
+
     /// Whether trailers may come. HTTP/1 has them behind chunks only.
     pub(crate) fn may_trail(&self, version: Version) -> bool {
         match self {

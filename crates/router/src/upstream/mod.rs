@@ -52,6 +52,7 @@ pub(crate) async fn send(
     let live = Rc::clone(&event.facts.live);
     let cluster = Arc::clone(&admitted.cluster);
     event.facts.cluster = Some(Arc::clone(&cluster));
+    live.hold(&cluster);
     let keep = match (admitted.retries.count > 0, admitted.method.is_idempotent()) {
         (true, _) => Keep::ForRetries,
         (false, true) => Keep::ForStale,

@@ -184,12 +184,12 @@ impl HostPool {
                 cluster.limits.permit(Resource::Connection)
             };
             let Some(permit) = permit else {
-                let connecting = multiplexed && self.connecting.get();
-                if timeout_at(deadline, self.freed.notified()).await.is_err() {
-                    return Err(match connecting {
-                        true => Unleased::Connect(Unreachable("connection timeout".into())),
-                        false => Unleased::Overflow,
-                    });
+                let freed = self.freed.notified();
+                if !(multiplexed && self.connecting.get()) {
+                    // In the queue: as long as the request may take.
+                    freed.await;
+                } else if timeout_at(deadline, freed).await.is_err() {
+                    return Err(Unleased::Connect(Unreachable("connection timeout".into())));
                 }
                 if let Some(lease) = self.reuse(streams) {
                     return Ok(lease);

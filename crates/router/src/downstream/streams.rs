@@ -1,0 +1,187 @@
+//! The streams of HTTP/2 connections, so that those whose caller does not take their answer can be ended one by one: each
+//! holds an upstream connection, and the connection it is on may be kept alive for ever by other frames.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::error::Flag;
+use crate::event::live::Live;
+use crate::places::network;
+
+/// Longest time that a caller may leave what is there for it.
+const UNTAKEN: Duration = Duration::from_secs(15);
+/// The same where its address holds more than its share of a cluster that others need.
+const UNTAKEN_IN_NEED: Duration = Duration::from_secs(1);
+/// Share of a cluster's requests that streams of one address may hold without taking their answers: one in so many.
+const SHARE: u32 = 4;
+
+/// The streams of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    all: RefCell<Slab<Rc<Stream>>>,
+    /// The one that is looked at now.
+    current: RefCell<Option<Rc<Stream>>>,
+}
+
+/// One stream.
+#[derive(Debug, Default)]
+struct Stream {
+    live: RefCell<Option<Rc<Live>>>,
+    doomed: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Runs the streams of a connection on the worker's own thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Exec(pub(crate) Rc<Streams>);
+
+/// A stream that can be ended from outside.
+struct Running<F> {
+    streams: Rc<Streams>,
+    stream: Rc<Stream>,
+    key: usize,
+    future: Pin<Box<F>>,
+}
+
+/// Streams that hold up their upstreams, by cluster and address of the caller.
+#[derive(Debug, Default)]
+pub(crate) struct Untaken(HashMap<(u64, IpAddr), Held>);
+
+#[derive(Debug)]
+struct Held {
+    cluster: std::sync::Arc<Cluster>,
+    streams: Vec<(Instant, Rc<Stream>)>,
+}
+
+// === impl Streams ===
+
+impl Streams {
+    /// The exchange of the stream that is looked at now.
+    pub(crate) fn begin(&self, live: &Rc<Live>) {
+        if let Some(stream) = &*self.current.borrow() {
+            live.watch();
+            *stream.live.borrow_mut() = Some(Rc::clone(live));
+        }
+    }
+
+    /// Ends the streams whose caller has taken nothing for too long, and notes the others that are on the way there. `idle`
+    /// is the listener's, zero for none.
+    pub(crate) fn review(&self, now: Instant, idle: Duration, peer: IpAddr, untaken: &mut Untaken) {
+        let peer = network(peer);
+        let longest = if idle.is_zero() {
+            UNTAKEN
+        } else {
+            UNTAKEN.min(idle)
+        };
+        for (_, stream) in self.all.borrow().iter() {
+            let live = stream.live.borrow();
+            let Some((live, since)) = live.as_ref().and_then(|live| Some((live, live.untaken()?))) else {
+                continue;
+            };
+            let waited = now.saturating_duration_since(since);
+            if waited >= longest {
+                stream.end(live);
+            } else if waited >= UNTAKEN_IN_NEED
+                && let Some(cluster) = live.cluster()
+            {
+                untaken.note(cluster, peer, since, stream);
+            }
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Stream {
+    fn end(&self, live: &Live) {
+        live.raise(Flag::StreamIdle);
+        self.doomed.set(true);
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+// === impl Untaken ===
+
+impl Untaken {
+    fn note(&mut self, cluster: std::sync::Arc<Cluster>, peer: IpAddr, since: Instant, stream: &Rc<Stream>) {
+        let held = self.0.entry((cluster.id, peer)).or_insert_with(|| Held {
+            cluster,
+            streams: Vec::new(),
+        });
+        held.streams.push((since, Rc::clone(stream)));
+    }
+
+    /// Ends the oldest of those that are more than their address's share of a cluster which is busy. Every worker looks at
+    /// its own part.
+    pub(crate) fn relieve(self, workers: usize) {
+        for mut held in self.0.into_values() {
+            let share = held.cluster.limits.share(SHARE) / u32::try_from(workers.max(1)).unwrap_or(u32::MAX);
+            let share = usize::try_from(share).unwrap_or(usize::MAX);
+            if held.streams.len() <= share || !held.cluster.limits.is_busy() {
+                continue;
+            }
+            held.streams.sort_unstable_by_key(|(since, _)| *since);
+            let surplus = held.streams.len() - share;
+            for (_, stream) in held.streams.iter().take(surplus) {
+                if let Some(live) = &*stream.live.borrow() {
+                    stream.end(live);
+                }
+            }
+        }
+    }
+}
+
+// === impl Exec ===
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Exec {
+    fn execute(&self, future: F) {
+        let stream = Rc::<Stream>::default();
+        let key = self.0.all.borrow_mut().insert(Rc::clone(&stream));
+        tokio::task::spawn_local(Running {
+            streams: Rc::clone(&self.0),
+            stream,
+            key,
+            future: Box::pin(future),
+        });
+    }
+}
+
+// === impl Running ===
+
+impl<F: Future<Output = ()>> Future for Running<F> {
+    type Output = ();
+
+    /// When the stream is to end its future is dropped, and hyper resets what was not finished.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stream.doomed.get() {
+            return Poll::Ready(());
+        }
+        {
+            let mut waker = self.stream.waker.borrow_mut();
+            if waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+        }
+        *self.streams.current.borrow_mut() = Some(Rc::clone(&self.stream));
+        let polled = self.future.as_mut().poll(cx);
+        self.streams.current.take();
+        polled
+    }
+}
+
+impl<F> Drop for Running<F> {
+    fn drop(&mut self) {
+        self.streams.all.borrow_mut().try_remove(self.key);
+    }
+}
