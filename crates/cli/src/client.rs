@@ -77,6 +77,13 @@ impl Receipt {
     pub(crate) fn is_served(&self) -> bool {
         self.action != "none" && self.deployments.iter().all(|one| one.status.state != "rejected")
     }
+
+    /// A host that the API is called by.
+    pub(crate) fn host(&self) -> Option<String> {
+        let vhost = &self.deployments.first()?.vhost;
+        // Of a pattern, any that fits.
+        Some(vhost.replacen('*', "any", 1)).filter(|host| !host.is_empty())
+    }
 }
 
 impl std::fmt::Display for Receipt {
@@ -291,6 +298,8 @@ pub(crate) fn trusted(home: &Home, foreign: bool) -> Option<PathBuf> {
 pub(crate) fn http(ca: Option<&Path>, insecure: bool) -> anyhow::Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .no_proxy()
+        // HTTP/2 has no way to name another host than the address.
+        .http1_only()
         .connect_timeout(Duration::from_secs(5))
         .timeout(Duration::from_secs(60))
         .tls_danger_accept_invalid_certs(insecure);
@@ -305,13 +314,17 @@ pub(crate) fn http(ca: Option<&Path>, insecure: bool) -> anyhow::Result<reqwest:
 pub(crate) async fn token(
     http: &reqwest::Client,
     gateway: &str,
+    host: Option<&str>,
     username: &str,
     password: &str,
     scope: Option<&str>,
 ) -> anyhow::Result<String> {
-    let request = http
+    let mut request = http
         .post(format!("{gateway}/testkey"))
         .basic_auth(username, Some(password));
+    if let Some(host) = host {
+        request = request.header(reqwest::header::HOST, host);
+    }
     let request = match scope {
         Some(scope) => request.form(&[("scope", scope)]),
         None => request,

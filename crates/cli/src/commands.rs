@@ -1,6 +1,7 @@
 //! The commands beside `up`.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -143,19 +144,41 @@ pub(crate) fn init(options: &InitOptions) -> anyhow::Result<ExitCode> {
         bail!("{} exists; --force writes into it", options.folder.display());
     }
     let files = project::scaffold(&options.definition)?;
-    for (inside, content) in &files {
-        let path = options.folder.join(inside);
-        if let Some(parent) = path.parent() {
+    if options.folder.exists() {
+        lay_out(&options.folder, &files)?;
+    } else {
+        // Beside it first: what goes wrong half-way leaves nothing that the next try would stumble over.
+        let name = options.folder.file_name().context("a folder without a name")?;
+        let beside = options
+            .folder
+            .with_file_name(format!(".{}.{}", name.display(), std::process::id()));
+        let made = lay_out(&beside, &files).and_then(|()| {
+            std::fs::rename(&beside, &options.folder).with_context(|| options.folder.display().to_string())
+        });
+        if made.is_err() {
+            // The first error says more.
+            drop(std::fs::remove_dir_all(&beside));
+        }
+        made?;
+    }
+    let count = files.iter().filter(|(inside, _)| !inside.ends_with('/')).count();
+    say(format_args!("{}: {count} files", options.folder.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes files below a folder; a name that ends in `/` is an empty folder.
+fn lay_out(folder: &Path, files: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+    for (inside, content) in files {
+        let path = folder.join(inside);
+        let is_folder = inside.ends_with('/');
+        if let Some(parent) = if is_folder { Some(&*path) } else { path.parent() } {
             std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
         }
-        std::fs::write(&path, content).with_context(|| path.display().to_string())?;
+        if !is_folder {
+            std::fs::write(&path, content).with_context(|| path.display().to_string())?;
+        }
     }
-    say(format_args!(
-        "{}: {} files",
-        options.folder.display(),
-        files.len()
-    ));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 pub(crate) async fn token(options: TokenOptions) -> anyhow::Result<ExitCode> {
@@ -182,7 +205,10 @@ pub(crate) async fn token(options: TokenOptions) -> anyhow::Result<ExitCode> {
         }
     };
     let http = client::http(client::trusted(&home, foreign).as_deref(), options.insecure)?;
-    say(client::token(&http, &gateway, &username, &password, options.scope.as_deref()).await?);
+    // A gateway of another folder is called by its own name.
+    let host = options.gateway.is_none().then(|| home.system_host());
+    let scope = options.scope.as_deref();
+    say(client::token(&http, &gateway, host.as_deref(), &username, &password, scope).await?);
     Ok(ExitCode::SUCCESS)
 }
 

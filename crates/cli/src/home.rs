@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use serde::{Deserialize, Serialize};
+use trireme_config::Env;
 use trireme_tls::authority::{Authority, write_public};
 
 /// Key pairs in the keystore: the listener's, and one for each process.
@@ -170,6 +171,21 @@ impl Home {
 
     pub(crate) fn bound_file(&self, role: Role) -> PathBuf {
         self.path(&format!("run/{}.json", role.name()))
+    }
+
+    /// The host by which the gateway's own pages are called (`router.systemHost`, as configured for this folder).
+    pub(crate) fn system_host(&self) -> String {
+        let path = self.path("conf/config.toml");
+        // The passwords are the processes' own affair, and the file is not to be found faulty for the want of them.
+        let env = ["adapter_admin_pwd", "enforcer_admin_pwd"]
+            .iter()
+            .fold(Env::from_process(), |env, name| env.with(name, "-"));
+        let loaded = trireme_config::check(Some(&path), &env, false);
+        let host = loaded.map(|loaded| loaded.config.router.system_host.to_string());
+        // What cannot be read is told by the adapter.
+        host.ok()
+            .filter(|host| !host.is_empty())
+            .unwrap_or_else(|| "localhost".to_owned())
     }
 
     /// Where a router finds the one that was here before.

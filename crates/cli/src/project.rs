@@ -13,6 +13,8 @@ const ARCHIVE_MARK: &[u8] = b"PK";
 /// A call of an API that should work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
+    /// The host that the API has; absent until it is deployed.
+    pub(crate) host: Option<String>,
     pub(crate) method: String,
     pub(crate) path: String,
     /// OAuth2 scopes that the token needs.
@@ -113,6 +115,7 @@ pub(crate) fn sample_call(archive: &[u8]) -> Option<Call> {
         .iter()
         .find(|operation| operation.method.eq_ignore_ascii_case(&method))?;
     Some(Call {
+        host: None,
         path: format!("{base}{}", filled(&resource.path)),
         scopes: scopes(&project, operation),
         method,

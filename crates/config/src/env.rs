@@ -28,6 +28,13 @@ impl Env {
             .collect()
     }
 
+    /// The same with one variable set.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        Arc::make_mut(&mut self.0).insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// The variable, unless it is unset or empty: the original takes an empty variable as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0

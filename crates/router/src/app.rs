@@ -357,6 +357,7 @@ impl Entrance {
             ),
         }
         gate.open().await;
+        shared.ready.ports.meet();
         // Before anybody is told: who comes for the next one finds this door, and waits behind it.
         let door = door.and_then(|path| door_at(&path));
         bound.send_modify(|bound| bound.serving = true);

@@ -3,14 +3,9 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use trireme_harness::{Gateway, Load, Outcome, Role, Upstream, eventually};
+use trireme_harness::{Gateway, Load, Outcome, Role, Upstream, eventually, rounds};
 
 const BOUND: Duration = Duration::from_secs(300);
-
-/// Restarts of each kind; more with `TRIREME_ROUNDS`.
-fn rounds() -> usize {
-    std::env::var("TRIREME_ROUNDS").map_or(2, |rounds| rounds.parse().expect("a number"))
-}
 
 #[tokio::test]
 async fn a_restart_of_the_router_refuses_nothing() -> anyhow::Result<()> {
@@ -38,7 +33,7 @@ async fn a_restart_of_the_router_refuses_nothing() -> anyhow::Result<()> {
             Load::http2(address, events, token, 2, 4, BOUND),
         ),
     ];
-    for round in 0..2 * rounds() {
+    for round in 0..rounds(4) {
         // Calls are under way in every round.
         let before = upstream.requests();
         eventually("load", async || {

@@ -70,6 +70,8 @@ pub struct Sample {
     pub method: String,
     /// Address.
     pub url: String,
+    /// The `Host` that it needs, where the address has another.
+    pub host: Option<String>,
 }
 
 /// A status, the headers and the body.

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 pub use envoy::{Envoy, Ports};
 pub use gateway::{Answer, Gateway, GatewayBuilder, Ready, Role, Sample};
 pub use load::{Load, Outcome, Tally};
-pub use program::{is_dist, missing, program, required, run};
+pub use program::{is_dist, missing, program, required, rounds, run};
 pub use upstream::{Seen, Upstream};
 pub use wire::Raw;
 

@@ -68,6 +68,19 @@ pub fn missing(name: &str, source: &str) {
     eprintln!("SKIPPED: {name} is missing; get it from {source}");
 }
 
+/// How often a test repeats what needs luck to fail: `few` times, or as often as `TRIREME_ROUNDS` says.
+///
+/// # Panics
+/// It says no number.
+pub fn rounds(few: usize) -> usize {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a switch of the tests, no product setting"
+    )]
+    let rounds = std::env::var("TRIREME_ROUNDS");
+    rounds.map_or(few, |rounds| rounds.parse().expect("TRIREME_ROUNDS is a number"))
+}
+
 fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     path.metadata()

@@ -92,7 +92,12 @@ Data and configuration:        {data}
 Ctrl-C drains and stops.
 ",
             token = token_line(ready, home, credentials),
-            call = format_args!("-X {} {}", sample.method, quoted(&sample.url)),
+            call = format_args!(
+                "-X {}{} {}",
+                sample.method,
+                host(sample.host.as_deref()),
+                quoted(&sample.url)
+            ),
             data = home.path("").display(),
             folder = quoted(&home.path("").to_string_lossy()),
         ));
@@ -104,6 +109,13 @@ Ctrl-C drains and stops.
     }
 }
 
+/// The option of `curl` for another host than the address has.
+fn host(host: Option<&str>) -> String {
+    host.map_or_else(String::new, |host| {
+        format!(" -H {}", quoted(&format!("Host: {host}")))
+    })
+}
+
 /// Asks for a token with the scopes that the printed call needs, and keeps it in a variable.
 fn token_line(ready: &Ready<'_>, home: &Home, credentials: &Credentials) -> String {
     let scope = match ready.scope {
@@ -111,7 +123,8 @@ fn token_line(ready: &Ready<'_>, home: &Home, credentials: &Credentials) -> Stri
         scope => format!(" --data-urlencode {}", quoted(&format!("scope={scope}"))),
     };
     format!(
-        "TOKEN=$(curl -s --cacert {ca} -u {user}:{password} -X POST{scope} {https}/testkey)",
+        "TOKEN=$(curl -s --cacert {ca} -u {user}:{password} -X POST{host}{scope} {https}/testkey)",
+        host = host(ready.system_host),
         ca = quoted(&home.authority_certificate().to_string_lossy()),
         user = credentials.username,
         password = credentials.token_password,

@@ -12,6 +12,9 @@ pub(super) struct Ready<'a> {
     pub(super) username: &'a str,
     pub(super) password: &'a str,
     pub(super) token: &'a str,
+    /// The `Host` of the token service, where the address has another.
+    #[serde(skip)]
+    pub(super) system_host: Option<&'a str>,
     /// Scopes of the token, names separated by spaces.
     #[serde(skip)]
     pub(super) scope: &'a str,
@@ -25,6 +28,9 @@ pub(super) struct Ready<'a> {
 pub(super) struct Sample {
     pub(super) method: String,
     pub(super) url: String,
+    /// The `Host` that it needs, where the address has another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) host: Option<String>,
 }
 
 #[derive(Debug, Serialize)]

@@ -44,6 +44,9 @@ const RESTART_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration:
 /// A child that lived this long died anew, not again.
 const SETTLED: Duration = Duration::from_secs(10);
 
+/// The host in the addresses that are told.
+const LOCALHOST: &str = "localhost";
+
 /// Where ports of the command line listen.
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -183,12 +186,17 @@ impl Gateway {
                 .collect();
             let scope = Vec::from_iter(scopes).join(" ");
             let asked = (!scope.is_empty()).then_some(scope.as_str());
-            let token = client::token(&http, &https, &user.username, &user.token_password, asked).await?;
+            // Ports are dialed on this machine, whatever the hosts are that callers use.
+            let other = |host: String| (host != LOCALHOST).then_some(host);
+            let system_host = other(self.home.system_host());
+            let (name, password) = (&user.username, &user.token_password);
+            let token = client::token(&http, &https, system_host.as_deref(), name, password, asked).await?;
             let mut samples: Vec<Sample> = calls
                 .into_iter()
                 .map(|call| Sample {
                     method: call.method,
                     url: format!("{plain}{}", call.path),
+                    host: call.host.and_then(other),
                 })
                 .collect();
             if let Some(sample) = samples.first() {
@@ -198,6 +206,7 @@ impl Gateway {
                 Sample {
                     method: "GET".into(),
                     url: format!("{plain}/health"),
+                    host: system_host.clone(),
                 }
             } else {
                 samples.swap_remove(0)
@@ -210,6 +219,7 @@ impl Gateway {
                 username: &user.username,
                 password: &user.adapter_password,
                 token: &token,
+                system_host: system_host.as_deref(),
                 scope: &scope,
                 sample: &sample,
                 pids: self.pids(),
@@ -565,7 +575,10 @@ async fn deploy(
         match adapter.deploy(archive, true).await? {
             Deployed::Accepted(receipt) if receipt.is_served() => {
                 console.event("trireme", &format!("{name}: {receipt}"));
-                calls.extend(call);
+                calls.extend(call.map(|call| project::Call {
+                    host: receipt.host(),
+                    ..call
+                }));
             }
             Deployed::Accepted(receipt) => bail!("{name}: {receipt}"),
             Deployed::Refused(status, refusal) => bail!("{name}: refused, {status}: {refusal}"),
@@ -590,7 +603,10 @@ async fn until_ready(http: &reqwest::Client, admin: SocketAddr) -> anyhow::Resul
 /// without security that define it let it through, and then any answer will do.
 async fn until_routed(http: &reqwest::Client, sample: &Sample) -> anyhow::Result<()> {
     until("the API is not served", async || {
-        let request = http.request(reqwest::Method::OPTIONS, &sample.url);
+        let mut request = http.request(reqwest::Method::OPTIONS, &sample.url);
+        if let Some(host) = &sample.host {
+            request = request.header(reqwest::header::HOST, host);
+        }
         match request.send().await {
             Ok(response) => is_routed(response).await,
             Err(_) => false,

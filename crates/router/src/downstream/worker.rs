@@ -49,6 +49,8 @@ pub(crate) struct Ready {
     pub(crate) configuration: Condition,
     /// One for each worker: it has, or had within the grace, a connection to the enforcer.
     enforcer: Vec<Condition>,
+    /// The ports are open.
+    pub(crate) ports: Condition,
     /// No socket failed to listen.
     pub(crate) listening: Condition,
     /// No shutdown is under way.
@@ -108,6 +110,7 @@ impl Ready {
         Self {
             configuration: list.condition("configuration"),
             enforcer: (0..workers).map(|_| list.condition("enforcer")).collect(),
+            ports: list.condition("ports"),
             listening: list.unless("listening"),
             not_draining: list.unless("draining"),
             list,

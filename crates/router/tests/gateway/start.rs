@@ -60,7 +60,7 @@ async fn ports_open_when_the_enforcer_is_reached() {
     let (late, http) = beside(&gateway, |settings| settings.edge.enforcer_grace = BOUND).await;
     let admin = late.bound().admin.expect("bound");
     eventually("the snapshot is there", async || {
-        get(admin, "/ready").await.body == "not ready: enforcer\n"
+        get(admin, "/ready").await.body == "not ready: enforcer, ports\n"
     })
     .await;
     let refused = TcpStream::connect(http).await.unwrap_err();

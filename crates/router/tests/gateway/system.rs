@@ -97,7 +97,7 @@ async fn readiness_names_what_is_missing() {
     let reply = get(alone.bound().admin.expect("bound"), "/ready").await;
     assert_eq!(
         (reply.status, reply.body.as_str()),
-        (503, "not ready: configuration, enforcer\n")
+        (503, "not ready: configuration, enforcer, ports\n")
     );
     assert_eq!(reply.header("content-type"), Some("text/plain"));
     alone.drain_token().cancel();
