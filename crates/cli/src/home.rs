@@ -181,7 +181,7 @@ impl Home {
             .iter()
             .fold(Env::from_process(), |env, name| env.with(name, "-"));
         let loaded = trireme_config::check(Some(&path), &env, false);
-        let host = loaded.map(|loaded| loaded.config.router.system_host.to_string());
+        let host = loaded.map(|loaded| loaded.config.router.system_host);
         // What cannot be read is told by the adapter.
         host.ok()
             .filter(|host| !host.is_empty())

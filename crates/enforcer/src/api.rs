@@ -95,7 +95,7 @@ pub(crate) struct Environment {
     pub(crate) timeout_ms: Option<u32>,
     /// How it retries; absent for its own way.
     pub(crate) retry: Option<Retry>,
-    /// Whether the endpoints have no path of their own.
+    /// Whether the endpoints have no path of their own but the root.
     pub(crate) bare: bool,
 }
 
@@ -322,7 +322,7 @@ impl Environment {
         let bare = cluster
             .endpoints
             .first()
-            .is_some_and(|endpoint| endpoint.base_path.trim().is_empty());
+            .is_some_and(|endpoint| endpoint.base_path.trim().trim_end_matches('/').is_empty());
         Self {
             timeout_ms: cluster.timeout_millis,
             retry: cluster.retry.clone(),

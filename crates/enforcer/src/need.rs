@@ -1,5 +1,7 @@
 //! What a stage of a check is asked, and how it can stop the check: for good, or until something has been asked of others.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -44,8 +46,8 @@ pub(crate) enum Need {
     Api,
     /// The first configuration.
     Configuration,
-    /// The end of a fetch of keys.
-    Keys(watch::Receiver<u64>),
+    /// The end of a fetch of keys, for so long at most.
+    Keys(watch::Receiver<u64>, Duration),
     /// The policy that the route belongs to (design D5).
     Revision,
 }
@@ -57,7 +59,7 @@ impl Need {
         match self {
             Self::Api => Some(Reason::Unknown),
             Self::Configuration => None,
-            Self::Keys(_) => Some(Reason::KeysUnavailable),
+            Self::Keys(..) => Some(Reason::KeysUnavailable),
             Self::Revision => Some(Reason::Behind),
         }
     }

@@ -26,8 +26,6 @@ use crate::verdict::Verdict;
 
 /// How long a check waits for the policy of its route (design D5).
 const REVISION_BOUND: Duration = Duration::from_secs(2);
-/// How long a check waits for keys: as long as a fetch may take, and a little.
-const KEYS_BOUND: Duration = Duration::from_secs(6);
 /// Checks of one stream that may wait at the same time, and their bytes: a caller who makes up key ids decides how many wait
 /// and, with a body that is passed, how long they are.
 const MAX_WAITING: Room = Room {
@@ -206,7 +204,7 @@ impl Service {
     /// Waits for what a check needs that was stopped in the snapshot of this version. Whether it came in time.
     async fn fulfil(&self, need: &mut Need, version: u64, begun: Instant) -> bool {
         match need {
-            Need::Keys(ended) => timeout_at(begun + KEYS_BOUND, ended.changed()).await.is_ok(),
+            Need::Keys(ended, bound) => timeout_at(begun + *bound, ended.changed()).await.is_ok(),
             Need::Api | Need::Configuration | Need::Revision => {
                 let mut versions = self.current.subscribe();
                 let next = versions.wait_for(|current| *current != version);

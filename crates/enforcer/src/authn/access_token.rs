@@ -86,7 +86,7 @@ fn verified(question: &Question<'_>, text: &str) -> Result<(Arc<Token>, Arc<Issu
             Lookup::Key(key, generation) => (key, generation),
             Lookup::Unknown => return Err(Reason::UnknownKey.into()),
             Lookup::Unavailable => return Err(Reason::KeysUnavailable.into()),
-            Lookup::Fetching(ended) => return Err(Stop::Need(Need::Keys(ended))),
+            Lookup::Fetching(ended, bound) => return Err(Stop::Need(Need::Keys(ended, bound))),
         },
         (Some(_), None) => (
             issuer.certificate.clone().ok_or(Reason::TokenInvalid)?,

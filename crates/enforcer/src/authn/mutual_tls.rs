@@ -26,11 +26,13 @@ pub(crate) fn authenticate(question: &Question<'_>) -> Result<(), Reason> {
             settings.encoded,
         )
     };
-    // Decoded as a URL, not as a form: base64 has plus signs.
-    let pem = if encoded {
-        percent_decode_str(text).decode_utf8_lossy()
-    } else {
-        text.into()
+    // As a URL, or as a form (what Java's `URLEncoder` makes): there, base64's own plus signs are escaped and the armour's blanks
+    // are plus signs.
+    let form = (encoded && text.contains("BEGIN+CERTIFICATE")).then(|| text.replace('+', " "));
+    let pem = match &form {
+        Some(form) => percent_decode_str(form).decode_utf8_lossy(),
+        None if encoded => percent_decode_str(text).decode_utf8_lossy(),
+        None => text.into(),
     };
     if !pem.contains("-----BEGIN CERTIFICATE-----") || !pem.contains("-----END CERTIFICATE-----") {
         return Err(Reason::NoCredentials);

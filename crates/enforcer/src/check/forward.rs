@@ -94,7 +94,12 @@ fn credentials<'a>(api: &'a Api, security: &'a Security) -> Vec<&'a str> {
 /// to offer.
 fn upstream_path(attributes: &Attributes<'_>, api: &Api, bare: bool, kept_here: bool) -> Option<String> {
     let path = attributes.path_only();
-    let slash = bare && path == api.policy.base_path && !path.ends_with('/');
+    // The default version is called without its number.
+    let base = api.policy.base_path.as_str();
+    let unversioned = base
+        .strip_suffix(api.policy.version.as_str())
+        .and_then(|base| base.strip_suffix('/'));
+    let slash = bare && !path.ends_with('/') && (path == base || Some(path) == unversioned);
     let query = attributes.query();
     let is_key = |pair: &str| {
         let name = pair.split('=').next().unwrap_or_default();

@@ -24,7 +24,7 @@ use trireme_fetch::{Bounds, Client, FetchError};
 use super::keys::{Algorithm, PublicKey};
 use crate::event;
 
-/// What a fetch may take. Key sets in use are a few kilobytes.
+/// What a fetch may take. Key sets in use are a few kilobytes; how many keys there can be follows from the bytes.
 const BOUNDS: Bounds = Bounds {
     timeout: Duration::from_secs(5),
     max_body_bytes: 256 * 1024,
@@ -33,12 +33,14 @@ const BOUNDS: Bounds = Bounds {
 const FRESH: Duration = Duration::from_secs(5 * 60);
 /// Older keys are not used any more.
 const USABLE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a check waits for the first keys: as long as a fetch may take, and a little.
+const FIRST_WAIT: Duration = Duration::from_secs(6);
+/// How long a check waits for a key that is not among those that are there.
+const UNKNOWN_WAIT: Duration = Duration::from_millis(500);
 /// Between two fetches for ids that aren't there.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Pauses after failures.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// More keys than this are not looked at.
-const MAX_KEYS: usize = 100;
 
 /// Where fetches run: not on the threads that answer checks.
 #[derive(Debug, Clone)]
@@ -93,8 +95,8 @@ pub(crate) enum Lookup {
     Unknown,
     /// The key server can't be asked.
     Unavailable,
-    /// A fetch is under way; ask again when it has ended.
-    Fetching(watch::Receiver<u64>),
+    /// A fetch is under way; ask again when it has ended, for so long at most.
+    Fetching(watch::Receiver<u64>, Duration),
 }
 
 impl KeySet {
@@ -134,7 +136,8 @@ impl KeySet {
             return Lookup::Unknown;
         }
         self.start();
-        Lookup::Fetching(ended)
+        // Where there are keys, the id is more likely made up than new, and a key server that hangs must not hold its caller.
+        Lookup::Fetching(ended, if usable { UNKNOWN_WAIT } else { FIRST_WAIT })
     }
 
     /// Starts the fetch that keys which have been there for a while are due. Tokens from the cache don't ask for keys, and
@@ -235,6 +238,8 @@ struct Entry {
     kty: String,
     #[serde(default, rename = "use")]
     usage: Option<String>,
+    #[serde(default, rename = "key_ops")]
+    operations: Option<Vec<String>>,
     #[serde(default)]
     alg: Option<String>,
     #[serde(default)]
@@ -250,13 +255,17 @@ struct Entry {
 fn parse(body: &[u8]) -> Result<HashMap<String, Arc<PublicKey>>, KeySetError> {
     let document: Document = serde_json::from_slice(body).map_err(KeySetError::Read)?;
     let mut keys = HashMap::new();
-    for entry in document.keys.into_iter().take(MAX_KEYS) {
+    for entry in document.keys {
         let Ok(entry) = serde_json::from_value::<Entry>(entry) else {
             continue;
         };
-        // A key that names another purpose or algorithm is not for signatures that are accepted here.
-        let signs = entry.usage.is_none_or(|usage| usage == "sig")
-            && entry.alg.is_none_or(|alg| Algorithm::parse(&alg).is_some());
+        // A key that names another purpose (RFC 7517 §4.2, §4.3) or algorithm is not for signatures that are accepted here.
+        let algorithm = entry.alg.as_deref().map(Algorithm::parse);
+        let signs = entry.usage.is_none_or(|usage| usage.is_empty() || usage == "sig")
+            && entry
+                .operations
+                .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"))
+            && algorithm.is_none_or(|algorithm| algorithm.is_some());
         if entry.kty != "RSA" || entry.kid.is_empty() || !signs {
             continue;
         }
@@ -264,16 +273,13 @@ fn parse(body: &[u8]) -> Result<HashMap<String, Arc<PublicKey>>, KeySetError> {
         if let (Some(n), Some(e)) = (part(&entry.n), part(&entry.e))
             && let Ok(key) = PublicKey::rsa(&n, &e)
         {
-            keys.insert(entry.kid, Arc::new(key));
+            keys.insert(entry.kid, Arc::new(key.only(algorithm.flatten())));
         }
     }
     Ok(keys)
 }
 
 fn same(old: &HashMap<String, Arc<PublicKey>>, new: &HashMap<String, Arc<PublicKey>>) -> bool {
-    let equal = |(kid, key): (&String, &Arc<PublicKey>)| {
-        new.get(kid)
-            .is_some_and(|other| other.components() == key.components())
-    };
+    let equal = |(kid, key): (&String, &Arc<PublicKey>)| new.get(kid).is_some_and(|other| other.is(key));
     old.len() == new.len() && old.iter().all(equal)
 }

@@ -51,9 +51,22 @@ pub(crate) struct PublicKey {
     rs512: ParsedPublicKey,
     /// Modulus and exponent without leading zeros.
     components: (Vec<u8>, Vec<u8>),
+    /// The one algorithm that it is for; any without.
+    only: Option<Algorithm>,
 }
 
 impl PublicKey {
+    /// For one algorithm only (RFC 8725 §3.1).
+    pub(crate) fn only(mut self, algorithm: Option<Algorithm>) -> Self {
+        self.only = algorithm;
+        self
+    }
+
+    /// Whether it is the same key, for the same purpose.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.components == other.components && self.only == other.only
+    }
+
     /// From big-endian modulus and exponent.
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, InvalidKey> {
         let (n, e) = (unpadded(modulus), unpadded(exponent));
@@ -71,6 +84,7 @@ impl PublicKey {
             rs384: parsed(&RSA_PKCS1_2048_8192_SHA384)?,
             rs512: parsed(&RSA_PKCS1_2048_8192_SHA512)?,
             components: (n.to_vec(), e.to_vec()),
+            only: None,
         })
     }
 
@@ -88,6 +102,9 @@ impl PublicKey {
 
     /// Whether the signature is that of the message.
     pub(crate) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+        if self.only.is_some_and(|only| only != algorithm) {
+            return false;
+        }
         let key = match algorithm {
             Algorithm::Rs256 => &self.rs256,
             Algorithm::Rs384 => &self.rs384,

@@ -418,7 +418,12 @@ async fn a_certificate_in_a_header_counts_only_where_that_is_configured() {
     };
     let plain = KEYS.ours.certificate.replace('\n', " ");
     let url = utf8_percent_encode(&KEYS.ours.certificate, NON_ALPHANUMERIC).to_string();
+    // As Java's `URLEncoder` writes it.
+    let form = url.replace("%20", "+");
+    assert!(form.contains("BEGIN+CERTIFICATE"));
     for (from_connection, encoded, value, want) in [
+        (false, true, &form, "admitted"),
+        (false, false, &form, "no_credentials"),
         (true, false, &plain, "no_credentials"),
         (false, false, &plain, "admitted"),
         (false, true, &url, "admitted"),

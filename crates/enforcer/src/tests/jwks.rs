@@ -94,7 +94,7 @@ impl World {
         loop {
             match self.check(&attributes) {
                 Ok(_) => return self.label(&attributes),
-                Err(Need::Keys(mut ended)) => timeout(BOUND, ended.changed()).await.unwrap().unwrap(),
+                Err(Need::Keys(mut ended, _)) => timeout(BOUND, ended.changed()).await.unwrap().unwrap(),
                 Err(need) => panic!("{need:?} is missing"),
             }
         }
@@ -199,7 +199,7 @@ async fn what_is_wrong_with_the_key_server_is_not_the_callers_fault() {
     let both = get(&[("internal-key", "a.b.c"), ("authorization", &value)]);
     assert_eq!(world.label(&both), "keys_unavailable");
     assert_eq!(
-        Need::Keys(watch::channel(0).1).in_vain(),
+        Need::Keys(watch::channel(0).1, Duration::ZERO).in_vain(),
         Some(Reason::KeysUnavailable)
     );
 }
@@ -315,6 +315,35 @@ async fn one_bad_key_does_not_take_away_the_rest() {
         key.as_object_mut().unwrap().remove("use");
         key
     };
+    let other_algorithm = {
+        let mut key = jwk("ours", "RS384");
+        key["alg"] = "RS384".into();
+        key
+    };
+    let of_no_verifier = {
+        let mut key = jwk("ours", "wraps");
+        key["key_ops"] = json!(["wrapKey", "encrypt"]);
+        key
+    };
+    let said_twice = {
+        let mut key = jwk("ours", "b");
+        key["use"] = "".into();
+        key["key_ops"] = json!(["verify"]);
+        key
+    };
+    let mut many: Vec<_> = (0..200)
+        .map(|number| jwk("ours", &format!("k{number}")))
+        .collect();
+    many.extend([other_algorithm, of_no_verifier, said_twice]);
+    let keys = json!({ "keys": many });
+    let server = KeyServer::start(&keys).await;
+    let world = World::new(policy(), server.settings());
+    for kid in ["b", "k0", "k199"] {
+        assert_eq!(world.waited(&with_kid(kid)).await, "admitted", "{kid}");
+    }
+    for (kid, want) in [("RS384", "token_invalid"), ("wraps", "unknown_key")] {
+        assert_eq!(world.waited(&with_kid(kid)).await, want, "{kid}");
+    }
     let keys = json!({ "keys": [
         broken, encryption, wrapping, 7, { "kty": "RSA", "kid": 7 }, { "kty": "RSA", "kid": "null", "n": null }, { "kty": "EC", "kid": "ec", "crv": "P-256", "x": 7 }, jwk("ours", "a"),
     ] });

@@ -49,18 +49,14 @@ async fn claims_are_checked_one_by_one() {
         ("no begin", json!({ "nbf": null }), "admitted"),
         ("issued in milliseconds", json!({ "iat": NOW * 1000 }), "admitted"),
         ("no time of issue", json!({ "iat": null }), "admitted"),
-        ("time of issue is text", json!({ "iat": "now" }), "token_invalid"),
+        ("time of issue is text", json!({ "iat": "now" }), "admitted"),
         ("no id", json!({ "jti": null }), "admitted"),
         ("id is a number", json!({ "jti": 7 }), "token_invalid"),
         ("no subject", json!({ "sub": null }), "admitted"),
         ("subject is a list", json!({ "sub": ["alice"] }), "token_invalid"),
         ("several audiences", json!({ "aud": ["a", "b"] }), "admitted"),
-        ("audience is a number", json!({ "aud": 7 }), "token_invalid"),
-        (
-            "audience holds a number",
-            json!({ "aud": ["a", 7] }),
-            "token_invalid",
-        ),
+        ("audience is a number", json!({ "aud": 7 }), "admitted"),
+        ("audience holds a number", json!({ "aud": ["a", 7] }), "admitted"),
         (
             "a claim that is an object",
             json!({ "address": { "city": "x" } }),
@@ -97,6 +93,21 @@ async fn claims_are_checked_one_by_one() {
         assert_eq!(world.token(&token), want, "{name}");
         assert_eq!(world.token(&token), want, "{name}, from the cache");
     }
+}
+
+#[tokio::test]
+async fn a_claim_that_is_null_is_no_claim() {
+    let world = World::new(policy(), settings());
+    for claim in ["aud", "iat", "jti", "nbf", "sub"] {
+        let mut claims = claims();
+        claims[claim] = serde_json::Value::Null;
+        let token = token(&KEYS.ours, &header(), &claims);
+        assert_eq!(world.token(&token), "admitted", "{claim}");
+    }
+    let mut endless = claims();
+    endless["exp"] = serde_json::Value::Null;
+    let token = token(&KEYS.ours, &header(), &endless);
+    assert_eq!(world.token(&token), "token_invalid");
 }
 
 #[tokio::test]
