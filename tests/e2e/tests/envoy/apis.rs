@@ -88,6 +88,18 @@ x-wso2-sandbox-endpoints: { urls: [ 'UPSTREAM/sand' ], type: load_balance }
 paths: { '/items/{id}': { get: { responses: {} } } }
 "#;
 
+/// An API of a default version with all paths, whose endpoint has none.
+pub(crate) const BARE: [(&str, &str); 2] = [
+    (
+        "api.yaml",
+        "type: api\nversion: v4.2.0\ndata:\n  name: Bare\n  version: '1.0'\n  context: /bare\n  type: HTTP\n  lifeCycleStatus: PUBLISHED\n  securityScheme: [ oauth2 ]\n  endpointConfig:\n    endpoint_type: http\n    production_endpoints: { url: 'UPSTREAM/' }\n  isDefaultVersion: true\n",
+    ),
+    (
+        "Definitions/swagger.yaml",
+        "openapi: 3.0.3\ninfo: { title: Bare, version: '1.0' }\npaths: { '/*': { get: { responses: {} } } }\n",
+    ),
+];
+
 /// An API whose base path all others lie under.
 pub(crate) const ROOT: &str = r#"
 openapi: 3.0.3

@@ -48,15 +48,21 @@ impl Both {
             write("shop.yaml", apis::DEFINITION)?,
             write("sand.yaml", apis::SAND)?,
         );
-        for (name, text) in apis::PLAIN {
-            write(&format!("plain/{name}"), text)?;
+        for (folder, files) in [("plain", apis::PLAIN), ("bare", apis::BARE)] {
+            for (name, text) in files {
+                write(&format!("{folder}/{name}"), text)?;
+            }
         }
         let ports = Ports::take()?;
-        let builder = builder.api(shop).api(sand).api(folder.path().join("plain"));
+        let builder = builder
+            .api(shop)
+            .api(sand)
+            .api(folder.path().join("plain"))
+            .api(folder.path().join("bare"));
         let gateway = ports.configure(builder).start().await?;
         let envoy = Envoy::start(program, &gateway, ports).await?;
         trireme_harness::eventually("the APIs in both", async || {
-            for path in ["/shop/1.0/items/7", "/plain/items/7"] {
+            for path in ["/shop/1.0/items/7", "/plain/items/7", "/bare/x"] {
                 let theirs = envoy.get(&gateway, path).await.ok()?;
                 let ours = gateway.get(path, true).await.ok()?;
                 (theirs.status == 200 && ours.status == 200).then_some(())?;
