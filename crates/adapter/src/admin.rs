@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     pub(crate) catalogue: Catalogue,
     pub(crate) cache: Cache,
     pub(crate) material: Material,
+    /// What is deployed outlives the process.
+    pub(crate) durable: bool,
 }
 
 impl Collector for Facts {
@@ -63,6 +65,11 @@ impl Collector for Facts {
             names::ADAPTER_PEERS,
             "Subscriptions of connected routers and enforcers",
             count(peers),
+        )?;
+        gauge(
+            names::ADAPTER_STORE_DURABLE,
+            "Whether what is deployed outlives the process",
+            i64::from(self.durable),
         )?;
         if let Some(at) = self.material.not_after()
             && let Ok(at) = at.duration_since(std::time::UNIX_EPOCH)

@@ -150,6 +150,12 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         .clone()
         .unwrap_or_else(|| env.process.home.join(STATE));
     let store = Store::open(&folder).await?;
+    if let Some(reason) = store.volatile() {
+        tracing::warn!(
+            reason,
+            "no durable store: what is deployed is forgotten at the next start"
+        );
+    }
     let translation = settings::translation(&config);
     let cache = Cache::default();
     let statuses = Statuses::new(cache.clone());
@@ -215,6 +221,7 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         catalogue: catalogue.clone(),
         cache: cache.clone(),
         material: material.clone(),
+        durable: store.volatile().is_none(),
     });
     let readiness = Readiness::default();
     let told = Told {
@@ -224,6 +231,23 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         statuses,
         store: readiness.condition("store"),
     };
+    // Nothing that they would bring is there, and nothing else may be deployed: traffic must not come for it.
+    for (enabled, name) in [
+        (config.control_plane.enabled, "control plane"),
+        (config.adapter.source_control.enabled, "source control"),
+    ] {
+        if enabled {
+            tracing::warn!(
+                name,
+                "enabled, but not supported yet: not ready until it is switched off"
+            );
+            let condition = readiness.condition(name);
+            condition.miss_because("not supported yet".to_owned());
+        }
+    }
+    if let Some(reason) = store.volatile() {
+        readiness.note(format!("no durable store ({reason})"));
+    }
     let not_draining = readiness.unless("draining");
     let pages = told.pages(readiness, metrics);
     tasks.spawn(pages.serve(admin_listener, stop.clone()));

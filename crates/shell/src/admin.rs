@@ -152,11 +152,18 @@ impl Admin {
 
     fn ready(&self) -> Response<Full<Bytes>> {
         let missing = self.readiness.missing();
-        if missing.is_empty() {
-            return self.plain(StatusCode::OK, "ready\n".to_owned());
+        let (status, mut text) = match missing.is_empty() {
+            true => (StatusCode::OK, "ready\n".to_owned()),
+            false => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("not ready: {}\n", missing.join(", ")),
+            ),
+        };
+        for note in self.readiness.notes() {
+            text.push_str(&note);
+            text.push('\n');
         }
-        let text = format!("not ready: {}\n", missing.join(", "));
-        self.plain(StatusCode::SERVICE_UNAVAILABLE, text)
+        self.plain(status, text)
     }
 
     /// What there is, for who asks for something else.

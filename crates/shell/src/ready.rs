@@ -19,6 +19,8 @@ struct Shared {
     /// How many are not met. Steps of two threads may be added in another order than they were made, hence signed.
     unmet: AtomicIsize,
     list: Mutex<Vec<Arc<Entry>>>,
+    /// What is to be known although it does not keep traffic away.
+    notes: Mutex<Vec<String>>,
     changed: watch::Sender<()>,
 }
 
@@ -87,6 +89,25 @@ impl Readiness {
             }
         }
         missing
+    }
+
+    /// Adds what whoever asks is to know, ready or not: `no durable store (…)`.
+    pub fn note(&self, note: String) {
+        self.shared
+            .notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(note);
+    }
+
+    /// What was noted, in order.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.shared
+            .notes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Told whenever a condition changes.

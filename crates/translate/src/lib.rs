@@ -12,6 +12,7 @@
 //!
 //! Read `prepare.rs` first, then `draft.rs`. An example of each thing lies in `tests/golden`.
 
+mod accepted;
 mod clusters;
 mod deployed;
 mod draft;

@@ -4,7 +4,7 @@ use trireme_project::{ApiProject, Diagnostic, ProjectSource, Reading};
 
 use crate::names::DEFAULT_VHOST;
 use crate::targets::{self, Target, Targets};
-use crate::{Deployed, Draft, Settings, draft};
+use crate::{Deployed, Draft, Settings, accepted, draft};
 
 /// What a project is prepared with.
 pub struct Surroundings<'a> {
@@ -77,6 +77,7 @@ impl Surroundings<'_> {
                 vhost: &target.vhost,
             };
             let draft = draft(&deployed, self.settings).map_err(|findings| refused(&warnings, findings))?;
+            accepted::check(&draft).map_err(|findings| refused(&warnings, findings))?;
             for warning in draft.warnings() {
                 if !warnings.contains(warning) {
                     warnings.push(warning.clone());
@@ -131,7 +132,9 @@ pub fn validate(
             organization: &organization,
             vhost: DEFAULT_VHOST,
         };
-        match draft(&deployed, surroundings.settings) {
+        match draft(&deployed, surroundings.settings)
+            .and_then(|draft| accepted::check(&draft).map(|()| draft))
+        {
             Ok(draft) => warnings.extend_from_slice(draft.warnings()),
             Err(findings) => return Err([warnings, findings].concat()),
         }
@@ -243,6 +246,39 @@ mod tests {
                 "{targets:?}"
             );
             assert!(judged(&function, targets).is_err(), "{targets:?}");
+        }
+    }
+
+    #[test]
+    fn what_its_peers_would_refuse_is_refused() {
+        let cases = [
+            (
+                "components: {securitySchemes: {k: {type: apiKey, in: header}}}",
+                "the enforcer would refuse this API: securityScheme[0].name: is empty",
+            ),
+            (
+                "x-wso2-cors: {corsConfigurationEnabled: true, accessControlAllowOrigins: ['']}",
+                "the router would refuse this API: virtual_hosts[0].routes[0].typed_per_filter_config[\"envoy.filters.http.cors\"].allow_origin_string_match[0].safe_regex.regex: must not be empty",
+            ),
+            ("tags: []", ""),
+        ];
+        for (line, want) in cases {
+            let text = format!(
+                "openapi: 3.0.3\ninfo: {{title: A, version: '1'}}\nservers: [{{url: 'http://up.test'}}]\n\
+                 paths: {{/a: {{get: {{responses: {{}}}}}}}}\n{line}\n"
+            );
+            let source = trireme_project::Definition {
+                name: "a.yaml",
+                content: text.as_bytes(),
+            };
+            let judged = validate(&source, trireme_project::Settings::new(Defaults::Derive));
+            let errors: Vec<_> = judged.err().unwrap_or_default();
+            let messages: Vec<&str> = errors.iter().map(|finding| &*finding.message).collect();
+            assert_eq!(
+                messages,
+                Vec::from_iter(Some(want).filter(|want| !want.is_empty())),
+                "{line}"
+            );
         }
     }
 }

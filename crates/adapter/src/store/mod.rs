@@ -148,7 +148,11 @@ pub struct Store {
     epoch: u64,
     /// Why the last write failed, until one succeeds.
     failure: Arc<Mutex<Option<String>>>,
+    volatile: Option<Volatile>,
 }
+
+/// Why the store is in memory, and the connection that keeps it there.
+type Volatile = (Arc<str>, Arc<tokio::sync::Mutex<sqlx::SqliteConnection>>);
 
 /// The connection while it writes. Unless it is [kept](Self::keep), it is closed at the end: after an error SQLite may have
 /// rolled back by itself (disk full), and sqlx would go on counting a transaction that is no longer there, so that no later one
@@ -156,36 +160,88 @@ pub struct Store {
 struct Writer(Option<PoolConnection<Sqlite>>);
 
 impl Store {
-    /// Opens the store in `folder`, making both when they aren't there.
+    /// Opens the store in `folder`, making both when they aren't there. Where nothing can be written, and nothing is there, the
+    /// store is in memory: what is deployed lasts as long as the process.
     ///
     /// # Errors
     /// When the file can't be opened or made, is damaged, or isn't a store of this version. Nothing is repaired or
     /// overwritten: the data path goes on without us while somebody looks at the file.
     pub async fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(FILE);
-        let fresh = prepare(folder, &path).map_err(|source| StoreError::Open {
+        let failed = |source| StoreError::Open {
             path: path.clone(),
             source,
-        })?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY)
-            // Archives are read once, at start: the pages of 2 MiB of them would stay in memory for nothing.
-            .pragma("cache_size", CACHE)
-            .foreign_keys(true);
-        // One connection: writes are serial anyway, and each connection is a thread with a page cache of its own.
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await
-            .map_err(|error| damaged_or(&path, error))?;
-        if !fresh {
-            check(&pool, &path).await?;
+        };
+        match prepare(folder, &path) {
+            Ok(0) => Err(StoreError::Corrupt {
+                path: path.clone(),
+                reason: "it is empty, as no store ever is: it was cut off".to_owned(),
+            }),
+            Ok(_) => {
+                let pool = connect(on_disk(&path))
+                    .await
+                    .map_err(|error| damaged_or(&path, error))?;
+                check(&pool, &path).await?;
+                Self::over(pool, path, None).await
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match Self::make(folder, &path).await {
+                Ok(()) => {
+                    let pool = connect(on_disk(&path))
+                        .await
+                        .map_err(|error| damaged_or(&path, error))?;
+                    Self::over(pool, path, None).await
+                }
+                Err(StoreError::Open { source, .. }) if is_refused(&source) => {
+                    Self::in_memory(path, &source).await
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) if is_refused(&error) && !path.exists() => Self::in_memory(path, &error).await,
+            Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Makes a new store, whole or not at all: a file of that name has a store in it from its first moment on.
+    async fn make(folder: &Path, path: &Path) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let new = folder.join(format!("{FILE}.new"));
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let left = folder.join(format!("{FILE}.new{end}"));
+            match std::fs::remove_file(&left) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                _ => {}
+            }
+        }
+        OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(failed)?;
+        let store = Self::over(connect(on_disk(&new)).await?, new.clone(), None).await?;
+        // The last connection takes the side files along.
+        store.close().await;
+        std::fs::rename(&new, path).map_err(failed)
+    }
+
+    async fn in_memory(path: PathBuf, error: &io::Error) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::from_str("sqlite::memory:")?.foreign_keys(true);
+        // A connection that fails is closed, and the last one would take the data along.
+        let anchor = sqlx::SqliteConnection::connect_with(&options).await?;
+        let reason = format!("{}: {error}", path.display());
+        let pool = connect(options).await?;
+        Self::over(
+            pool,
+            path,
+            Some((reason.into(), Arc::new(tokio::sync::Mutex::new(anchor)))),
+        )
+        .await
+    }
+
+    async fn over(pool: SqlitePool, path: PathBuf, volatile: Option<Volatile>) -> Result<Self, StoreError> {
         migrator().run(&pool).await.map_err(|source| StoreError::Schema {
             path: path.clone(),
             source,
@@ -196,7 +252,14 @@ impl Store {
             path,
             epoch,
             failure: Arc::default(),
+            volatile,
         })
+    }
+
+    /// Why nothing outlives the process, where that is so.
+    #[must_use]
+    pub fn volatile(&self) -> Option<&str> {
+        self.volatile.as_ref().map(|(reason, _)| &**reason)
     }
 
     /// Identity of the store: the Unix milliseconds of its creation. Part of every revision.
@@ -446,25 +509,48 @@ impl Drop for Writer {
     }
 }
 
-/// Makes folder and file with owner-only permissions; `true` when the file is new or empty.
-fn prepare(folder: &Path, path: &Path) -> io::Result<bool> {
+fn on_disk(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY)
+        // Archives are read once, at start: the pages of 2 MiB of them would stay in memory for nothing.
+        .pragma("cache_size", CACHE)
+        .foreign_keys(true)
+}
+
+/// One connection: writes are serial anyway, and each connection is a thread with a page cache of its own.
+async fn connect(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await
+}
+
+/// Whether the system lets nobody write there: a root that is read-only, a folder of somebody else.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+/// Makes the folder and gives the file owner-only permissions; its length.
+fn prepare(folder: &Path, path: &Path) -> io::Result<u64> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)?;
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
     let metadata = file.metadata()?;
     // Projects may hold backend passwords. SQLite gives its side files the permissions of the main one.
     if metadata.permissions().mode() & 0o077 != 0 {
         file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
     }
-    Ok(metadata.len() == 0)
+    Ok(metadata.len())
 }
 
 fn migrator() -> Migrator {

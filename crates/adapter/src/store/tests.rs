@@ -360,3 +360,56 @@ async fn a_store_on_a_disk_that_fills_up_and_empties_is_a_map() {
         "seed {seed}: the disk was full {failures} times only"
     );
 }
+
+#[tokio::test]
+async fn a_store_that_was_cut_to_nothing_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    store
+        .apply(&put(b"zip", vec![deployment("a", "pets", b"zip")]))
+        .await
+        .unwrap();
+    store.close().await;
+    let path = folder.path().join(FILE);
+    std::fs::write(&path, "").unwrap();
+    let error = Store::open(folder.path()).await.unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Corrupt { reason, .. } if reason.starts_with("it is empty")),
+        "{error:?}"
+    );
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0, "left as it is");
+    // What an earlier start left half-made is not in the way.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(folder.path().join(format!("{FILE}.new")), "half").unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    assert!(store.volatile().is_none() && store.list().await.unwrap().is_empty());
+    let mut left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("new"))
+        .collect();
+    left.sort();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn without_a_place_to_write_the_store_is_in_memory() {
+    // /sys takes no folders, whoever asks.
+    let store = Store::open(Path::new("/sys/trireme")).await;
+    let Ok(store) = store else {
+        panic!("{:?}", store.unwrap_err());
+    };
+    assert!(store.volatile().unwrap().contains("/sys/trireme"));
+    let stored = store
+        .apply(&put(b"zip", vec![deployment("a", "pets", b"zip")]))
+        .await
+        .unwrap();
+    assert_eq!(store.list().await.unwrap(), stored);
+    // A write that fails closes its connection, and loses nothing.
+    let unknown = Changes {
+        put: vec![deployment("a", "other", b"never stored")],
+        ..Changes::default()
+    };
+    store.apply(&unknown).await.unwrap_err();
+    assert_eq!(store.list().await.unwrap(), stored);
+}
