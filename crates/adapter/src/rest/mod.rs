@@ -13,6 +13,7 @@ mod frame;
 mod oauth2;
 mod pages;
 mod query;
+mod remainder;
 mod serve;
 mod state;
 #[cfg(test)]
@@ -80,6 +81,7 @@ fn router(rest: Rest) -> Router {
     Router::new()
         .fallback_service(routes)
         .layer(middleware::map_request(squeeze))
+        .layer(middleware::from_fn(remainder::read))
         .layer(middleware::from_fn(bound))
 }
 

@@ -188,6 +188,12 @@ pub(crate) fn deep<T: Send>(depth: usize, work: impl FnOnce() -> T + Send) -> Re
     })
 }
 
+/// Values that anchors keep to be used again, and their bytes.
+const ANCHOR_EVENTS: usize = 200_000;
+const ANCHOR_BYTES: usize = 16 << 20;
+/// Values that aliases bring in.
+const ALIAS_EVENTS: usize = 500_000;
+
 /// Parser settings: the tolerance of the YAML 1.1 parsers that real files were written for, within bounds.
 fn yaml_options(limits: &Limits) -> serde_saphyr::Options {
     let events = limits.nodes.saturating_mul(4);
@@ -200,6 +206,12 @@ fn yaml_options(limits: &Limits) -> serde_saphyr::Options {
             flow_nesting_limit: limits.depth,
             // One anchor that a hundred operations use is good style; how much aliases bring in is bounded by itself.
             enforce_alias_anchor_ratio: false,
+            // Anchors in anchors are copied into one another while they are read: 400 bytes of text made 250 MB of them.
+            max_recorded_anchor_events: ANCHOR_EVENTS,
+            max_recorded_anchor_bytes: ANCHOR_BYTES,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: ALIAS_EVENTS,
         },
         // Repeated keys are told apart by the seed, which knows where they are.
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
@@ -226,7 +238,15 @@ fn yaml_reason(error: &serde_saphyr::Error) -> String {
             location.column()
         );
     }
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    let words = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    // A breach within an alias comes as the words of one.
+    match words
+        .strip_prefix("budget breached: ")
+        .and_then(|breach| breach.split_once(" } "))
+    {
+        Some((_, place)) => format!("the file has too many values or aliases {place}"),
+        None => words,
+    }
 }
 
 /// The text of `info.version` and `info.title` as written: `1.10` is a number to YAML, but a version to everybody else.

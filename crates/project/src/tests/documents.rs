@@ -197,6 +197,25 @@ fn expansion_is_bounded() {
     }
 }
 
+/// Anchors in anchors: what 400 bytes stand for is never built.
+#[test]
+fn nested_aliases_are_counted_before_they_are_built() {
+    let mut text = "x: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for (name, before) in ["b", "c", "d", "e", "f", "g", "h", "i"]
+        .iter()
+        .zip("abcdefgh".chars())
+    {
+        let ten = vec![format!("*{before}"); 10].join(", ");
+        text.push_str(&format!("{name}: &{name} [{ten}]\n"));
+    }
+    assert!(text.len() < 700, "{}", text.len());
+    let error = tree(text.as_bytes(), &Limits::default()).unwrap_err();
+    assert!(
+        error.contains("the file has too many values or aliases at line"),
+        "{error}"
+    );
+}
+
 /// Generators and people share responses by one anchor.
 #[test]
 fn an_anchor_may_serve_many() {

@@ -348,3 +348,39 @@ async fn strangers_have_little_time() {
     tokio::time::resume();
     api.bench.stop().await;
 }
+
+/// The answer reaches a caller that is still sending, whatever it sends.
+#[tokio::test]
+async fn a_body_that_is_too_great_is_read_on() {
+    use tokio::io::AsyncReadExt as _;
+    let api = Api::start().await;
+    let (near, far) = tokio::io::duplex(4 << 10);
+    let (router, stop) = (api.router.clone(), CancellationToken::new());
+    let serving = tokio::spawn(async move {
+        serve_connection(far, router, &builder(), &stop).await;
+    });
+    let (mut answers, mut requests) = tokio::io::split(near);
+    let length = 2 << 20;
+    let sending = tokio::spawn(async move {
+        let head = format!(
+            "POST {TOKEN} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        requests.write_all(head.as_bytes()).await?;
+        requests.write_all(&vec![b' '; length]).await?;
+        Ok::<_, std::io::Error>(requests)
+    });
+    let mut answer = Vec::new();
+    tokio::time::timeout(Duration::from_secs(20), answers.read_to_end(&mut answer))
+        .await
+        .expect("in time")
+        .unwrap();
+    let text = String::from_utf8(answer).unwrap();
+    assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
+    assert!(
+        text.contains("connection: close") && text.ends_with('}'),
+        "{text}"
+    );
+    drop(sending.await.unwrap().expect("all of it was taken"));
+    serving.await.unwrap();
+    api.bench.stop().await;
+}
