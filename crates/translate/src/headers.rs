@@ -94,18 +94,39 @@ fn merged(mut general: Changes, own: &Changes) -> Changes {
 
 fn changes(value: &Value, pointer: &str, findings: &mut Findings) -> Changes {
     let mut changes = Changes::default();
+    // Which change there is of a header: of two, the order would decide, which no object has.
+    let mut said: Vec<(HeaderName, &str)> = Vec::new();
     for (key, value) in object(value, pointer, findings).into_iter().flatten() {
         let pointer = format!("{pointer}/{}", pointer_token(key));
         if key == REMOVE {
             changes.remove = names(value, &pointer, findings);
+            let removed = std::mem::take(&mut changes.remove);
+            for name in removed {
+                if changes.remove.contains(&name) {
+                    findings.refuse(DEFINITION, &pointer, &format!("{name} is given twice"));
+                } else {
+                    changes.remove.push(name);
+                }
+            }
         } else if let Some((_, mode)) = MODES.iter().find(|(known, _)| known == key) {
             for (name, value) in object(value, &pointer, findings).into_iter().flatten() {
                 let pointer = format!("{pointer}/{}", pointer_token(name));
                 let Some(name) = checked(name, &pointer, findings) else {
                     continue;
                 };
+                if let Some((_, other)) = said.iter().find(|(known, _)| *known == name) {
+                    let message = match *other == key.as_str() {
+                        true => format!("{name} is given twice"),
+                        false => format!("{name} is changed by {other} as well: one change of a header"),
+                    };
+                    findings.refuse(DEFINITION, &pointer, &message);
+                    continue;
+                }
+                said.push((name.clone(), key));
                 let values = match value {
-                    Value::Array(values) if *mode == Mode::Append => values.iter().collect(),
+                    Value::Array(values) if *mode == Mode::Append && !values.is_empty() => {
+                        values.iter().collect()
+                    }
                     value => vec![value],
                 };
                 changes.set.extend(values.into_iter().filter_map(|value| {
@@ -206,7 +227,8 @@ mod tests {
 
     #[test]
     fn changes_are_bounded_in_number_and_size() {
-        let many = |count: usize| json!({"remove": vec!["a"; count]});
+        let many =
+            |count: usize| json!({"remove": Vec::from_iter((0..count).map(|number| format!("a{number}")))});
         for (value, kept) in [
             (many(MAX_CHANGES), MAX_CHANGES),
             (many(MAX_CHANGES + 1), 0),
@@ -217,6 +239,34 @@ mod tests {
             let changes = changes(&value, "/x", &mut findings);
             assert_eq!(changes.remove.len() + changes.set.len(), kept);
             assert_eq!(findings.refused, kept == 0);
+        }
+    }
+
+    #[test]
+    fn one_change_of_a_header() {
+        let cases = [
+            (
+                json!({"add": {"x": "2"}, "set": {"X": "1"}}),
+                "x is changed by add as well: one change of a header",
+            ),
+            (json!({"set": {"X": "1", "x": "2"}}), "x is given twice"),
+            (json!({"remove": ["a", "A"]}), "a is given twice"),
+            (json!({"add": {"X": []}}), "must be a text"),
+            (
+                json!({"set": {"Server": "x"}}),
+                "server frames messages or steers the gateway: it can't be changed",
+            ),
+            (json!({"remove": ["x"], "add": {"x": ["1", "2"]}}), ""),
+        ];
+        for (value, want) in cases {
+            let mut findings = Findings::default();
+            changes(&value, "", &mut findings);
+            let messages: Vec<&str> = findings.found.iter().map(|finding| &*finding.message).collect();
+            assert_eq!(
+                messages,
+                Vec::from_iter(Some(want).filter(|want| !want.is_empty())),
+                "{value}"
+            );
         }
     }
 }

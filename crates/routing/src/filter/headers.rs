@@ -5,7 +5,8 @@ use std::mem::take;
 use std::sync::Arc;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, EXPECT, HOST, HeaderName, HeaderValue,
+    SERVER, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use trireme_proto::envoy::config::core::v3 as core;
 use trireme_proto::envoy::config::core::v3::header_value_option::HeaderAppendAction;
@@ -61,10 +62,15 @@ pub enum Mode {
 const MAX_SET: usize = 1000;
 
 /// What frames a message or belongs to one connection.
-const UNTOUCHABLE: [HeaderName; 9] = [
+const UNTOUCHABLE: [HeaderName; 14] = [
     CONNECTION,
+    CONTENT_ENCODING,
     CONTENT_LENGTH,
+    CONTENT_RANGE,
+    DATE,
+    EXPECT,
     HOST,
+    SERVER,
     TE,
     TRAILER,
     TRANSFER_ENCODING,
@@ -74,8 +80,8 @@ const UNTOUCHABLE: [HeaderName; 9] = [
 ];
 
 impl Headers {
-    /// Whether a route may change a header of that name: not what frames a message, belongs to one connection, or steers
-    /// the gateway itself.
+    /// Whether a route may change a header of that name: not what frames or describes a message, belongs to one connection, is
+    /// the gateway's own word or steers the gateway itself.
     #[must_use]
     pub fn may_change(name: &HeaderName) -> bool {
         let text = name.as_str();
