@@ -5,7 +5,7 @@
 //! await.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -26,6 +26,12 @@ use crate::{
 
 /// Streams that are served at one time.
 const MAX_STREAMS: usize = 4096;
+/// Ended subscriptions of which is remembered what they left open.
+const MAX_LEFT: usize = 256;
+/// Wait for a peer that is late already.
+const LATE_BOUND: Duration = Duration::from_millis(50);
+/// Names that [`PeerStatus::open`] has.
+const OPEN_SHOWN: usize = 4;
 
 /// What is published. Clones share one cache.
 ///
@@ -59,6 +65,8 @@ struct State {
     /// What streams subscribe to, by set and stream number.
     subscribers: HashMap<Key, BTreeMap<u64, Subscriber>>,
     counters: BTreeMap<Arc<str>, Counters>,
+    /// What ended streams had not acknowledged, by peer and set, oldest first.
+    left: VecDeque<(Arc<str>, Key, Vec<Arc<str>>)>,
 }
 
 /// A stream's own account of one of its subscriptions.
@@ -70,6 +78,15 @@ struct Subscriber {
     /// Responses it has answered, to see whether `rejected` may have changed.
     answers: u64,
     rejected: Vec<Rejection>,
+    open: Option<Open>,
+}
+
+/// The response that waits longest for its answer.
+#[derive(Debug)]
+struct Open {
+    nonce: String,
+    sent: Instant,
+    names: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -168,15 +185,17 @@ impl Cache {
     }
 
     /// Waits until every connected subscriber of the set has answered, by ACK or NACK, everything up to `version`, at most
-    /// `bound`. Subscribers that disconnect meanwhile no longer count; with none it returns at once. A set that is not
-    /// sealed answers nobody, so seal first. Dropping the future has no effect.
+    /// `bound`. One that owes an answer for so long already is waited for 50 ms only. Subscribers that disconnect meanwhile no
+    /// longer count; with none it returns at once. A set that is not sealed answers nobody, so seal first. Dropping the
+    /// future has no effect.
     pub async fn settled(&self, group: &str, type_url: &str, version: u64, bound: Duration) -> Settled {
-        let deadline = Instant::now() + bound;
+        let begun = Instant::now();
+        let deadline = begun + bound;
         let key: Key = (group.into(), type_url.into());
         let mut progress = self.shared.progress.subscribe();
         loop {
             progress.borrow_and_update();
-            let (subscribers, missing, rejected) = self.lock().standing(&key, version);
+            let (subscribers, missing, rejected, owing) = self.lock().standing(&key, version);
             if missing.is_empty() {
                 return if rejected.is_empty() {
                     Settled::Acked { subscribers }
@@ -184,6 +203,10 @@ impl Cache {
                     Settled::Rejected(rejected)
                 };
             }
+            let deadline = owing.map_or(deadline, |since| {
+                let known_late = (since + bound).max(begun + LATE_BOUND);
+                deadline.min(known_late)
+            });
             if !matches!(
                 tokio::time::timeout_at(deadline, progress.changed()).await,
                 Ok(Ok(()))
@@ -191,6 +214,11 @@ impl Cache {
                 return Settled::TimedOut { missing, rejected };
             }
         }
+    }
+
+    /// Moves with every answer of a peer and with every end of a stream.
+    pub fn progress(&self) -> watch::Receiver<u64> {
+        self.shared.progress.subscribe()
     }
 
     /// Every subscription of every connected peer, by group, type and node.
@@ -207,6 +235,7 @@ impl Cache {
                 acked: s.acked,
                 current,
                 rejected: s.rejected.clone(),
+                open: s.open.as_ref().map_or_else(Vec::new, |open| open.names.clone()),
             }));
         }
         drop(state);
@@ -283,7 +312,9 @@ impl Cache {
 }
 
 impl State {
-    fn standing(&self, key: &Key, version: u64) -> (usize, Vec<String>, Vec<Rejection>) {
+    /// How many subscribers there are, who has not answered up to `version`, what is rejected, and since when each of those
+    /// who have not answered owes an answer (none = some do not owe any yet).
+    fn standing(&self, key: &Key, version: u64) -> (usize, Vec<String>, Vec<Rejection>, Option<Instant>) {
         let mut rejected: Vec<Rejection> = self
             .sets
             .get(key)
@@ -292,15 +323,23 @@ impl State {
             .cloned()
             .collect();
         let mut missing = Vec::new();
+        let mut owing = Vec::new();
         let mut count = 0;
         for subscriber in self.subscribers.get(key).into_iter().flat_map(BTreeMap::values) {
             count += 1;
             if subscriber.acked < version {
                 missing.push(subscriber.session.name.to_string());
+                owing.push(subscriber.open.as_ref().map(|open| open.sent));
             }
             rejected.extend(subscriber.rejected.iter().cloned());
         }
-        (count, missing, rejected)
+        let owing = owing.into_iter().collect::<Option<Vec<_>>>();
+        (
+            count,
+            missing,
+            rejected,
+            owing.and_then(|since| since.into_iter().max()),
+        )
     }
 }
 
@@ -346,10 +385,17 @@ impl Enrolled {
             });
         }
         let (mut joined, mut progressed) = (false, false);
-        for topic in session.topics() {
+        for topic in session.topics_mut() {
             if !self.keys.contains(&topic.key) {
                 self.keys.push(topic.key.clone());
                 joined = true;
+                state.left.retain_mut(|(name, key, names)| {
+                    let same = *name == self.identity.name && *key == topic.key;
+                    if same {
+                        topic.doubt(std::mem::take(names));
+                    }
+                    !same
+                });
             }
             let subscribers = state.subscribers.entry(topic.key.clone()).or_default();
             let subscriber = subscribers.entry(self.id).or_insert_with(|| Subscriber {
@@ -358,7 +404,17 @@ impl Enrolled {
                 acked: 0,
                 answers: 0,
                 rejected: Vec::new(),
+                open: None,
             });
+            let open = topic.waits_for();
+            let nonce = open.as_ref().map(|(nonce, ..)| *nonce);
+            if subscriber.open.as_ref().map(|open| open.nonce.as_str()) != nonce {
+                subscriber.open = open.map(|(nonce, sent, names)| Open {
+                    nonce: nonce.to_owned(),
+                    sent,
+                    names: names.take(OPEN_SHOWN).map(ToString::to_string).collect(),
+                });
+            }
             let acked = topic.acked();
             subscriber.position = topic.position();
             progressed |= subscriber.acked != acked;
@@ -382,6 +438,21 @@ impl Enrolled {
             self.cache.shared.progress.send_modify(|n| *n = n.wrapping_add(1));
         }
         out
+    }
+
+    /// Remembers what the stream leaves open, so that the peer's next one doesn't rest on what it says of it.
+    pub(crate) fn leave(&self, session: &Session) {
+        let mut state = self.cache.lock();
+        for topic in session.topics() {
+            let names: Vec<_> = topic.doubtful().cloned().collect();
+            if !names.is_empty() {
+                let name = Arc::clone(&self.identity.name);
+                state.left.push_back((name, topic.key.clone(), names));
+            }
+        }
+        while state.left.len() > MAX_LEFT {
+            state.left.pop_front();
+        }
     }
 
     /// Counts a response that goes out.

@@ -28,7 +28,7 @@ pub use crate::resource::{Rejection, Resource};
 pub use crate::update::{Apply, Status, TypeStatus, Update};
 use crate::{
     keeper::{Event, Keeper},
-    protocol::{backoff, receiver::Receiver},
+    protocol::{MAX_OPEN, backoff, receiver::Receiver},
     resource::limited,
     set::MAX_RESOURCE_BYTES,
     state_file::{self, Refused, Snapshot},
@@ -206,8 +206,8 @@ impl<A: Apply> Driver<A> {
     async fn exchange(&mut self, client: &mut AggregatedDiscoveryServiceClient<Channel>) -> Ended {
         let mut fruitful = false;
         let opening = self.receiver.open(&self.settings.node);
-        // A server sends one response per type before it waits for an answer, so answers always find room.
-        let (requests, queue) = mpsc::channel(opening.len() * 2 + 8);
+        // A server sends so many responses per type before it waits for an answer, so answers always find room.
+        let (requests, queue) = mpsc::channel(opening.len() * (MAX_OPEN + 1) + 8);
         for request in opening {
             if requests.send(request).await.is_err() {
                 break;

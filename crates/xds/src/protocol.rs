@@ -32,6 +32,12 @@ const MAX_NAME_BYTES: usize = 4096;
 /// All names that one subscription may consist of, together.
 const MAX_NAMES_BYTES: usize = 16 << 20;
 
+/// Responses of one type that a peer may leave unanswered before it gets no more; what changes then is sent as one.
+pub(crate) const MAX_OPEN: usize = 16;
+
+/// How long routes wait for the answer to the clusters before them.
+const CLUSTER_BOUND: Duration = Duration::from_secs(5);
+
 /// Subscriptions of one stream.
 const MAX_TOPICS: usize = 32;
 

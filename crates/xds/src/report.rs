@@ -54,6 +54,8 @@ pub struct PeerStatus {
     pub current: u64,
     /// Resources it refuses.
     pub rejected: Vec<Rejection>,
+    /// Some of what it was sent longest ago without having answered it.
+    pub open: Vec<String>,
 }
 
 /// What was exchanged for one type since start, over all subscribers.

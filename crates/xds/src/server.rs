@@ -7,6 +7,7 @@ use std::{fmt, pin::Pin, sync::Arc};
 
 use futures_util::{Stream, stream};
 use prost::Message;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 use trireme_proto::envoy::{
@@ -111,13 +112,20 @@ struct Serving {
     requests: Streaming<DeltaDiscoveryRequest>,
 }
 
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.enrolled.leave(&self.session);
+    }
+}
+
 impl Serving {
     /// The next response; none when the peer has ended the stream. Cancel safe.
     async fn next(&mut self) -> Result<Option<DeltaDiscoveryResponse>, Status> {
         loop {
+            let now = Instant::now();
             let chunk = self
                 .enrolled
-                .step(&mut self.session, |session, sets| session.next(sets));
+                .step(&mut self.session, |session, sets| session.next(sets, now));
             if let Some(chunk) = chunk.map_err(|refusal| self.refuse(&refusal))? {
                 let type_url = Arc::clone(&chunk.type_url);
                 let response = chunk.encode();
@@ -128,6 +136,7 @@ impl Serving {
                 return Ok(Some(response));
             }
             let closed = self.enrolled.closing();
+            let wake = self.session.wake(now);
             tokio::select! {
                 biased;
                 () = closed.cancelled() => return Err(Status::unavailable("shutting down")),
@@ -143,6 +152,7 @@ impl Serving {
                     }
                 },
                 () = self.enrolled.changed() => {}
+                () = tokio::time::sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
             }
         }
     }

@@ -84,6 +84,11 @@ async fn nack_then_good_version() {
     let response = peer.response().await.unwrap();
     let reason = "Error adding/updating cluster(s) b: no such thing";
     peer.nack(&response, reason).await;
+    assert_eq!(
+        peer.take().await,
+        (strings(&["a@1"]), vec![]),
+        "so that its version is remembered"
+    );
     let settled = cache.settled("api/L", urls::API, version, WAIT).await;
     let rejection = settled.rejection_of("b").expect("b is rejected");
     assert_eq!(
@@ -107,7 +112,7 @@ async fn nack_then_good_version() {
     );
     assert!(cache.status()[0].rejected.is_empty());
     let counters = cache.counters()[urls::API];
-    assert_eq!((counters.acks, counters.nacks, counters.responses), (1, 1, 2));
+    assert_eq!((counters.acks, counters.nacks, counters.responses), (2, 1, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,18 +173,74 @@ async fn settled_waits_for_the_slow_and_not_for_the_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_peer_gets_one_response_and_then_the_sum_of_what_it_missed() {
+async fn a_slow_peer_gets_some_responses_and_then_the_sum_of_what_it_missed() {
     let (cache, _) = cache();
     let link = Link::to(&cache);
     let mut peer = Peer::subscribed(&link, "L", urls::API).await;
-    let first = peer.response().await.unwrap();
+    let mut open = vec![peer.response().await.unwrap()];
     for i in 2..500 {
         cache.apply("api/L", urls::API, vec![resource("a", &i.to_string())], vec![]);
         tokio::task::yield_now().await;
     }
-    assert_eq!(cache.counters()[urls::API].responses, 1);
-    peer.ack(&first).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let sent = cache.counters()[urls::API].responses;
+    assert!((2..=16).contains(&sent), "{sent}");
+    while open.len() < usize::try_from(sent).unwrap() {
+        open.push(peer.response().await.unwrap());
+    }
+    peer.ack(&open[0]).await;
     assert_eq!(peer.take().await, (strings(&["a@499"]), vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_owes_an_answer_for_long_is_not_waited_for_again() {
+    let (cache, version) = cache();
+    let link = Link::to(&cache);
+    let mut peer = Peer::subscribed(&link, "L", urls::API).await;
+    peer.response().await.unwrap();
+    let bound = Duration::from_secs(5);
+    let settled = async |version| {
+        let begun = tokio::time::Instant::now();
+        let settled = cache.settled("api/L", urls::API, version, bound).await;
+        assert!(matches!(settled, Settled::TimedOut { .. }), "{settled:?}");
+        begun.elapsed()
+    };
+    assert!(settled(version).await > bound / 2);
+    let version = cache.apply("api/L", urls::API, vec![resource("a", "2")], vec![]);
+    assert!(settled(version).await < bound / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_cut_stream_left_open_is_sent_again_whatever_the_peer_says() {
+    let (cache, version) = cache();
+    let link = Link::to(&cache);
+    let mut peer = Peer::subscribed(&link, "L", urls::API).await;
+    peer.take().await;
+    cache.settled("api/L", urls::API, version, WAIT).await;
+    // It runs the new version and is cut before it can say so; the old one comes back.
+    cache.apply("api/L", urls::API, vec![resource("a", "2")], vec![]);
+    peer.response().await.unwrap();
+    let mut progress = cache.progress();
+    link.cut();
+    progress.changed().await.unwrap();
+    link.lead_to(&cache);
+    let version = cache.apply("api/L", urls::API, vec![resource("a", "1")], vec![]);
+    let again = async || {
+        let mut peer = Peer::connect(&link).await;
+        let held = [("a", "1"), ("b", "1")];
+        peer.send(DeltaDiscoveryRequest {
+            node: Some(node("L")),
+            type_url: urls::API.into(),
+            initial_resource_versions: held.map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
+            ..Default::default()
+        })
+        .await;
+        (peer.take().await, peer)
+    };
+    let (first, _open) = again().await;
+    assert_eq!(first, (strings(&["a@1"]), vec![]));
+    cache.settled("api/L", urls::API, version, WAIT).await;
+    assert_eq!(again().await.0, (vec![], vec![]), "settled");
 }
 
 #[tokio::test(start_paused = true)]

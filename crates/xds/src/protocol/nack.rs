@@ -77,6 +77,8 @@ pub(crate) struct Refused<'a> {
     /// Of what was not: a peer may find out only now that it cannot use something that it took earlier, and has no
     /// other answer to say so in.
     pub(crate) others: Vec<(String, String)>,
+    /// The peer took the rest without remembering the versions of it, so that it misreports them when it reconnects.
+    pub(crate) forgets: bool,
 }
 
 impl Refused<'_> {
@@ -111,6 +113,7 @@ pub(crate) fn read<'a>(status: &Status, sent: impl Iterator<Item = &'a str> + Cl
     let refused = Refused {
         sent: refused,
         others,
+        forgets: false,
     };
     let message = head(&status.message, MESSAGE_BYTES);
     if !refused.is_empty() || !ENVOY_NAMES.iter().any(|prefix| message.starts_with(prefix)) {
@@ -123,6 +126,7 @@ pub(crate) fn read<'a>(status: &Status, sent: impl Iterator<Item = &'a str> + Cl
             .map(|name| (name, reason.to_owned()))
             .collect(),
         others: Vec::new(),
+        forgets: true,
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use trireme_proto::{
     envoy::{config::core::v3::Node, service::discovery::v3::DeltaDiscoveryRequest},
     google::protobuf::value::Kind,
+    names::type_url as urls,
 };
 
 pub(crate) use super::refusal::Refusal;
 pub use super::refusal::UnknownType;
 pub(crate) use super::topic::{Answer, Chunk, Topic};
-use super::{MAX_NAME_BYTES, MAX_TOPICS};
+use super::{CLUSTER_BOUND, MAX_NAME_BYTES, MAX_TOPICS};
 use crate::set::Sets;
 
 /// State of one stream. For every request: [`Session::admit`], [`Session::answer`], [`Session::subscribe`]; whenever
@@ -42,6 +44,10 @@ impl Session {
 
     pub(crate) fn topics(&self) -> &[Topic] {
         &self.topics
+    }
+
+    pub(crate) fn topics_mut(&mut self) -> &mut [Topic] {
+        &mut self.topics
     }
 
     /// Learns the node from the first request, and a new subscription from the first request of its type.
@@ -122,13 +128,16 @@ impl Session {
     /// are added before the routes that name them and removed after the routes that named them; listeners stand at the
     /// far end. All types are therefore looked at together, and a type waits while an earlier one has additions to send
     /// (or a later one has removals).
-    pub(crate) fn next(&mut self, sets: &Sets) -> Result<Option<Chunk>, Refusal> {
+    ///
+    /// Sent is not in force: an Envoy resolves the names of a cluster first and serves the old one in the meantime. Routes
+    /// therefore wait for the answer to the clusters, for a bounded time; when that is over, [`Session::wake`] tells.
+    pub(crate) fn next(&mut self, sets: &Sets, now: Instant) -> Result<Option<Chunk>, Refusal> {
         for topic in &mut self.topics {
             if let Some(set) = sets.get(&topic.key) {
                 topic.absorb(set)?;
             }
         }
-        let Some((at, with_removals)) = self.choose() else {
+        let Some((at, with_removals)) = self.choose(now) else {
             return Ok(None);
         };
         let Some(topic) = self.topics.get_mut(at) else {
@@ -138,14 +147,29 @@ impl Session {
             return Ok(None);
         };
         self.sent += 1;
-        Ok(Some(topic.chunk(set, self.sent.to_string(), with_removals)))
+        Ok(Some(topic.chunk(set, self.sent.to_string(), with_removals, now)))
     }
 
-    fn choose(&self) -> Option<(usize, bool)> {
+    /// When something is due that has to wait at `now`.
+    pub(crate) fn wake(&self, now: Instant) -> Option<Instant> {
+        let waits = self
+            .topics
+            .iter()
+            .any(|topic| topic.upserts_due() && &*topic.key.1 == urls::ROUTE);
+        self.held_until(now).filter(|_| waits)
+    }
+
+    /// Until when routes wait for clusters.
+    fn held_until(&self, now: Instant) -> Option<Instant> {
+        let clusters = self.topics.iter().find(|topic| &*topic.key.1 == urls::CLUSTER)?;
+        clusters.holds_until(CLUSTER_BOUND).filter(|until| *until > now)
+    }
+
+    fn choose(&self, now: Instant) -> Option<(usize, bool)> {
         let independent = self
             .topics
             .iter()
-            .position(|t| t.rank.is_none() && t.idle() && t.due());
+            .position(|t| t.rank.is_none() && t.ready() && t.due());
         if let Some(at) = independent {
             return Some((at, true));
         }
@@ -157,11 +181,12 @@ impl Session {
         for (at, topic) in ordered.clone() {
             if topic.upserts_due() {
                 let last = self.topics.iter().skip(at + 1).all(|later| !later.due());
-                return topic.idle().then_some((at, last));
+                let held = &*topic.key.1 == urls::ROUTE && self.held_until(now).is_some();
+                return (topic.ready() && !held).then_some((at, last));
             }
         }
         let (at, topic) = ordered.rev().find(|(_, topic)| topic.removals_due())?;
-        topic.idle().then_some((at, true))
+        topic.ready().then_some((at, true))
     }
 
     /// `<id>` or `<id>/<instance>`.

@@ -1,10 +1,12 @@
 //! One subscription of one stream: what the peer wants, what it has, what it still has to get.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use trireme_proto::{
     envoy::service::discovery::v3::{DeltaDiscoveryResponse, Resource as WireResource},
     google::{protobuf::Any, rpc::Status},
@@ -12,7 +14,7 @@ use trireme_proto::{
 };
 
 use super::{
-    MAX_NAME_BYTES, MAX_NAMES_BYTES, PARTIAL, WILDCARD, nack,
+    MAX_NAME_BYTES, MAX_NAMES_BYTES, MAX_OPEN, PARTIAL, WILDCARD, nack,
     queue::{Due, Queue},
     refusal::Refusal,
 };
@@ -67,7 +69,11 @@ pub(crate) struct Topic {
     /// Version of the set up to which changes were taken into `queue`.
     position: u64,
     queue: Queue,
-    flight: Option<Flight>,
+    /// What the peer has not answered yet, oldest first; at most [`MAX_OPEN`].
+    flights: VecDeque<Flight>,
+    /// Went out in a response that was refused for others, and not acknowledged since: an Envoy runs it, and names what it
+    /// had before when it reconnects.
+    resent: HashSet<Arc<str>>,
     answers: u64,
     rejected: BTreeMap<Arc<str>, String>,
     /// What the last answer refused beside the response it answered.
@@ -83,10 +89,11 @@ enum Stage {
     Going,
 }
 
-/// The response that the peer has not answered yet; there is never more than one.
+/// A response that the peer has not answered yet.
 #[derive(Debug)]
 struct Flight {
     nonce: String,
+    sent: Instant,
     /// Oldest change in it.
     oldest: u64,
     upserts: Vec<Due>,
@@ -118,7 +125,8 @@ impl Topic {
             stage: Stage::Waiting(initial),
             position: 0,
             queue: Queue::default(),
-            flight: None,
+            flights: VecDeque::new(),
+            resent: HashSet::new(),
             answers: 0,
             rejected: BTreeMap::new(),
             others: Vec::new(),
@@ -152,23 +160,24 @@ impl Topic {
             Stage::First(plan) => Some(plan),
             Stage::Going => None,
         };
-        let open = [first, self.queue.oldest(), self.flight.as_ref().map(|f| f.oldest)];
-        open.into_iter()
-            .flatten()
+        let open = [first, self.queue.oldest()].into_iter().flatten();
+        open.chain(self.flights.iter().map(|flight| flight.oldest))
             .min()
             .map_or(self.position, |oldest| oldest.saturating_sub(1))
     }
 
     // --- what the peer says ---
 
-    /// Takes the answer to the response in flight. Other nonces are stale and mean nothing.
+    /// Takes the answer to a response in flight. Other nonces are stale and mean nothing.
     pub(super) fn answered(&mut self, nonce: &str, error: Option<&Status>) -> Option<Answer> {
+        let at = self.flights.iter().position(|flight| flight.nonce == nonce)?;
         let Flight {
             upserts, removals, ..
-        } = self.flight.take_if(|flight| flight.nonce == nonce)?;
+        } = self.flights.remove(at)?;
         self.answers += 1;
         for (_, name) in removals.iter().chain(&upserts) {
             self.rejected.remove(name);
+            self.resent.remove(name);
         }
         self.rejected.remove(WILDCARD);
         self.others.clear();
@@ -184,17 +193,20 @@ impl Topic {
                     self.rejected.insert(Arc::clone(name), reason.clone());
                 }
             }
+            let forgets = refused.forgets;
             self.others = refused.others;
+            if forgets {
+                // Sent once more without what was refused, it is acknowledged. Each such response is smaller than the one
+                // before, so nothing goes in circles.
+                self.again(&upserts, true);
+                self.again(&removals, false);
+            }
         } else if upserts.is_empty() {
             self.rejected
                 .insert(Arc::from(WILDCARD), limited(&error.message).to_owned());
         } else {
             // Refused as a whole, so nothing of it was taken, nor were the removals.
-            for (version, name) in removals {
-                if !self.queue.has(&name) {
-                    self.queue.put(version, &name, false);
-                }
-            }
+            self.again(&removals, false);
             if let [(_, name)] = upserts.as_slice() {
                 self.rejected
                     .insert(Arc::clone(name), limited(&error.message).to_owned());
@@ -203,6 +215,38 @@ impl Topic {
             }
         }
         Some(Answer::Nack)
+    }
+
+    /// Queues what a refused response held beside what is rejected, unless something newer of it is on its way.
+    fn again(&mut self, names: &[Due], live: bool) {
+        let open = self.flights.iter().flat_map(Flight::names);
+        let open: HashSet<Arc<str>> = open.cloned().collect();
+        for (version, name) in names {
+            let covered = self.wildcard || self.names.contains(name);
+            if !covered || self.rejected.contains_key(name) {
+                continue;
+            }
+            self.resent.insert(Arc::clone(name));
+            if !self.queue.has(name) && !open.contains(name) {
+                self.queue.put(*version, name, live);
+            }
+        }
+    }
+
+    /// What the peer may run in another version than the one it names when it reconnects: it remembers a version only once
+    /// it has acknowledged a response without a fault.
+    pub(crate) fn doubtful(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.resent
+            .iter()
+            .chain(self.flights.iter().flat_map(Flight::names))
+    }
+
+    /// Does not believe what the peer says of these: they are sent or removed once more.
+    pub(crate) fn doubt(&mut self, names: impl IntoIterator<Item = Arc<str>>) {
+        if let Stage::Waiting(held) = &mut self.stage {
+            // No resource has an empty version.
+            held.extend(names.into_iter().map(|name| (name.to_string(), String::new())));
+        }
     }
 
     /// Adds names. The peer is told about each of them, even if it may have it: it can have dropped it meanwhile.
@@ -306,9 +350,27 @@ impl Topic {
         }
     }
 
-    /// Nothing is in flight.
-    pub(super) fn idle(&self) -> bool {
-        self.flight.is_none()
+    /// Another response may go out. An Envoy acknowledges changed clusters only when their names are resolved, and takes
+    /// further responses meanwhile. Parts of a first answer go one by one.
+    pub(super) fn ready(&self) -> bool {
+        let most = match self.stage {
+            Stage::First(_) | Stage::Waiting(_) => 1,
+            Stage::Going => MAX_OPEN,
+        };
+        self.flights.len() < most
+    }
+
+    /// Until when what refers to this type waits: the peer may not have put in force yet what it was sent. Counted from the
+    /// oldest response, so that a peer that is late delays others once, not each of them.
+    pub(super) fn holds_until(&self, bound: Duration) -> Option<Instant> {
+        let mut open = self.flights.iter().filter(|flight| !flight.upserts.is_empty());
+        open.next().map(|oldest| oldest.sent + bound)
+    }
+
+    /// The response that waits longest for its answer: nonce, when it was sent, what it holds.
+    pub(crate) fn waits_for(&self) -> Option<(&str, Instant, impl Iterator<Item = &Arc<str>>)> {
+        let oldest = self.flights.front()?;
+        Some((&oldest.nonce, oldest.sent, oldest.names()))
     }
 
     pub(super) fn upserts_due(&self) -> bool {
@@ -324,11 +386,11 @@ impl Topic {
     }
 
     fn first_due(&self) -> bool {
-        matches!(self.stage, Stage::First(_)) && self.flight.is_none()
+        matches!(self.stage, Stage::First(_)) && self.flights.is_empty()
     }
 
-    /// The next response; the caller has seen that the topic is idle and something is due.
-    pub(super) fn chunk(&mut self, set: &Set, nonce: String, with_removals: bool) -> Chunk {
+    /// The next response; the caller has seen that the topic is ready and something is due.
+    pub(super) fn chunk(&mut self, set: &Set, nonce: String, with_removals: bool, now: Instant) -> Chunk {
         let wanted = |name: &str| self.wildcard || self.names.contains(name);
         let load = self.queue.load(set, &self.key.1, wanted, with_removals);
         let mut partial = false;
@@ -353,13 +415,20 @@ impl Topic {
             .chain(&load.removals)
             .map(|(version, _)| *version)
             .min();
-        self.flight = Some(Flight {
+        self.flights.push_back(Flight {
             nonce,
+            sent: now,
             oldest: oldest.unwrap_or(self.position),
             upserts,
             removals: load.removals,
         });
         chunk
+    }
+}
+
+impl Flight {
+    fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.upserts.iter().chain(&self.removals).map(|(_, name)| name)
     }
 }
 

@@ -1,10 +1,10 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use trireme_proto::{google::rpc::Status, names::type_url as urls};
 
 use super::*;
 use crate::{
-    protocol::nack,
+    protocol::{MAX_OPEN, nack},
     resource::{Rejection, Resource},
     set::Set,
 };
@@ -14,6 +14,7 @@ struct Bench {
     sets: Sets,
     session: Session,
     version: u64,
+    now: Instant,
 }
 
 /// What a response holds: type's last word, upserts, removals, partial.
@@ -25,6 +26,7 @@ impl Bench {
             sets: Sets::new(),
             session: Session::default(),
             version: 0,
+            now: Instant::now(),
         }
     }
 
@@ -109,7 +111,7 @@ impl Bench {
     }
 
     fn chunk(&mut self) -> Option<Chunk> {
-        self.session.next(&self.sets).unwrap()
+        self.session.next(&self.sets, self.now).unwrap()
     }
 
     fn ack(&mut self, type_url: &str, nonce: &str) -> Option<Answer> {
@@ -204,14 +206,19 @@ fn nothing_before_the_set_is_sealed_then_an_answer_even_if_empty() {
 }
 
 #[test]
-fn only_what_changed_is_sent_and_only_one_response_is_open() {
+fn only_what_changed_is_sent_and_so_much_may_be_open() {
     let mut b = Bench::new().seal(&[T]);
     b.apply(T, &["+a", "+b"]);
     b.subscribe(T, &[]);
     let first = b.chunk().unwrap();
     b.apply(T, &["+c"]);
     b.apply(T, &["+c", "-a"]);
-    assert!(b.chunk().is_none(), "the first is not answered yet");
+    let second = b.chunk().unwrap();
+    assert_eq!(
+        got(&second),
+        full("T", &["c"], &["a"]),
+        "the answer is not waited for"
+    );
     assert_eq!(b.acked(T), 0);
     b.ack(T, &first.nonce);
     assert_eq!(
@@ -219,22 +226,115 @@ fn only_what_changed_is_sent_and_only_one_response_is_open() {
         2,
         "version 2 of c is history, what is left is of version 3"
     );
-    assert_eq!(b.drain(), [full("T", &["c"], &["a"])]);
+    b.ack(T, &second.nonce);
     assert_eq!(b.acked(T), 3);
     assert_eq!(b.drain(), []);
+
+    let mut open = Vec::new();
+    for _ in 0..MAX_OPEN {
+        b.apply(T, &["+c"]);
+        open.push(b.chunk().unwrap().nonce);
+    }
+    b.apply(T, &["+d"]);
+    b.apply(T, &["+e", "-b"]);
+    assert!(b.chunk().is_none(), "the peer owes too many answers");
+    assert_eq!(b.acked(T), 3);
+    b.ack(T, &open[0]);
+    let sum = b.chunk().unwrap();
+    assert_eq!(got(&sum), full("T", &["d", "e"], &["b"]));
+    // An answer that comes first answers nothing but its own.
+    b.ack(T, &sum.nonce);
+    assert_eq!(b.acked(T), 4);
+    for nonce in &open[1..] {
+        assert_eq!(b.ack(T, nonce), Some(Answer::Ack));
+    }
+    assert_eq!(b.acked(T), b.version);
 }
 
 #[test]
 fn a_change_taken_back_before_it_was_sent_is_a_removal() {
     let mut b = Bench::new().seal(&[T]);
     b.subscribe(T, &[]);
-    let first = b.chunk().unwrap();
+    b.drain();
     b.apply(T, &["+a"]);
-    assert!(b.chunk().is_none());
     b.apply(T, &["-a"]);
-    b.ack(T, &first.nonce);
     assert_eq!(b.drain(), [full("T", &[], &["a"])]);
     assert_eq!(b.acked(T), 2);
+}
+
+/// How Envoy refuses some clusters of a response.
+fn envoys(name: &str) -> Status {
+    Status {
+        code: 13,
+        message: format!("Error adding/updating cluster(s) {name}: Failed to load certificate chain"),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn what_an_envoy_took_of_a_refused_response_is_settled_by_itself() {
+    let mut b = Bench::new().seal(&[T]);
+    b.apply(T, &["+old"]);
+    b.subscribe(T, &[]);
+    b.drain();
+    let version = b.apply(T, &["+bad", "+good", "-old"]);
+    let chunk = b.chunk().unwrap();
+    assert_eq!(b.nack(T, &chunk.nonce, envoys("bad")), Some(Answer::Nack));
+    assert_eq!((b.acked(T), b.rejected(T)), (version - 1, names(&["bad"])));
+    assert_eq!(
+        b.drain(),
+        [full("T", &["good"], &["old"])],
+        "once more, without what is bad"
+    );
+    assert_eq!((b.acked(T), b.rejected(T)), (version, names(&["bad"])));
+    assert_eq!(b.drain(), []);
+
+    // Something newer of it is on its way: that settles it.
+    b.apply(T, &["+bad", "+good"]);
+    let chunk = b.chunk().unwrap();
+    b.apply(T, &["+good"]);
+    let newer = b.chunk().unwrap();
+    b.nack(T, &chunk.nonce, envoys("bad"));
+    assert!(b.chunk().is_none());
+    b.ack(T, &newer.nonce);
+    assert_eq!((b.acked(T), b.rejected(T)), (b.version, names(&["bad"])));
+}
+
+#[test]
+fn what_an_ended_stream_left_open_is_not_believed() {
+    let doubtful = |b: &Bench| {
+        let topic = b.session.topics.first().unwrap();
+        let mut all: Vec<_> = topic.doubtful().cloned().collect();
+        all.sort();
+        all
+    };
+    let mut b = Bench::new().seal(&[T]);
+    b.apply(T, &["+bad", "+good", "+still"]);
+    b.subscribe(T, &[]);
+    let chunk = b.chunk().unwrap();
+    b.nack(T, &chunk.nonce, envoys("bad"));
+    let left = doubtful(&b);
+    assert_eq!(
+        left,
+        ["good".into(), "still".into()],
+        "Envoy knows what it refused"
+    );
+    let again = b.chunk().unwrap();
+    assert_eq!(doubtful(&b).len(), 4, "each twice");
+    b.ack(T, &again.nonce);
+    assert_eq!(doubtful(&b), []);
+
+    // The peer comes again and says what it had before; one of them is gone meanwhile.
+    b.apply(T, &["-still"]);
+    b.session = Session::default();
+    b.request(DeltaDiscoveryRequest {
+        type_url: T.into(),
+        initial_resource_versions: HashMap::from([("good".into(), "1".into()), ("bad".into(), "1".into())]),
+        ..Default::default()
+    })
+    .unwrap();
+    b.session.topics_mut().first_mut().unwrap().doubt(left);
+    assert_eq!(b.drain(), [full("T", &["good"], &["still"])]);
 }
 
 #[test]
@@ -457,30 +557,62 @@ fn clusters_before_routes_before_listeners_and_back() {
 }
 
 #[test]
-fn routes_wait_for_clusters_that_cannot_be_sent_yet() {
+fn routes_wait_a_bounded_time_for_the_answer_to_clusters() {
     let mut b = Bench::new().seal(&[urls::CLUSTER, urls::ROUTE, T]);
     for t in [urls::CLUSTER, urls::ROUTE, T] {
         b.subscribe(t, &[]);
     }
     b.drain();
-    b.apply(urls::CLUSTER, &["+c1"]);
-    let open = b.chunk().unwrap();
-    b.apply(urls::CLUSTER, &["+c2"]);
-    b.apply(urls::ROUTE, &["+r2"]);
+    b.apply(urls::CLUSTER, &["+slow"]);
+    b.apply(urls::ROUTE, &["+r1"]);
+    let slow = b.chunk().unwrap();
+    assert_eq!(got(&slow), full("Cluster", &["slow"], &[]));
+    let until = b.now + CLUSTER_BOUND;
+    assert!(b.chunk().is_none());
+    assert_eq!(b.session.wake(b.now), Some(until));
+
+    b.now += CLUSTER_BOUND / 2;
     b.apply(T, &["+t"]);
+    assert_eq!(b.drain(), [full("T", &["t"], &[])], "what is independent goes on");
+    b.apply(urls::CLUSTER, &["+quick"]);
+    b.apply(urls::ROUTE, &["+r2"]);
+    let quick = b.chunk().unwrap();
+    assert_eq!(got(&quick), full("Cluster", &["quick"], &[]), "clusters go on");
+    assert!(b.chunk().is_none());
     assert_eq!(
-        b.drain(),
-        [full("T", &["t"], &[])],
-        "what is independent goes on, the route waits for c2"
+        b.session.wake(b.now),
+        Some(until),
+        "the bound is not counted anew"
     );
-    b.ack(urls::CLUSTER, &open.nonce);
-    assert_eq!(
-        b.drain(),
-        [
-            full("Cluster", &["c2"], &[]),
-            full("RouteConfiguration", &["r2"], &[])
-        ]
-    );
+
+    b.now = until - Duration::from_millis(1);
+    assert!(b.chunk().is_none());
+    b.now = until;
+    assert_eq!(b.session.wake(b.now), None);
+    assert_eq!(b.drain(), [full("RouteConfiguration", &["r1", "r2"], &[])]);
+
+    // While that one is late, nobody waits for it again.
+    b.apply(urls::CLUSTER, &["+c3"]);
+    b.apply(urls::ROUTE, &["+r3"]);
+    let c3 = b.chunk().unwrap();
+    assert_eq!(b.drain(), [full("RouteConfiguration", &["r3"], &[])]);
+    for nonce in [slow.nonce, quick.nonce, c3.nonce] {
+        b.ack(urls::CLUSTER, &nonce);
+    }
+    assert_eq!(b.drain(), []);
+
+    // Answered in time, they follow at once; removals of clusters are waited for by nobody.
+    b.apply(urls::CLUSTER, &["+c4"]);
+    b.apply(urls::ROUTE, &["+r4"]);
+    let c4 = b.chunk().unwrap();
+    assert!(b.chunk().is_none());
+    b.ack(urls::CLUSTER, &c4.nonce);
+    assert_eq!(b.drain(), [full("RouteConfiguration", &["r4"], &[])]);
+    b.apply(urls::CLUSTER, &["-c4"]);
+    let gone = b.chunk().unwrap();
+    assert_eq!(got(&gone), full("Cluster", &[], &["c4"]));
+    b.apply(urls::ROUTE, &["+r5"]);
+    assert_eq!(b.drain(), [full("RouteConfiguration", &["r5"], &[])]);
 }
 
 #[test]
@@ -613,7 +745,7 @@ fn a_peer_that_missed_forgotten_removals_has_to_reconnect() {
     }
     let version = b.version;
     b.set(T).prune(version);
-    assert!(matches!(b.session.next(&b.sets), Err(Refusal::Behind)));
+    assert!(matches!(b.session.next(&b.sets, b.now), Err(Refusal::Behind)));
 }
 
 #[test]
@@ -623,11 +755,12 @@ fn under_steady_change_old_versions_still_settle_in_order() {
     b.drain();
     let mut acked = Vec::new();
     b.apply(T, &["+r0"]);
+    let mut open = b.chunk().unwrap();
     for i in 1..5 {
-        let chunk = b.chunk().unwrap();
         b.apply(T, &[&format!("+r{i}")]);
-        b.session.next(&b.sets).unwrap();
-        b.ack(T, &chunk.nonce);
+        let next = b.chunk().unwrap();
+        b.ack(T, &open.nonce);
+        open = next;
         acked.push(b.acked(T));
     }
     assert_eq!(acked, [1, 2, 3, 4]);
