@@ -54,13 +54,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Settings with the usual waits (0.1 to 10 s, file written 0.5 s after a change) and no file.
+    /// Settings with the usual waits (0.1 to 1 s, file written 0.5 s after a change) and no file.
     pub fn new(node: Node, types: Vec<&'static str>) -> Self {
         Self {
             node,
             types,
             last_good: None,
-            backoff: Duration::from_millis(100)..=Duration::from_secs(10),
+            backoff: Duration::from_millis(100)..=Duration::from_secs(1),
             write_delay: Duration::from_millis(500),
         }
     }

@@ -518,6 +518,29 @@ async fn a_server_that_always_breaks_off_is_not_hammered() {
     let client = Client::start(&link, &[urls::API], None);
     tokio::time::sleep(Duration::from_secs(60)).await;
     let streams = opened.load(Ordering::Relaxed);
-    assert!((5..40).contains(&streams), "{streams} streams in a minute");
+    assert!((30..90).contains(&streams), "{streams} streams in a minute");
+    client.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_away_for_long_is_found_within_a_second() {
+    let cache = cache();
+    let link = Link::to(&cache);
+    let mut client = Client::start(&link, &[urls::API], None);
+    client.update().await;
+    for _ in 0..8 {
+        // Away, and there for a moment.
+        link.cut();
+        client.until("loss", |status| !status.connected).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        link.lead_to(&cache);
+        let back = tokio::time::Instant::now();
+        client.until("connection", |status| status.connected).await;
+        assert!(
+            back.elapsed() <= Duration::from_millis(1100),
+            "{:?}",
+            back.elapsed()
+        );
+    }
     client.stop().await;
 }
