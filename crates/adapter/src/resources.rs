@@ -23,6 +23,12 @@ pub struct ApiResources {
 }
 
 impl ApiResources {
+    /// Names of everything.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let clusters = self.clusters.iter().map(|cluster| cluster.name.clone());
+        clusters.chain([self.name.clone()]).collect()
+    }
+
     /// Encodes a translated API.
     #[must_use]
     pub fn new(api: &Api) -> Self {

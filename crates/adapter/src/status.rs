@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
+use trireme_proto::names::type_url;
 use trireme_xds::Rejection;
 use trireme_xds::server::{Cache, PeerStatus};
 
@@ -17,7 +18,7 @@ pub enum Status {
     Active,
     /// Some peer hasn't taken it yet; it's served as far as the others have.
     Pending {
-        /// Peers that haven't answered; empty while the publication is under way.
+        /// Peers that haven't answered, with clusters that they owe an answer for; empty while the publication is under way.
         missing: Vec<String>,
     },
     /// A peer refused it; the last good revision, if there is one, is served instead.
@@ -37,7 +38,11 @@ pub(crate) type Mark = (String, &'static str, u64);
 
 #[derive(Debug, Clone)]
 enum Entry {
-    Published(Vec<Mark>),
+    Published {
+        marks: Vec<Mark>,
+        /// What peers may refuse of it.
+        names: Vec<String>,
+    },
     Publishing,
     Rejected(String),
     Shadowed(String),
@@ -88,7 +93,10 @@ impl Statuses {
             .into_iter()
             .filter_map(|identity| {
                 let status = match entries.get(&identity)? {
-                    Entry::Published(marks) => progress(missing(&peers, marks)),
+                    Entry::Published { marks, names } => match standing(&peers, marks, names) {
+                        Some(reason) => Status::Rejected { reason },
+                        None => progress(missing(&peers, marks)),
+                    },
                     Entry::Publishing => Status::Pending { missing: Vec::new() },
                     Entry::Rejected(reason) => Status::Rejected {
                         reason: reason.clone(),
@@ -143,8 +151,16 @@ impl Statuses {
         refused.insert(entry.to_owned(), reason);
     }
 
-    pub(crate) fn published(&self, identity: &Identity, marks: Vec<Mark>) {
-        self.set(identity, Entry::Published(marks));
+    /// Everything of `names` is published up to `marks`.
+    pub(crate) fn published(&self, identity: &Identity, marks: Vec<Mark>, names: Vec<String>) {
+        self.set(identity, Entry::Published { marks, names });
+    }
+
+    /// What was published is taken back, as a peer refused it later.
+    pub(crate) fn taken_back(&self, identity: &Identity, reason: String) {
+        if let Some(entry) = self.lock().get_mut(identity) {
+            *entry = Entry::Rejected(reason);
+        }
     }
 
     pub(crate) fn publishing(&self, identity: &Identity) {
@@ -183,23 +199,47 @@ pub(crate) fn refusal(rejection: &Rejection) -> String {
     )
 }
 
-/// Peers that haven't answered up to `marks`.
+/// Why a peer refuses one of `names` as it is published. Who hasn't answered up to a mark may still refuse what was before.
+fn standing(peers: &[PeerStatus], marks: &[Mark], names: &[String]) -> Option<String> {
+    let refusing = peers.iter().filter(|peer| !peer.rejected.is_empty());
+    let answered = refusing.filter(|peer| {
+        marks
+            .iter()
+            .any(|mark| concerns(peer, mark) && peer.acked >= mark.2)
+    });
+    let mut rejections = answered.flat_map(|peer| &peer.rejected);
+    let found = rejections.find(|rejection| names.contains(&rejection.resource))?;
+    Some(refusal(found))
+}
+
+fn concerns(peer: &PeerStatus, (group, type_url, _): &Mark) -> bool {
+    peer.group == *group && peer.type_url == *type_url
+}
+
+/// Peers that haven't answered up to `marks`, each with clusters that it owes an answer for: an Envoy answers when it has
+/// resolved their names.
 fn missing(peers: &[PeerStatus], marks: &[Mark]) -> Vec<String> {
-    let mut missing: Vec<String> = marks
-        .iter()
-        .flat_map(|(group, type_url, version)| {
-            peers.iter().filter(move |peer| {
-                peer.group == *group && peer.type_url == *type_url && peer.acked < *version
-            })
-        })
-        .map(|peer| match peer.instance.as_str() {
-            "" => peer.node.clone(),
-            instance => format!("{}/{instance}", peer.node),
-        })
-        .collect();
-    missing.sort();
-    missing.dedup();
-    missing
+    let mut missing: BTreeMap<String, &[String]> = BTreeMap::new();
+    for mark in marks {
+        let late = peers
+            .iter()
+            .filter(|peer| concerns(peer, mark) && peer.acked < mark.2);
+        for peer in late {
+            let name = match peer.instance.as_str() {
+                "" => peer.node.clone(),
+                instance => format!("{}/{instance}", peer.node),
+            };
+            let clusters = missing.entry(name).or_default();
+            if peer.type_url == type_url::CLUSTER {
+                *clusters = &peer.open;
+            }
+        }
+    }
+    let told = missing.into_iter().map(|(name, clusters)| match clusters {
+        [] => name,
+        clusters => format!("{name} (cluster {})", clusters.join(", ")),
+    });
+    told.collect()
 }
 
 fn progress(missing: Vec<String>) -> Status {

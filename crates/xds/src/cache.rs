@@ -330,8 +330,10 @@ impl State {
             if subscriber.acked < version {
                 missing.push(subscriber.session.name.to_string());
                 owing.push(subscriber.open.as_ref().map(|open| open.sent));
+            } else {
+                // Of who has not answered, an older version of the same name may stand refused.
+                rejected.extend(subscriber.rejected.iter().cloned());
             }
-            rejected.extend(subscriber.rejected.iter().cloned());
         }
         let owing = owing.into_iter().collect::<Option<Vec<_>>>();
         (

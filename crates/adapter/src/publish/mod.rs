@@ -24,11 +24,11 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, type_url};
-use trireme_xds::Rejection;
 use trireme_xds::server::{Cache, Settled};
+use trireme_xds::{Rejection, Resource};
 
 pub use self::label::Base;
-use self::label::{Held, Label, Routes};
+use self::label::{Answers, Held, Label, Routes};
 use self::submit::Job;
 pub use self::submit::{Change, Desired, Publication, Stopped, Submitter};
 use crate::event;
@@ -133,8 +133,9 @@ impl Publisher {
                     Vec::new(),
                 );
                 marks.push((groups::apis(label), type_url::API, api));
-                marks.extend(self.put_routes(label, &[&desired.resources]));
-                self.hold(label, &change.identity, &desired.resources, true);
+                let routes = self.put_routes(label, &[&desired.resources]);
+                self.hold(label, &change.identity, &desired.resources, Some(routes.clone()));
+                marks.extend(routes);
             }
             self.places.insert(
                 change.identity.clone(),
@@ -143,7 +144,8 @@ impl Publisher {
                     labels: desired.labels,
                 },
             );
-            self.statuses.published(&change.identity, marks);
+            self.statuses
+                .published(&change.identity, marks, desired.resources.names());
         }
     }
 
@@ -158,7 +160,10 @@ impl Publisher {
     /// Publishes until `shutdown`; a batch that is under way is finished.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut demanded = self.cache.demanded();
+        let mut progress = self.cache.progress();
         loop {
+            progress.borrow_and_update();
+            self.review();
             let groups: Vec<String> = demanded.borrow_and_update().iter().cloned().collect();
             self.assemble(&groups);
             let mut jobs = Vec::new();
@@ -172,6 +177,11 @@ impl Publisher {
                 }
                 changed = demanded.changed() => {
                     if changed.is_err() {
+                        return;
+                    }
+                }
+                answered = progress.changed() => {
+                    if answered.is_err() {
                         return;
                     }
                 }
@@ -237,7 +247,8 @@ impl Publisher {
                         event::rejected(&name, &reason);
                         self.statuses.rejected(&identity, reason);
                     } else {
-                        self.statuses.published(&identity, outcome.marks);
+                        self.statuses
+                            .published(&identity, outcome.marks, desired.resources.names());
                     }
                     self.places.insert(identity, Place { name, labels });
                 }
@@ -420,8 +431,9 @@ impl Publisher {
                 outcome.rejection = Some(reason("router", refused));
                 self.revert_routes(one);
             } else {
-                outcome.marks.extend(settled.iter().map(|(mark, _)| mark.clone()));
-                self.hold(&one.label, &one.identity, resources, true);
+                let marks: Vec<Mark> = settled.iter().map(|(mark, _)| mark.clone()).collect();
+                outcome.marks.extend(marks.iter().cloned());
+                self.hold(&one.label, &one.identity, resources, Some(marks));
             }
         }
     }
@@ -487,61 +499,114 @@ impl Publisher {
     /// Clusters and routes go back to what they were, or away. The policy stays: without routes it has no effect, and
     /// with the old ones it is the newer of two that both were good.
     fn revert_routes(&mut self, one: &Wanted) {
-        let name = one.resources.name.clone();
-        let old = self.held(&one.label, &name).and_then(|held| held.routes.clone());
-        let (clusters, fragments) = match old {
-            Some(routes) => (routes.clusters, vec![routes.fragment]),
-            None => (Vec::new(), Vec::new()),
+        let name = &one.resources.name;
+        let old = self.held(&one.label, name).and_then(|held| held.routes.clone());
+        let had_routes = old.is_some();
+        let marks = self.back(&one.label, name, &one.resources.clusters, old);
+        if !had_routes {
+            self.hold(&one.label, &one.identity, &one.resources, None);
+        }
+        if let Some(state) = self.labels.get_mut(&one.label)
+            && let Some(held) = state.apis.get_mut(name)
+        {
+            held.policy = one.resources.policy.clone();
+            held.marks = marks;
+            state.open.insert(name.clone());
+        }
+    }
+
+    /// Puts `old` in the place of what is published with `new`; returns where that stands.
+    fn back(&mut self, label: &str, name: &str, new: &[Resource], old: Option<Routes>) -> Vec<Mark> {
+        let Some(state) = self.labels.get_mut(label) else {
+            return Vec::new();
         };
-        let gone: Vec<String> = one
-            .resources
-            .clusters
+        let (clusters, mut marks): (Vec<Resource>, Vec<Mark>) = match old {
+            Some(routes) => {
+                let marks = state.put_routes(&self.cache, label, vec![routes.fragment]);
+                (routes.clusters, marks.collect())
+            }
+            None => {
+                let marks = state.remove_routes(&self.cache, label, vec![name.to_owned()]);
+                (Vec::new(), marks.collect())
+            }
+        };
+        let gone = new
             .iter()
             .filter(|new| clusters.iter().all(|old| old.name != new.name))
             .map(|new| new.name.clone())
             .collect();
-        if let Some(state) = self.labels.get_mut(&one.label) {
-            if fragments.is_empty() {
-                state
-                    .remove_routes(&self.cache, &one.label, vec![name])
-                    .for_each(drop);
-            } else {
-                state
-                    .put_routes(&self.cache, &one.label, fragments)
-                    .for_each(drop);
+        let group = groups::clusters(label);
+        let version = self.cache.apply(&group, type_url::CLUSTER, clusters, gone);
+        marks.push((group, type_url::CLUSTER, version));
+        marks
+    }
+
+    /// Takes back what a router refuses that was published without waiting for it: it was late, or came later. What all
+    /// others have taken stays with them, and is left out for who asks for assembled routes as long as the refusal stands.
+    fn review(&mut self) {
+        let peers = self.cache.status();
+        let labels: Vec<String> = self.labels.keys().cloned().collect();
+        for label in labels {
+            let answers = Answers::of(&peers, &label);
+            let Some(state) = self.labels.get_mut(&label) else {
+                continue;
+            };
+            let mut withheld = BTreeSet::new();
+            let mut bad = Vec::new();
+            for (name, rejection) in state.refused(&answers) {
+                let settled = state.apis.get(&name).is_some_and(|held| held.good == held.routes);
+                if settled {
+                    withheld.insert(name);
+                } else {
+                    bad.push((name, reason("router", rejection)));
+                }
             }
-        }
-        self.cache
-            .apply(&groups::clusters(&one.label), type_url::CLUSTER, clusters, gone);
-        let had_routes = self
-            .held(&one.label, &one.resources.name)
-            .is_some_and(|held| held.routes.is_some());
-        if had_routes {
-            if let Some(held) = self
-                .labels
-                .get_mut(&one.label)
-                .and_then(|label| label.apis.get_mut(&one.resources.name))
-            {
-                held.policy = one.resources.policy.clone();
+            state.withhold(&self.cache, &label, withheld);
+            for (name, reason) in bad {
+                self.take_back(&label, &name, reason);
             }
-        } else {
-            self.hold(&one.label, &one.identity, &one.resources, false);
+            if let Some(state) = self.labels.get_mut(&label) {
+                state.confirm(&answers);
+            }
         }
     }
 
-    fn hold(&mut self, label: &str, identity: &Identity, resources: &ApiResources, routed: bool) {
+    fn take_back(&mut self, label: &str, name: &str, reason: String) {
+        let Some(held) = self.held(label, name) else {
+            return;
+        };
+        let (owner, good) = (held.owner.clone(), held.good.clone());
+        let bad = held
+            .routes
+            .as_ref()
+            .map_or_else(Vec::new, |bad| bad.clusters.clone());
+        let marks = self.back(label, name, &bad, good.clone());
+        if let Some(state) = self.labels.get_mut(label)
+            && let Some(held) = state.apis.get_mut(name)
+        {
+            held.routes = good;
+            held.marks = marks;
+        }
+        event::rejected(name, &reason);
+        self.statuses.taken_back(&owner, reason);
+    }
+
+    /// Notes what is published of an API; without `marks` it has no routes.
+    fn hold(&mut self, label: &str, identity: &Identity, resources: &ApiResources, marks: Option<Vec<Mark>>) {
         if let Some(state) = self.labels.get_mut(label) {
-            state.apis.insert(
-                resources.name.clone(),
-                Held {
-                    owner: identity.clone(),
-                    policy: resources.policy.clone(),
-                    routes: routed.then(|| Routes {
-                        fragment: resources.fragment.clone(),
-                        clusters: resources.clusters.clone(),
-                    }),
-                },
-            );
+            let good = state.apis.remove(&resources.name).and_then(|held| held.good);
+            let held = Held {
+                owner: identity.clone(),
+                policy: resources.policy.clone(),
+                routes: marks.is_some().then(|| Routes {
+                    fragment: resources.fragment.clone(),
+                    clusters: resources.clusters.clone(),
+                }),
+                good,
+                marks: marks.unwrap_or_default(),
+            };
+            state.apis.insert(resources.name.clone(), held);
+            state.open.insert(resources.name.clone());
         }
     }
 

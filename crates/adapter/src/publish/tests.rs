@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use trireme_proto::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use trireme_proto::names::{DEFAULT_ROUTE_CONFIG, SYSTEM_FRAGMENT, type_url};
 use trireme_xds::server::Cache;
 
@@ -431,4 +432,235 @@ async fn labels_that_lose_an_api_drop_it_and_others_keep_it() {
     assert_eq!(gone[1].type_url, type_url::CLUSTER);
     assert!(publication.wait(LONG).await);
     stays.quiet(LONG).await;
+}
+
+impl Running {
+    /// An Envoy that has taken what there is: clusters, one route configuration, listeners.
+    async fn envoy(&self) -> Peer {
+        let mut envoy = self.newcomer().await;
+        envoy.take(3).await;
+        envoy
+    }
+
+    /// An Envoy that hasn't answered anything.
+    async fn newcomer(&self) -> Peer {
+        let types = [type_url::CLUSTER, type_url::ROUTE, type_url::LISTENER];
+        let envoy = Peer::connect(&self.cache, "Default", &[], &types).await;
+        // It is asked for assembled routes before it is given clusters.
+        let mut demanded = self.cache.demanded();
+        let wanted = |groups: &BTreeSet<String>| groups.contains("route/Default");
+        demanded.wait_for(wanted).await.unwrap();
+        envoy
+    }
+
+    async fn until(&self, api: &str, wanted: impl Fn(&Status) -> bool) -> Status {
+        let looked = async {
+            loop {
+                match self.status(api) {
+                    Some(status) if wanted(&status) => return status,
+                    _ => tokio::time::sleep(Duration::from_millis(1)).await,
+                }
+            }
+        };
+        let found = tokio::time::timeout(LONG, looked).await;
+        found.unwrap_or_else(|_| panic!("{:?}", self.status(api)))
+    }
+}
+
+fn rejected_for(status: &Status, why: &str) -> bool {
+    matches!(status, Status::Rejected { reason } if reason.contains(why))
+}
+
+/// Names of the APIs whose routes are in an assembled route configuration.
+fn bases(response: &DeltaDiscoveryResponse) -> String {
+    let bodies = response.resources.iter().filter_map(|one| one.resource.as_ref());
+    bodies
+        .map(|any| String::from_utf8_lossy(&any.value).into_owned())
+        .collect()
+}
+
+fn moved(counter: u64) -> ApiResources {
+    let project = Project {
+        context: "/pets",
+        endpoint: "https://other.local",
+        ..Project::default()
+    };
+    resources(&project, "localhost", counter)
+}
+
+fn fish(counter: u64) -> ApiResources {
+    let project = Project {
+        name: "Fish",
+        context: "/fish",
+        ..Project::default()
+    };
+    resources(&project, "localhost", counter)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_comes_late_is_taken_back() {
+    let adapter = start();
+    let mut envoy = adapter.envoy().await;
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    let good = envoy.take(2).await;
+    assert!(publication.wait(LONG).await);
+    assert_eq!(adapter.status("pets"), Some(Status::Active));
+
+    let publication = adapter.submit(vec![put("pets", moved(2), &["Default"])]).await;
+    let clusters = envoy.next().await;
+    assert!(publication.wait(LONG).await);
+    let name = names_of(&clusters)[0].to_owned();
+    let missing = vec![format!("Default (cluster {name})")];
+    assert_eq!(adapter.status("pets"), Some(Status::Pending { missing }));
+    let routes = envoy.take(1).await;
+    assert_ne!(routes[0].resources[0].version, good[1].resources[0].version);
+    envoy.nack(&clusters, &name, "no such certificate").await;
+    adapter
+        .until("pets", |status| rejected_for(status, "no such certificate"))
+        .await;
+    let mut back = envoy.take(2).await;
+    back.sort_by_key(|one| one.type_url != type_url::CLUSTER);
+    for (was, is) in good.iter().zip(&back) {
+        assert_eq!(
+            was.resources[0].version, is.resources[0].version,
+            "{}",
+            was.type_url
+        );
+    }
+    envoy.quiet(LONG).await;
+    assert!(rejected_for(
+        &adapter.status("pets").unwrap(),
+        "no such certificate"
+    ));
+
+    let publication = adapter.submit(vec![put("pets", pets(3), &["Default"])]).await;
+    envoy.take(1).await;
+    assert!(publication.wait(LONG).await);
+    assert_eq!(adapter.status("pets"), Some(Status::Active));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_there_at_start_is_taken_back_as_well() {
+    let cache = Cache::new();
+    let statuses = Statuses::new(cache.clone());
+    let (mut publisher, submitter) =
+        Publisher::new(cache.clone(), statuses.clone(), base(), ["Default".to_owned()]);
+    publisher.seed(vec![
+        put("pets", pets(1), &["Default"]),
+        put("fish", fish(2), &["Default"]),
+    ]);
+    publisher.seal();
+    let task = tokio::spawn(publisher.run(CancellationToken::new()));
+    let adapter = Running {
+        cache,
+        statuses,
+        submitter,
+        _task: AbortOnDropHandle::new(task),
+    };
+    let mut envoy = adapter.newcomer().await;
+    let clusters = envoy.next().await;
+    let pets = pets(1).clusters[0].name.clone();
+    envoy.nack(&clusters, &pets, "no such certificate").await;
+    adapter
+        .until("pets", |status| rejected_for(status, "no such certificate"))
+        .await;
+    let mut last = String::new();
+    while !last.contains("/fish") || last.contains("/pets") {
+        let next = envoy.take(1).await;
+        if next[0].type_url == type_url::ROUTE {
+            last = bases(&next[0]);
+        }
+    }
+    adapter.until("fish", |status| *status == Status::Active).await;
+    assert!(rejected_for(
+        &adapter.status("pets").unwrap(),
+        "no such certificate"
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_that_refuses_what_others_serve_goes_without() {
+    let adapter = start();
+    let mut router = adapter.router().await;
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    router.take(2).await;
+    assert!(publication.wait(LONG).await);
+
+    let mut envoy = adapter.newcomer().await;
+    let clusters = envoy.next().await;
+    envoy.nack(&clusters, names_of(&clusters)[0], "unheard of").await;
+    adapter
+        .until("pets", |status| rejected_for(status, "unheard of"))
+        .await;
+    let mut last = "/pets".to_owned();
+    while last.contains("/pets") {
+        let next = envoy.take(1).await;
+        if next[0].type_url == type_url::ROUTE {
+            last = bases(&next[0]);
+        }
+    }
+    router.quiet(LONG).await;
+    assert!(rejected_for(&adapter.status("pets").unwrap(), "unheard of"));
+
+    // It goes; the next one has everything.
+    drop(envoy);
+    adapter.until("pets", |status| *status == Status::Active).await;
+    let mut envoy = adapter.newcomer().await;
+    let first = envoy.take(3).await;
+    assert!(bases(&first[1]).contains("/pets"));
+    adapter.until("pets", |status| *status == Status::Active).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_an_envoy_waits_for_delays_nobody_else_for_long() {
+    let adapter = start();
+    let (mut router, mut envoy) = (adapter.router().await, adapter.envoy().await);
+    let silent = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    router.take(2).await;
+    let first = envoy.next().await;
+    assert_eq!(first.type_url, type_url::CLUSTER);
+    let begun = tokio::time::Instant::now();
+    let other = adapter.submit(vec![put("fish", fish(2), &["Default"])]).await;
+    let clusters = envoy.next().await;
+    assert_eq!(
+        clusters.type_url,
+        type_url::CLUSTER,
+        "it isn't held up by the first"
+    );
+    router.take(2).await;
+    let routes = envoy.take(1).await;
+    let shown = bases(&routes[0]);
+    assert!(shown.contains("/pets") && shown.contains("/fish"), "{shown}");
+    assert!(begun.elapsed() <= Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(silent.wait(LONG).await && other.wait(LONG).await);
+    let Some(Status::Pending { missing }) = adapter.status("fish") else {
+        panic!("{:?}", adapter.status("fish"))
+    };
+    let waited = names_of(&first)[0];
+    assert_eq!(
+        missing,
+        [format!("Default (cluster {waited})")],
+        "which name is waited for"
+    );
+
+    // From now on nobody waits for it.
+    let begun = tokio::time::Instant::now();
+    let project = Project {
+        name: "Birds",
+        context: "/birds",
+        ..Project::default()
+    };
+    let birds = resources(&project, "localhost", 3);
+    let third = adapter.submit(vec![put("birds", birds, &["Default"])]).await;
+    let late = envoy.next().await;
+    router.take(2).await;
+    assert!(bases(&envoy.take(1).await[0]).contains("/birds"));
+    assert!(third.wait(LONG).await);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    for open in [first, clusters, late] {
+        envoy.ack(&open).await;
+    }
+    for api in ["pets", "fish", "birds"] {
+        adapter.until(api, |status| *status == Status::Active).await;
+    }
 }
