@@ -54,6 +54,15 @@ impl Ports {
     }
 }
 
+/// Whom an Envoy talks to in place of the usual ones.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// Where it gets its configuration, in place of the gateway's adapter.
+    pub adapter: Option<SocketAddr>,
+    /// The name server that it asks, in place of the machine's.
+    pub names: Option<SocketAddr>,
+}
+
 /// A running Envoy. Ends when dropped.
 #[derive(Debug)]
 pub struct Envoy {
@@ -75,8 +84,39 @@ impl Envoy {
     /// # Errors
     /// It cannot be started.
     pub async fn start(program: PathBuf, gateway: &Gateway, ports: Ports) -> anyhow::Result<Self> {
+        Self::start_beside(program, gateway, ports, Beside::default()).await
+    }
+
+    /// The same, beside others than the gateway's own.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn start_beside(
+        program: PathBuf,
+        gateway: &Gateway,
+        ports: Ports,
+        beside: Beside,
+    ) -> anyhow::Result<Self> {
+        let adapter = beside
+            .adapter
+            .unwrap_or_else(|| gateway.address(Role::Adapter, "xds"));
+        let mut settings = bootstrap(gateway, adapter);
+        if let Some(names) = beside.names {
+            let server = json!({ "socket_address": {
+                "address": names.ip().to_string(), "port_value": names.port() } });
+            let resolver = json!({
+                "name": "envoy.network.dns_resolver.cares",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+                    "resolvers": [server],
+                    "dns_resolver_options": { "no_default_search_domain": true },
+                },
+            });
+            let members = settings.as_object_mut().context("an object")?;
+            members.insert("typed_dns_resolver_config".to_owned(), resolver);
+        }
         let path = gateway.data().join("envoy.json");
-        std::fs::write(&path, serde_json::to_vec_pretty(&bootstrap(gateway))?)?;
+        std::fs::write(&path, serde_json::to_vec_pretty(&settings)?)?;
         let log = std::fs::File::create(gateway.data().join("envoy.log"))?;
         let process = Command::new(program)
             .arg("-c")
@@ -126,7 +166,7 @@ impl Envoy {
     }
 }
 
-fn bootstrap(gateway: &Gateway) -> Value {
+fn bootstrap(gateway: &Gateway, adapter: SocketAddr) -> Value {
     let keystore = gateway.data().join("security/keystore");
     let tls = json!({
         "name": "envoy.transport_sockets.tls",
@@ -170,7 +210,7 @@ fn bootstrap(gateway: &Gateway) -> Value {
             "cds_config": { "ads": {}, "resource_api_version": "V3" },
         },
         "static_resources": { "clusters": [
-            cluster("xds_cluster", gateway.address(Role::Adapter, "xds"), true),
+            cluster("xds_cluster", adapter, true),
             cluster("ext-authz", gateway.address(Role::Enforcer, "grpc"), true),
             cluster("ext_authz_http_cluster", gateway.address(Role::Enforcer, "rest"), false),
         ] },

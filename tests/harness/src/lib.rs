@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use envoy::{Envoy, Ports};
+pub use envoy::{Beside, Envoy, Ports};
 pub use gateway::{Answer, Gateway, GatewayBuilder, Ready, Role, Sample};
 pub use load::{Load, Outcome, Tally};
 pub use program::{is_dist, missing, program, required, rounds, run};

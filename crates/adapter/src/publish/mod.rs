@@ -556,7 +556,11 @@ impl Publisher {
             for (name, rejection) in state.refused(&answers) {
                 let settled = state.apis.get(&name).is_some_and(|held| held.good == held.routes);
                 if settled {
-                    withheld.insert(name);
+                    // Who refuses all of the assembled routes keeps those of before; leaving some out would only bring
+                    // them back once the rest is taken.
+                    if rejection.resource != DEFAULT_ROUTE_CONFIG {
+                        withheld.insert(name);
+                    }
                 } else {
                     bad.push((name, reason("router", rejection)));
                 }

@@ -664,3 +664,40 @@ async fn a_name_that_an_envoy_waits_for_delays_nobody_else_for_long() {
         adapter.until(api, |status| *status == Status::Active).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn assembled_routes_that_are_refused_late_are_put_down_to_what_changed_last() {
+    let adapter = start();
+    let mut envoy = adapter.envoy().await;
+    let publication = adapter.submit(vec![put("pets", pets(1), &["Default"])]).await;
+    envoy.take(2).await;
+    assert!(publication.wait(LONG).await);
+    let publication = adapter.submit(vec![put("fish", fish(2), &["Default"])]).await;
+    envoy.take(1).await;
+    let routes = envoy.next().await;
+    assert!(publication.wait(LONG).await);
+    envoy.nack(&routes, DEFAULT_ROUTE_CONFIG, "too many").await;
+    adapter
+        .until("fish", |status| rejected_for(status, "too many"))
+        .await;
+    let mut shown = String::new();
+    while !shown.contains("/pets") {
+        shown = bases(&envoy.take(1).await[0]);
+    }
+    assert!(!shown.contains("/fish"), "{shown}");
+    let gone = envoy.take(1).await;
+    assert_eq!(gone[0].removed_resources, [fish(2).clusters[0].name.clone()]);
+    adapter.until("pets", |status| *status == Status::Active).await;
+
+    // The one before is refused as well: nothing goes round and round.
+    let publication = adapter.submit(vec![put("pets", pets(3), &["Default"])]).await;
+    let routes = envoy.next().await;
+    assert!(publication.wait(LONG).await);
+    envoy.nack(&routes, DEFAULT_ROUTE_CONFIG, "again").await;
+    adapter
+        .until("pets", |status| rejected_for(status, "again"))
+        .await;
+    let back = envoy.next().await;
+    envoy.nack(&back, DEFAULT_ROUTE_CONFIG, "never").await;
+    envoy.quiet(LONG).await;
+}
