@@ -48,6 +48,10 @@ impl Arguments {
                 ExitCode::SUCCESS
             }
         })?;
+        if found.get_flag("check") && found.contains_id("action") {
+            eprintln!("{}: --check and health are two things to ask for", texts.name);
+            return Err(ExitCode::from(USAGE));
+        }
         Ok(Self {
             check: found.get_flag("check"),
             // Whether an argument was declared is not told the same way in every build.

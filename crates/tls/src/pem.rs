@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::error::TlsError;
 
@@ -20,6 +20,9 @@ pub(crate) struct Text {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
 }
+
+/// How the label of a private key ends (RFC 7468 section 10 and 11, and the older ones).
+const KEY: &[u8] = b"PRIVATE KEY-----";
 
 pub(crate) fn read(path: &Path) -> Result<Text, TlsError> {
     let name = path.display().to_string();
@@ -88,11 +91,17 @@ pub(crate) fn trust(path: &Path) -> Result<Vec<Text>, TlsError> {
     let mut texts = Vec::with_capacity(files.len());
     for file in files {
         let text = read(&file)?;
-        // A folder may hold other PEM files (a key, parameters); only the certificates matter.
-        if certificates(&text)?.is_empty() {
-            warn!(file = text.name, "file in a trust folder holds no certificate");
-        } else {
+        // A folder may hold other PEM files (parameters, or a key as in the original's folders); only the certificates matter.
+        let is_key = text.bytes.windows(KEY.len()).any(|window| window == KEY);
+        if !certificates(&text)?.is_empty() {
             texts.push(text);
+        } else if is_key {
+            debug!(
+                file = text.name,
+                "file in a trust folder holds a key and no certificate"
+            );
+        } else {
+            warn!(file = text.name, "file in a trust folder holds no certificate");
         }
     }
     if texts.is_empty() {

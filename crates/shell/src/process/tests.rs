@@ -111,7 +111,7 @@ fn exit_statuses_tell() {
         (&[], fine, failure),
         (&["--check"], fine, fine),
         (&["health"], failure, failure),
-        (&["--check", "health"], fine, fine),
+        (&["--check", "health"], usage, usage),
         (&["--strict", "--check"], usage, usage),
         (&["--strict"], usage, usage),
         (&["--help"], fine, fine),
