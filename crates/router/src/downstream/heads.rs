@@ -21,6 +21,9 @@ pub(crate) struct Heads {
     line: Vec<u8>,
     /// Heads that were seen whole.
     seen: u64,
+    /// The body of the last of them cannot end: hyper would take the next request for more of its trailers. How many bytes were
+    /// left when that was seen.
+    endless: Option<usize>,
 }
 
 /// What the next bytes are.
@@ -58,6 +61,7 @@ impl Heads {
                 state => match self.line(&mut bytes, state)? {
                     Ok(next) => next,
                     Err(error) => {
+                        self.endless = matches!(state, State::Trailer).then_some(bytes.len());
                         self.state = State::Lost;
                         return Some((self.seen + 1, error));
                     }
@@ -66,6 +70,11 @@ impl Heads {
             self.state = next;
         }
         None
+    }
+
+    /// How many of the bytes last read came after a line that leaves the body under way without an end, if there was one.
+    pub(crate) const fn endless(&self) -> Option<usize> {
+        self.endless
     }
 
     /// Reads one line; none when its end has not come.

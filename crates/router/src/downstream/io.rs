@@ -19,6 +19,8 @@ pub(crate) struct Io<S> {
     conn: Rc<Conn>,
     /// Of HTTP/1.
     heads: Option<Heads>,
+    /// What came cannot be followed any further.
+    broken: bool,
     linger: Option<Linger>,
 }
 
@@ -40,6 +42,7 @@ impl<S> Io<S> {
             inner,
             conn,
             heads: (!http2).then(Heads::default),
+            broken: false,
             linger: None,
         }
     }
@@ -53,12 +56,30 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
     ) -> Poll<std::io::Result<()>> {
         let before = buffer.filled().len();
         let Self {
-            inner, conn, heads, ..
+            inner,
+            conn,
+            heads,
+            broken,
+            ..
         } = &mut *self;
+        if *broken {
+            return Poll::Ready(Err(std::io::ErrorKind::InvalidData.into()));
+        }
         ready!(Pin::new(inner).poll_read(cx, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
         if let Some((request, error)) = heads.as_mut().and_then(|heads| heads.follow(read)) {
             conn.refuse(request, error);
+            if let Some(rest) = heads.as_ref().and_then(Heads::endless) {
+                // hyper gets what was in order, without the end of the line that is not, and then an error.
+                let whole = buffer.filled().len();
+                buffer.set_filled(whole.saturating_sub(rest + 1).max(before));
+                *broken = true;
+                conn.moved(true);
+                return match buffer.filled().len() > before {
+                    true => Poll::Ready(Ok(())),
+                    false => Poll::Ready(Err(std::io::ErrorKind::InvalidData.into())),
+                };
+            }
         }
         if !read.is_empty() {
             conn.moved(true);

@@ -132,3 +132,16 @@ async fn heads_that_cannot_be_read_have_a_line_in_the_log() {
     let metrics = gateway.admin("/metrics").await.body;
     assert!(metrics.contains("DPE"), "{metrics}");
 }
+
+/// hyper ends trailers at CR LF only: the request behind a bare line feed would vanish in them.
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_without_an_end_break_their_request_off() {
+    let upstream = Upstream::echo().await;
+    let gateway = Setup::to(upstream.address).start().await;
+    let text = "POST /api/x HTTP/1.1\r\nhost: gw.test\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx: 1\n\n\
+                GET /api/y HTTP/1.1\r\nhost: gw.test\r\n\r\n";
+    let reply = raw(gateway.http(), text.as_bytes()).await;
+    assert_eq!(reply.status, 400, "{}", reply.head);
+    assert_eq!(reply.header("connection"), Some("close"));
+    assert!(upstream.arrived().is_empty());
+}
