@@ -57,19 +57,30 @@ pub(crate) async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<
     let (time, speech) = (head.time, caller.speech);
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
-    let request = Request::from_parts(parts, &mut body);
+    let request = (parts, &mut body);
     let answered = answer(&conn, &snapshot, listener, request, time, speech, &mut event).await;
     let mut response = answered.unwrap_or_else(|error| refuse(&error, speech, &mut event));
     dress(&conn, listener, &caller, &mut response);
-    if !conn.is_http2() && !is_read(body, &caller, &event).await {
-        // hyper closes a connection whose request it has not read; the caller must know before it sends another.
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
+    if !conn.is_http2() && !is_read(body.as_ref(), &event) {
+        let read = match body.take().filter(|_| !caller.waits) {
+            // In a box: it is rare, and its room would be moved with every exchange.
+            Some(body) => Box::pin(read_rest(body)).await,
+            None => false,
+        };
+        if !read {
+            close(&mut response);
+        }
     }
     event.response(response.status().as_u16(), response.headers());
     response.body_mut().attach(event);
     Ok(response)
+}
+
+/// hyper closes a connection whose request it has not read: the caller must know before it sends another.
+fn close(response: &mut Response<Body>) {
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// The phases, in order.
@@ -77,14 +88,13 @@ async fn answer(
     conn: &Conn,
     snapshot: &Snapshot,
     listener: &Listener,
-    request: Request<&mut Option<Incoming>>,
+    (mut parts, body): (http::request::Parts, &mut Option<Incoming>),
     time: SystemTime,
     speech: Speech,
     event: &mut Completed,
 ) -> Result<Response<Body>, ProxyError> {
     conn.admit()?;
     let worker = &conn.worker;
-    let (mut parts, body) = request.into_parts();
     let remote = listener.http.use_remote_address;
     let entry = edge::enter(
         &parts.method,
@@ -169,19 +179,22 @@ fn find<'s>(
     }
 }
 
-/// Whether the request was read to its end. What little is left of one that was answered without it, and is here already, is
-/// read now.
-async fn is_read(body: Option<Incoming>, caller: &Caller, event: &Completed) -> bool {
-    let Some(mut body) = body else {
+/// Whether the request was read to its end.
+fn is_read(body: Option<&Incoming>, event: &Completed) -> bool {
+    match body {
+        Some(body) => body.is_end_stream(),
         // It went upstream, or as far as that.
-        return event.facts.attempts == 0
-            || event.facts.local.is_empty()
-            || event.facts.live.request_done().is_some();
-    };
-    if body.is_end_stream() {
-        return true;
+        None => {
+            event.facts.attempts == 0
+                || event.facts.local.is_empty()
+                || event.facts.live.request_done().is_some()
+        }
     }
-    if caller.waits || body.size_hint().lower() > REST {
+}
+
+/// Reads what little is left of a request that was answered without it, and is here already; whether that was all.
+async fn read_rest(mut body: Incoming) -> bool {
+    if body.size_hint().lower() > REST {
         return false;
     }
     let rest = async {
@@ -208,7 +221,7 @@ struct Caller {
 impl Caller {
     fn of(request: &Request<Incoming>, listener: &Listener) -> Self {
         Self {
-            waits: request.headers().contains_key(EXPECT),
+            waits: !request.body().is_end_stream() && request.headers().contains_key(EXPECT),
             head: request.method() == Method::HEAD,
             speech: Speech::of(request.headers(), listener.http.soap_errors),
         }
