@@ -119,6 +119,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     // Until the workers run, giving up must take down what was started.
     let abandoned = stop.clone().drop_guard();
     let readiness = Readiness::default();
+    trireme_shell::state::look(env.process.state_dir.as_deref(), &readiness);
     let current = Arc::new(Current::new(&readiness));
     let utility = Arc::new(Utility::default());
     let not_draining = readiness.unless("draining");

@@ -102,6 +102,7 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         open: Arc::default(),
         ready: Ready::new(count),
     });
+    trireme_shell::state::look(settings.state_dir.as_deref(), &shared.ready.list);
     let tallies: Vec<Arc<Tally>> = (0..count).map(|_| Arc::default()).collect();
     let metrics = Metrics::new();
     metrics.collect(Exporter {

@@ -10,6 +10,7 @@
 //!                                                                               ├─▶ listen   sockets on one port
 //!                                                                               ├─▶ bound    where they are
 //!                                                                               ├─▶ ready    Conditions ─▶ Readiness
+//!                                                                               ├─▶ state    whether anything outlives it
 //!                                                                               └─▶ admin    /live /ready /metrics and its own
 //! ```
 //!
@@ -24,6 +25,7 @@ mod probe;
 mod process;
 pub mod ready;
 mod signals;
+pub mod state;
 
 pub use process::{Process, Settings, Threads, run};
 pub use ready::{Condition, Readiness};
