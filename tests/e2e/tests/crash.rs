@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
-use trireme_harness::{Gateway, Load, Outcome, Role, Tally, Upstream, eventually};
+use trireme_harness::{Gateway, Load, Outcome, Role, Tally, Upstream, eventually, rounds};
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -142,7 +142,7 @@ async fn a_protected_api_is_never_open_while_processes_restart() -> anyhow::Resu
         [Role::Router, Role::Adapter, Role::Enforcer],
         [Role::Router, Role::Enforcer, Role::Adapter],
     ];
-    let rounds = 10;
+    let rounds = rounds(3);
     let gateway = Gateway::builder().start().await?;
     let mut total = Tally::new();
     for round in 0..rounds {
