@@ -28,7 +28,7 @@ use crate::downstream::ports::Ports;
 use crate::downstream::worker::{Command, Ready, Shared, Worker};
 use crate::enforcer::Enforcer;
 use crate::event::metrics::Tally;
-use crate::exchange;
+use crate::exchange::Exchange;
 use crate::exporter::Exporter;
 use crate::filters::Buckets;
 use crate::settings::{Peer, Settings};
@@ -159,7 +159,7 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
             enforcer,
             Arc::clone(tally),
             receiver,
-            exchange::serve,
+            Exchange,
         )
         .map_err(StartError::Thread)?;
         workers.push(Handle {

@@ -4,17 +4,18 @@ use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, SERVER};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, SERVER};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use tokio::time::{Instant, timeout};
 use trireme_routing::{Matched, Target};
 
 use crate::downstream::body::Body;
-use crate::downstream::connection::Conn;
+use crate::downstream::connection::{Conn, Serve, Unread};
 use crate::edge;
 use crate::error::{DownstreamError, ProxyError};
 use crate::event::live::Live;
@@ -27,9 +28,35 @@ use crate::upstream;
 /// What is read of a body that nobody needs, so that its connection can go on, and how long that may take.
 const REST: u64 = 64 << 10;
 const REST_TIME: Duration = Duration::from_millis(50);
+/// What a target cannot hold, as the access log writes it.
+const UNSAFE: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'<')
+    .add(b'>')
+    .add(b'`');
+
+/// Answers the requests of connections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Exchange;
+
+impl Serve for Exchange {
+    fn serve(
+        self,
+        conn: Rc<Conn>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + 'static {
+        serve(conn, request)
+    }
+
+    fn unread(conn: &Conn, head: &Unread<'_>) -> Vec<u8> {
+        unread(conn, head)
+    }
+}
 
 /// Serves one request. Dropping the future, as hyper does when the caller goes away, gives up check and upstream call.
-pub(crate) async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let active = conn.begin();
     let live = Rc::new(Live::new(Instant::now()));
     conn.streams.begin(&live);
@@ -81,6 +108,74 @@ fn close(response: &mut Response<Body>) {
     response
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// Answers and records a head that could not be read. What is known of it is its first line at most.
+fn unread(conn: &Conn, head: &Unread<'_>) -> Vec<u8> {
+    let active = conn.begin();
+    let snapshot = conn.worker.snapshot();
+    let Some(listener) = snapshot.listener(&conn.listener) else {
+        return b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_vec();
+    };
+    let mut words = head.line.split(|byte| *byte == b' ');
+    let (method, target, version) = (words.next(), words.next(), words.next());
+    let error = match (head.too_large, version) {
+        (true, _) => DownstreamError::HeadersTooLarge,
+        // Any but ours; what is no version at all is no HTTP either.
+        (false, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]))
+            if major.is_ascii_digit() && minor.is_ascii_digit() && (*major, *minor) != (b'1', b'1') =>
+        {
+            DownstreamError::Version
+        }
+        (false, _) => DownstreamError::Framing,
+    };
+    let method = method.and_then(|method| Method::from_bytes(method).ok());
+    let method = method
+        .or_else(|| Method::from_bytes(b"-").ok())
+        .unwrap_or_default();
+    let target = target.map(|target| percent_encode(target, UNSAFE).to_string());
+    let path = target.and_then(|target| PathAndQuery::try_from(target).ok());
+    let recorded = Head {
+        method: &method,
+        version: Version::HTTP_11,
+        path: path.as_ref(),
+        time: SystemTime::now(),
+    };
+    let live = Rc::new(Live::new(Instant::now()));
+    let (tally, sinks) = (&conn.worker.tally, &listener.sinks);
+    let mut event = Completed::begin(&live, tally, &conn.peer, sinks, &recorded, active);
+    let caller = Caller {
+        waits: false,
+        head: method == Method::HEAD,
+        speech: Speech::Json,
+    };
+    let mut response = refuse(&error.into(), caller.speech, &mut event);
+    dress(conn, listener, &caller, &mut response);
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(recorded.time)) {
+        headers.insert(DATE, date);
+    }
+    event.response(response.status().as_u16(), response.headers());
+    live.send(response.body().bytes().len());
+    event.end(true);
+    wire(&response)
+}
+
+/// A response as it is sent over HTTP/1.1.
+fn wire(response: &Response<Body>) -> Vec<u8> {
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut wire = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    for (name, value) in response.headers() {
+        wire.extend_from_slice(name.as_str().as_bytes());
+        wire.extend_from_slice(b": ");
+        wire.extend_from_slice(value.as_bytes());
+        wire.extend_from_slice(b"\r\n");
+    }
+    wire.extend_from_slice(b"\r\n");
+    wire.extend_from_slice(response.body().bytes());
+    wire
 }
 
 /// The phases, in order.

@@ -17,7 +17,8 @@
 //!
 //! A gRPC caller gets the same text as `grpc-message`, a SOAP caller in place of JSON a fault where that is switched on.
 //!
-//! A head above 16 KiB or 100 fields on HTTP/1 never becomes a request: hyper answers 431 with an empty body itself.
+//! A head that hyper cannot read never becomes a request; it gets the answer of `http1.codec_error` all the same, or 431, or 426
+//! where only its version is strange.
 
 use bytes::Bytes;
 use http::header::{

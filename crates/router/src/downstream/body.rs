@@ -59,6 +59,14 @@ impl Body {
         }
     }
 
+    /// The whole body, when it is in memory.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match &self.kind {
+            Kind::Full(bytes) => bytes,
+            Kind::Upstream(_) => &[],
+        }
+    }
+
     /// Hands the event over. It ends with this body.
     pub(crate) fn attach(&mut self, event: Completed) {
         event.offer();

@@ -8,14 +8,14 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
@@ -26,10 +26,8 @@ use super::io::Io;
 use super::streams::{Exec, Streams, Untaken};
 use super::worker::Worker;
 use crate::edge;
-use crate::error::{DownstreamError, ProxyError};
+use crate::error::DownstreamError;
 use crate::event::active::{Active, Activity};
-use crate::event::live::Live;
-use crate::event::{Completed, Head};
 use crate::peer::Peer;
 use crate::places::{Cap, Place};
 use crate::snapshot::Snapshot;
@@ -58,23 +56,24 @@ pub(crate) struct Conn {
 
 /// What answers the requests of connections. This side is told at its start, and knows nothing of what it serves.
 pub(crate) trait Serve: Copy + Send + 'static {
-    /// On the way.
-    type Answer: Future<Output = Result<Response<Body>, Infallible>> + 'static;
-
     /// Answers one request.
-    fn serve(self, conn: Rc<Conn>, request: Request<Incoming>) -> Self::Answer;
+    fn serve(
+        self,
+        conn: Rc<Conn>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + 'static;
+
+    /// Records a head that could not be read, as an exchange of its own. Gives the whole answer to it, as it is sent.
+    fn unread(conn: &Conn, head: &Unread<'_>) -> Vec<u8>;
 }
 
-impl<F, A> Serve for F
-where
-    F: Fn(Rc<Conn>, Request<Incoming>) -> A + Copy + Send + 'static,
-    A: Future<Output = Result<Response<Body>, Infallible>> + 'static,
-{
-    type Answer = A;
-
-    fn serve(self, conn: Rc<Conn>, request: Request<Incoming>) -> A {
-        self(conn, request)
-    }
+/// A head of HTTP/1 that hyper cannot read.
+#[derive(Debug)]
+pub(crate) struct Unread<'a> {
+    /// It is larger than heads may be.
+    pub(crate) too_large: bool,
+    /// Begin of its first line, without the end; empty when that is not known.
+    pub(crate) line: &'a [u8],
 }
 
 /// What ends a connection from our side.
@@ -104,13 +103,13 @@ const IDLE: Duration = Duration::from_secs(300);
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve(
+pub(crate) async fn serve<E: Serve>(
     worker: Rc<Worker>,
     stream: TcpStream,
     address: SocketAddr,
     listener: Arc<str>,
     acceptor: Option<Acceptor>,
-    exchange: impl Serve,
+    exchange: E,
     _open: Open,
 ) {
     let local = stream.local_addr().ok();
@@ -118,7 +117,7 @@ pub(crate) async fn serve(
     let Some(acceptor) = acceptor else {
         let conn = Registered::new(&worker, Peer::new(address, local, None), listener);
         if let Some(http2) = detect(&stream, &conn.conn, header_time).await {
-            let io = Io::new(stream, Rc::clone(&conn.conn), http2);
+            let io = Io::new(stream, Rc::clone(&conn.conn), http2, E::unread);
             run(io, &conn.conn, http2, exchange).await;
         }
         return;
@@ -132,13 +131,14 @@ pub(crate) async fn serve(
     let http2 = session.alpn_protocol() == Some(b"h2");
     let peer = Peer::new(address, local, Some(Session::of(session)));
     let conn = Registered::new(&worker, peer, listener);
-    let io = Io::new(tls, Rc::clone(&conn.conn), http2);
+    let io = Io::new(tls, Rc::clone(&conn.conn), http2, E::unread);
     run(io, &conn.conn, http2, exchange).await;
 }
 
-async fn run<S>(io: Io<S>, conn: &Rc<Conn>, http2: bool, exchange: impl Serve)
+async fn run<S, E>(io: Io<S>, conn: &Rc<Conn>, http2: bool, exchange: E)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
+    E: Serve,
 {
     conn.http2.set(http2);
     let service = {
@@ -160,21 +160,30 @@ where
         conn.drive(connection.as_mut(), |connection| connection.graceful_shutdown())
             .await
     } else {
-        let mut connection = pin!(
-            http1::Builder::new()
-                .max_header_size(edge::MAX_HEAD_BYTES)
-                .max_buf_size(64 << 10)
-                // The worker watches the time itself: hyper's timer would also end idle connections.
-                .header_read_timeout(None)
-                .serve_connection(io, service)
-        );
-        conn.drive(connection.as_mut(), |connection| connection.graceful_shutdown())
-            .await
+        let mut connection = http1::Builder::new()
+            .max_header_size(edge::MAX_HEAD_BYTES)
+            .max_buf_size(64 << 10)
+            // The worker watches the time itself: hyper's timer would also end idle connections.
+            .header_read_timeout(None)
+            .serve_connection(io, service);
+        let result = conn
+            .drive(Pin::new(&mut connection), |connection| {
+                connection.graceful_shutdown();
+            })
+            .await;
+        if result.as_ref().is_err_and(hyper::Error::is_parse) {
+            let mut io = connection.into_parts().io.into_inner();
+            if !io.is_replaced() && !conn.activity.is_active() {
+                // hyper's own answer stands; the head is recorded like all others.
+                let too_large = result.as_ref().is_err_and(hyper::Error::is_parse_too_large);
+                E::unread(conn, &Unread { too_large, line: b"" });
+            }
+            // The caller is to see the answer though it has sent more than was read.
+            io.shutdown().await.unwrap_or_default();
+        }
+        result
     };
     if let Err(error) = result {
-        if !http2 {
-            conn.unread(&error);
-        }
         debug!(%error, peer = %conn.peer.address, "connection ended");
     }
 }
@@ -238,41 +247,14 @@ impl Conn {
         }
     }
 
-    /// hyper has answered a head that it could not read: recorded like all requests, by what is known of it.
-    fn unread(&self, error: &hyper::Error) {
-        if !error.is_parse() || self.activity.is_active() {
-            return;
-        }
-        let snapshot = self.worker.snapshot();
-        let Some(listener) = snapshot.listener(&self.listener) else {
-            return;
-        };
-        let (status, error) = match error.is_parse_too_large() {
-            true => (431, DownstreamError::HeadersTooLarge),
-            false => (400, DownstreamError::Framing),
-        };
-        let live = Rc::new(Live::new(Instant::now()));
-        let method = Method::from_bytes(b"-").unwrap_or_default();
-        let head = Head {
-            method: &method,
-            version: Version::HTTP_11,
-            path: None,
-            time: SystemTime::now(),
-        };
-        let active = self.activity.begin();
-        let mut event = Completed::begin(
-            &live,
-            &self.worker.tally,
-            &self.peer,
-            &listener.sinks,
-            &head,
-            active,
-        );
-        let error = ProxyError::from(error);
-        live.raise(error.flag());
-        event.facts.local = error.details();
-        event.response(status, &HeaderMap::new());
-        event.end(true);
+    /// How many exchanges there were so far, when none is under way.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        (!self.activity.is_active()).then(|| self.activity.begun())
+    }
+
+    /// Whether none is under way, and as many have begun.
+    pub(crate) fn is_settled(&self, begun: u64) -> bool {
+        self.settled() == Some(begun)
     }
 
     /// Bytes came in or went out.

@@ -4,11 +4,18 @@
 //! target, so a request with two readings would arrive as one with a single one (design D15). [`Heads`] reads along with
 //! hyper: it follows the framing of an HTTP/1 connection, by lines in heads and between chunks, by count through what they
 //! frame, so that a body is never taken for a head. Where hyper is strict it need not be; where it cannot follow, all that
-//! comes later is refused. Over HTTP/2 nothing frames a body twice, but a fragment is dropped as well, unseen.
+//! comes later is refused.
+//!
+//! Characters that many clients leave as they are, and that `http` has no place for, are found here too, so that they can be
+//! percent-encoded before hyper sees them.
+//!
+//! Over HTTP/2 nothing frames a body twice. But there `h2` reads the fields before anyone else can: a fragment is dropped
+//! unseen, such a character in a `:path` is a reset of the stream, and a pseudo-header among trailers (malformed by RFC 9113
+//! section 8.1) is passed over.
 
 use std::mem::take;
 
-use memchr::memchr;
+use memchr::{memchr, memchr3};
 
 use crate::edge::MAX_HEAD_BYTES;
 use crate::error::DownstreamError;
@@ -24,7 +31,15 @@ pub(crate) struct Heads {
     /// The body of the last of them cannot end: hyper would take the next request for more of its trailers. How many bytes were
     /// left when that was seen.
     endless: Option<usize>,
+    /// The last request line, as much as is of use in a log, and the number of its request.
+    request: Vec<u8>,
+    number: u64,
+    /// Where characters to be encoded stand in the bytes last read.
+    odd: Vec<usize>,
 }
+
+/// What is kept of a request line.
+const KEPT: usize = 1024;
 
 /// What the next bytes are.
 #[derive(Debug, Default, Clone, Copy)]
@@ -53,7 +68,12 @@ enum State {
 impl Heads {
     /// Reads on. Gives at most once the first request to be refused, counted from 1, and why; so are all after it.
     pub(crate) fn follow(&mut self, mut bytes: &[u8]) -> Option<(u64, DownstreamError)> {
+        let whole = bytes.len();
+        self.odd.clear();
         while !bytes.is_empty() {
+            if matches!(self.state, State::Start) {
+                self.mark(bytes, whole - bytes.len());
+            }
             let next = match self.state {
                 State::Lost => return None,
                 State::Body(left) => skip(&mut bytes, left).map_or(State::Start, State::Body),
@@ -77,6 +97,40 @@ impl Heads {
         self.endless
     }
 
+    /// Where in the bytes last read the characters stand that `http` has no place for, in order.
+    pub(crate) fn odd(&self) -> &[usize] {
+        &self.odd
+    }
+
+    /// The line of a request, counted from 1, if it is the last one that was read.
+    pub(crate) fn request(&self, number: u64) -> Option<&[u8]> {
+        (self.number == number).then_some(&self.request)
+    }
+
+    /// Looks for such characters in what is here of a request line, which begins at `offset` of the bytes read.
+    fn mark(&mut self, bytes: &[u8], offset: usize) {
+        let end = memchr(b'\n', bytes).unwrap_or(bytes.len());
+        let line = bytes.get(..end).unwrap_or_default();
+        if memchr3(b'<', b'>', b'`', line).is_none() && memchr(b'"', line).is_none() {
+            return;
+        }
+        let before = |byte| memchr(byte, &self.line).is_some();
+        let (mut target, mut query) = (before(b' '), before(b'?'));
+        for (at, byte) in line.iter().enumerate() {
+            let odd = match byte {
+                b'<' | b'>' => true,
+                b'`' => !query,
+                b'"' => query,
+                _ => false,
+            };
+            if odd && target {
+                self.odd.push(offset + at);
+            }
+            target |= *byte == b' ';
+            query |= *byte == b'?';
+        }
+    }
+
     /// Reads one line; none when its end has not come.
     fn line(&mut self, bytes: &mut &[u8], state: State) -> Option<Result<State, DownstreamError>> {
         let end = memchr(b'\n', bytes);
@@ -90,12 +144,19 @@ impl Heads {
             self.line.extend_from_slice(line);
             return None;
         }
-        let next = if self.line.is_empty() {
-            state.read(line)
+        let line = if self.line.is_empty() {
+            line
         } else {
             self.line.extend_from_slice(line);
-            state.read(&take(&mut self.line))
+            &take(&mut self.line)
         };
+        let next = state.read(line);
+        if matches!((state, next), (State::Start, Ok(State::Field { .. }))) {
+            self.request.clear();
+            self.request
+                .extend_from_slice(line.get(..KEPT).unwrap_or(line).trim_ascii_end());
+            self.number = self.seen + 1;
+        }
         if let (State::Field { .. }, Ok(State::Body(_) | State::Size | State::Start)) = (state, next) {
             self.seen += 1;
         }

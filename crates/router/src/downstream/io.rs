@@ -1,15 +1,17 @@
-//! The caller's byte stream with three additions: its connection is told when bytes move and which request has two
-//! readings, and closing waits a moment for the caller to read what was sent.
+//! The caller's byte stream with some additions: its connection is told when bytes move and which request has two
+//! readings, heads that hyper cannot read get our answer in place of its own, and closing waits a moment for the caller to read
+//! what was sent.
 
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::connection::Conn;
+use super::connection::{Conn, Unread};
 use super::heads::Heads;
 
 /// A caller's byte stream.
@@ -21,8 +23,20 @@ pub(crate) struct Io<S> {
     heads: Option<Heads>,
     /// What came cannot be followed any further.
     broken: bool,
+    /// Exchanges of which all is sent, when nothing else was to be sent at the last flush.
+    settled: Option<u64>,
+    unread: Answer,
+    /// Our answer to a head that hyper cannot read, as much as is not sent.
+    own: Bytes,
+    replaced: bool,
     linger: Option<Linger>,
 }
+
+/// Answers a head that hyper cannot read.
+type Answer = fn(&Conn, &Unread<'_>) -> Vec<u8>;
+
+/// How hyper's answers to heads that it cannot read begin.
+const REFUSAL: &[u8] = b"HTTP/1.1 4";
 
 #[derive(Debug)]
 struct Linger {
@@ -37,15 +51,79 @@ const LINGER_BYTES: usize = 4 << 20;
 
 impl<S> Io<S> {
     /// The stream of a connection.
-    pub(crate) fn new(inner: S, conn: Rc<Conn>, http2: bool) -> Self {
+    pub(crate) fn new(inner: S, conn: Rc<Conn>, http2: bool, unread: Answer) -> Self {
         Self {
             inner,
             conn,
             heads: (!http2).then(Heads::default),
             broken: false,
+            settled: (!http2).then_some(0),
+            unread,
+            own: Bytes::new(),
+            replaced: false,
             linger: None,
         }
     }
+
+    /// Whether an answer of hyper's own was replaced by ours.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced
+    }
+
+    /// Whether hyper sends an answer of its own now, which it does for a head that it cannot read. All that it was given is
+    /// sent to the end and it has called for no exchange since, so these bytes can be nothing else. Ours takes their place.
+    fn replace(&mut self, bytes: &[u8]) -> bool {
+        let settled = self.settled.is_some_and(|begun| self.conn.is_settled(begun));
+        if !settled || !bytes.starts_with(REFUSAL) {
+            return false;
+        }
+        let digits = bytes.get(REFUSAL.len()..REFUSAL.len() + 2).unwrap_or_default();
+        let number = self.settled.map_or(0, |begun| begun + 1);
+        let line = self.heads.as_ref().and_then(|heads| heads.request(number));
+        let unread = Unread {
+            too_large: digits == b"31",
+            line: line.unwrap_or_default(),
+        };
+        self.own = (self.unread)(&self.conn, &unread).into();
+        self.replaced = true;
+        true
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Io<S> {
+    /// Sends what is left of our own answer.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        while !self.own.is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.own))?;
+            if written == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.own.advance(written);
+            self.conn.moved(false);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Percent-encodes the characters that stand at `odd`, counted from `start`, if there is room for them.
+fn encode(buffer: &mut ReadBuf<'_>, start: usize, odd: &[usize]) {
+    let Some(first) = odd.first().filter(|_| buffer.remaining() >= 2 * odd.len()) else {
+        return;
+    };
+    let from = start + first;
+    let tail = buffer.filled().get(from..).unwrap_or_default().to_vec();
+    buffer.set_filled(from);
+    let mut odd = odd.iter().map(|at| at - first).peekable();
+    let mut plain = 0;
+    while let Some(at) = odd.next() {
+        let Some(byte) = tail.get(at) else { continue };
+        buffer.put_slice(percent_encoding::percent_encode_byte(*byte).as_bytes());
+        plain = at + 1;
+        let end = odd.peek().copied().unwrap_or(tail.len());
+        buffer.put_slice(tail.get(plain..end).unwrap_or_default());
+        plain = end;
+    }
+    buffer.put_slice(tail.get(plain..).unwrap_or_default());
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
@@ -67,7 +145,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
         }
         ready!(Pin::new(inner).poll_read(cx, buffer))?;
         let read = buffer.filled().get(before..).unwrap_or_default();
-        if let Some((request, error)) = heads.as_mut().and_then(|heads| heads.follow(read)) {
+        let refused = heads.as_mut().and_then(|heads| heads.follow(read));
+        if let Some(heads) = heads
+            && !heads.odd().is_empty()
+        {
+            encode(buffer, before, heads.odd());
+        }
+        let read = buffer.filled().get(before..).unwrap_or_default();
+        if let Some((request, error)) = refused {
             conn.refuse(request, error);
             if let Some(rest) = heads.as_ref().and_then(Heads::endless) {
                 // hyper gets what was in order, without the end of the line that is not, and then an error.
@@ -94,6 +179,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
+        if self.replace(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
         self.conn.moved(false);
         Poll::Ready(Ok(written))
@@ -104,6 +192,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         cx: &mut Context<'_>,
         slices: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
+        if let Some(first) = slices.first()
+            && self.replace(first)
+        {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         let written = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, slices))?;
         self.conn.moved(false);
         Poll::Ready(Ok(written))
@@ -114,6 +207,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        ready!(self.poll_own(cx))?;
+        if self.heads.is_some() {
+            // hyper flushes when it has nothing left to write.
+            self.settled = self.conn.settled();
+        }
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 

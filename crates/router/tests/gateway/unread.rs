@@ -79,49 +79,75 @@ async fn a_connection_that_ends_says_so_and_a_small_body_does_not_end_it() {
     }
 }
 
-/// hyper answers these itself; they are logged and counted like all others.
+/// hyper cannot read these, and would answer them by itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn heads_that_cannot_be_read_have_a_line_in_the_log() {
+async fn heads_that_cannot_be_read_are_answered_and_logged_like_all_others() {
     let upstream = Upstream::echo().await;
     let mut setup = Setup::to(upstream.address);
-    setup.access_log =
-        Some("%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %REQ(:METHOD)%\n".to_owned());
+    setup.access_log = Some(
+        "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %BYTES_SENT% %REQ(:METHOD)% %REQ(:PATH)%\n"
+            .to_owned(),
+    );
     let gateway = setup.start().await;
-    let many = format!(
-        "GET /api/x HTTP/1.1\r\nhost: gw.test\r\n{}\r\n",
-        "a: b\r\n".repeat(101)
-    );
-    let long = format!(
-        "GET /api/x HTTP/1.1\r\nhost: gw.test\r\na: {}\r\n\r\n",
-        "b".repeat(61 << 10)
-    );
+    let head = |line: &str, fields: &str| format!("{line}\r\nhost: gw.test\r\n{fields}\r\n");
+    let codec = "DPE http1.codec_error 11";
+    let many = "DPE http1.too_many_headers 0";
     let cases = [
+        (head("GET /a b HTTP/1.1", ""), 400, codec, "GET /a"),
+        (head("GET /a\x7fb HTTP/1.1", ""), 400, codec, "GET /a%7Fb"),
+        (head("G<T /a HTTP/1.1", ""), 400, codec, "- /a"),
+        (head("GET /a HTTP/x", ""), 400, codec, "GET /a"),
+        (head("GET /a HTTP/1.1", "b\x00ad: 1\r\n"), 400, codec, "GET /a"),
+        (head("GET /a HTTP/1.1", "bad : 1\r\n"), 400, codec, "GET /a"),
+        (head("GET /a HTTP/1.1", "a: b\r\n c\r\n"), 400, codec, "GET /a"),
         (
-            "GET /api/x?<b> HTTP/1.1\r\nhost: gw.test\r\n\r\n",
+            head("POST /a HTTP/1.1", "content-length: x\r\n"),
             400,
-            "http1.codec_error",
+            codec,
+            "POST /a",
         ),
         (
-            "GET /api/x HTTP/1.1\r\nhost: gw.test\r\nb\x00ad: 1\r\n\r\n",
+            head("HEAD /a HTTP/1.1", "b\x00: 1\r\n"),
             400,
-            "http1.codec_error",
+            "DPE http1.codec_error 0",
+            "HEAD /a",
+        ),
+        (head("GET /a HTTP/1.2", ""), 426, "DPE low_version 16", "GET /a"),
+        (head("GET /a HTTP/2.0", ""), 426, "DPE low_version 16", "GET /a"),
+        (
+            head("GET /a HTTP/1.1", &"a: b\r\n".repeat(101)),
+            431,
+            many,
+            "GET /a",
         ),
         (
-            "GET /api/x HTTP/1.2\r\nhost: gw.test\r\n\r\n",
-            400,
-            "http1.codec_error",
+            head("GET /a HTTP/1.1", &format!("a: {}\r\n", "b".repeat(61 << 10))),
+            431,
+            many,
+            "GET /a",
         ),
-        (&many, 431, "http1.too_many_headers"),
-        (&long, 431, "http1.too_many_headers"),
+        // More than is read: it must not be lost behind a reset.
+        (
+            head("GET /a HTTP/1.1", &format!("a: {}\r\n", "b".repeat(1 << 20))),
+            431,
+            many,
+            "GET /a",
+        ),
     ];
-    for (number, (text, status, details)) in cases.into_iter().enumerate() {
+    for (number, (text, status, recorded, named)) in cases.into_iter().enumerate() {
+        let begin: String = text.chars().take(40).collect();
+        let reply = raw(gateway.http(), text.as_bytes()).await;
+        assert_eq!(reply.status, status, "{begin:?}");
+        assert_eq!(reply.header("server"), Some("envoy"), "{begin:?}: {}", reply.head);
         assert_eq!(
-            raw(gateway.http(), text.as_bytes()).await.status,
-            status,
-            "{details}"
+            reply.header("connection"),
+            Some("close"),
+            "{begin:?}: {}",
+            reply.head
         );
+        assert!(reply.header("date").is_some(), "{begin:?}: {}", reply.head);
         let lines = gateway.log(number + 1).await;
-        assert_eq!(lines[number], format!("{status} DPE {details} -"));
+        assert_eq!(lines[number], format!("{status} {recorded} {named}"), "{begin:?}");
     }
     // What the original takes is taken.
     let cookie = "c".repeat(50 << 10);
@@ -131,6 +157,67 @@ async fn heads_that_cannot_be_read_have_a_line_in_the_log() {
     assert_eq!(upstream.arrived()[0].headers["cookie"].len(), 50 << 10);
     let metrics = gateway.admin("/metrics").await.body;
     assert!(metrics.contains("DPE"), "{metrics}");
+}
+
+/// The answer comes in its turn, and what an upstream says is never taken for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_an_unreadable_head_comes_behind_all_others() {
+    let imitation = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+    let upstream = Upstream::answering(move |_| Response::new(full(imitation))).await;
+    let mut setup = Setup::to(upstream.address);
+    setup.access_log = Some("%RESPONSE_CODE% %REQ(:PATH)%\n".to_owned());
+    let gateway = setup.start().await;
+    let get = "GET /api/x HTTP/1.1\r\nhost: gw.test\r\n\r\n";
+    let text = format!("{get}{get}{}", get.replace("/api/x", "/api/\x01"));
+    let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut seen = String::new();
+    timeout(BOUND, stream.read_to_string(&mut seen))
+        .await
+        .expect("answers in time")
+        .unwrap();
+    assert_eq!(seen.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{seen}");
+    assert_eq!(seen.matches(imitation).count(), 2, "{seen}");
+    let (_, last) = seen.rsplit_once(imitation).unwrap();
+    assert!(last.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{seen}");
+    assert!(last.ends_with("\r\n\r\nBad Request"), "{seen}");
+    assert_eq!(gateway.log(3).await, ["200 /x", "200 /x", "400 /api/%01"]);
+}
+
+/// What `http` has no place for in a target is percent-encoded, wherever a read ends; the rest stays as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn characters_that_clients_leave_as_they_are_are_encoded() {
+    let upstream = Upstream::answering(|_| Response::new(full("ok"))).await;
+    let gateway = Setup::to(upstream.address).start().await;
+    let cases = [
+        ("/api/x?f={\"a\":1}", "/x?f={%22a%22:1}"),
+        ("/api/x?q=<b>&`", "/x?q=%3Cb%3E&`"),
+        ("/api/<b>", "/%3Cb%3E"),
+        ("/api/a`b?\"", "/a%60b?%22"),
+    ];
+    for (sent, _) in cases {
+        let text = format!("GET {sent} HTTP/1.1\r\nhost: gw.test\r\nx-a: <\"`>\r\nconnection: close\r\n\r\n");
+        assert_eq!(raw(gateway.http(), text.as_bytes()).await.status, 200, "{sent}");
+        // Byte by byte, behind another request.
+        let text = format!("GET /api/y HTTP/1.1\r\nhost: gw.test\r\n\r\n{text}");
+        let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        for byte in text.as_bytes() {
+            stream.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut seen = String::new();
+        timeout(BOUND, stream.read_to_string(&mut seen))
+            .await
+            .expect("answers in time")
+            .unwrap();
+        assert_eq!(seen.matches("HTTP/1.1 200 OK\r\n").count(), 2, "{sent}: {seen}");
+    }
+    let arrived = upstream.arrived();
+    let paths: Vec<&str> = arrived.iter().map(|seen| seen.uri.as_str()).collect();
+    let want: Vec<&str> = cases.iter().flat_map(|(_, want)| [*want, "/y", *want]).collect();
+    assert_eq!(paths, want);
+    assert_eq!(arrived[0].headers["x-a"], "<\"`>");
 }
 
 /// hyper ends trailers at CR LF only: the request behind a bare line feed would vanish in them.
