@@ -14,6 +14,8 @@
 //!                                                                               └─▶ admin    /live /ready /metrics and its own
 //! ```
 //!
+//! Whoever links it allocates by the allocator of `memory.rs`.
+//!
 //! It knows nothing of configuration files and variables (a process reads them and says what follows), nothing of TLS, and
 //! none of the data that a process holds. Start with `process.rs`; `ready.rs` says what readiness is.
 
@@ -21,6 +23,7 @@ pub mod admin;
 mod arguments;
 pub mod bound;
 pub mod listen;
+mod memory;
 mod probe;
 mod process;
 pub mod ready;

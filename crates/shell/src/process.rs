@@ -11,7 +11,7 @@ use tracing::error;
 use trireme_telemetry::{LogHandle, LogSettings, chain};
 
 use crate::arguments::{Arguments, Texts, USAGE};
-use crate::{probe, signals};
+use crate::{memory, probe, signals};
 
 /// What one process is to the shell around it.
 pub trait Process: Sized {
@@ -94,6 +94,9 @@ pub fn run<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
+    if !arguments.check && !arguments.health {
+        memory::settle();
+    }
     let process = match P::read(arguments.strict) {
         Ok(process) => process,
         Err(wrong) => {

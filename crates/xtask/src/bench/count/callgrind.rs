@@ -65,6 +65,8 @@ impl Counted {
             .arg(name)
             .env_clear()
             .envs(environment)
+            // Set, so that it does not start anew to set it, which ends the counting.
+            .env("MIMALLOC_PURGE_DELAY", "0")
             .env("TRIREME_STATE_DIR", &folder)
             .env("TRIREME_BOUND_FILE", folder.join(BOUND))
             // Drains when this ends, however this ends.
