@@ -340,6 +340,12 @@ fn dress(conn: &Conn, listener: &Listener, caller: &Caller, response: &mut Respo
         if bodiless || caller.head {
             response.body_mut().clear();
         }
+    } else if response.status() == StatusCode::NOT_MODIFIED
+        && !conn.is_http2()
+        && response.headers().contains_key(CONTENT_LENGTH)
+    {
+        // The length of what was not sent (RFC 9110 section 8.6), which caches like to know.
+        response.body_mut().leave();
     }
     if conn.is_http2() {
         response.headers_mut().remove(CONNECTION);

@@ -1,4 +1,4 @@
-//! How many downstream connections may be open: in all, and from one address. What is counted exists only as long as its
+//! Where callers are, and how many of their connections may be open: in all, and from one address. What is counted exists only as long as its
 //! connections, so the memory is bounded by the cap in all.
 
 use std::collections::HashMap;
@@ -21,6 +21,15 @@ pub(crate) struct Places {
 pub(crate) struct Place {
     places: Arc<Places>,
     address: IpAddr,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// That of the caller; see [`network`].
+    pub(crate) network: IpAddr,
+    /// Number of the caller's connection in this process.
+    pub(crate) connection: u64,
 }
 
 /// Which cap refuses a connection.

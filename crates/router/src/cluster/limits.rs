@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use trireme_routing::snapshot;
 
+use super::waiting::Waiting;
+use crate::places::Origin;
+
 /// The circuit breakers of one cluster.
 #[derive(Debug)]
 pub(crate) struct Limits {
@@ -12,6 +15,7 @@ pub(crate) struct Limits {
     pending: Counter,
     requests: Counter,
     retries: Counter,
+    waiting: Waiting,
 }
 
 #[derive(Debug)]
@@ -25,12 +29,19 @@ struct Counter {
 pub(crate) enum Resource {
     /// Open connections.
     Connection,
-    /// Requests that wait for a connection.
+    /// Requests that wait for a connection; see [`Limits::wait`].
     Pending,
     /// Requests under way.
     Request,
     /// Retries under way.
     Retry,
+}
+
+/// A request that waits for a connection; it does until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    permit: Permit,
+    origin: Origin,
 }
 
 /// A counted use of a cluster; given back when dropped.
@@ -54,6 +65,7 @@ impl Limits {
             pending: counter(limits.max_pending, 1024),
             requests: counter(limits.max_requests, 1024),
             retries: counter(limits.max_retries, 3),
+            waiting: Waiting::default(),
         }
     }
 
@@ -68,9 +80,35 @@ impl Limits {
         half(&self.requests) || half(&self.connections)
     }
 
+    /// Whether requests wait for a connection of which there are as many as may be.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_awaited() && self.connections() >= self.connections.max
+    }
+
+    /// Whether requests wait for a connection though there may be more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_awaited() && self.connections() < self.connections.max
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.pending.now.load(Ordering::Relaxed) > 0
+    }
+
     /// Open connections.
     pub(crate) fn connections(&self) -> u32 {
         self.connections.now.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that waits for a connection; none when as many do as may, and those from where it comes are no fewer
+    /// than others.
+    pub(crate) fn wait(self: &Arc<Self>, origin: Origin) -> Option<Wait> {
+        let few = self.waiting.enter(origin, self.pending.max);
+        let permit = self.permit(Resource::Pending);
+        let permit = permit.or_else(|| few.then(|| self.force(Resource::Pending)));
+        if permit.is_none() {
+            self.waiting.leave(origin);
+        }
+        permit.map(|permit| Wait { permit, origin })
     }
 
     /// Counts a use; none when its breaker is open.
@@ -108,6 +146,12 @@ impl Counter {
         }
         self.now.fetch_sub(1, Ordering::Relaxed);
         false
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.permit.limits.waiting.leave(self.origin);
     }
 }
 

@@ -15,13 +15,16 @@ use trireme_tls::Connector;
 
 pub(crate) mod balance;
 pub(crate) mod health;
+mod holders;
 mod identity;
 pub(crate) mod limits;
 pub(crate) mod material;
 pub(crate) mod resolve;
 pub(crate) mod transport;
 pub(crate) mod usage;
+mod waiting;
 
+use self::holders::Holders;
 use self::limits::Limits;
 use self::transport::{Builder, InvalidTransport, Transport};
 use self::usage::Usage;
@@ -37,6 +40,8 @@ pub(crate) struct Cluster {
     pub(crate) config: snapshot::Cluster,
     /// Circuit breakers.
     pub(crate) limits: Arc<Limits>,
+    /// Whose requests hold it up.
+    pub(crate) holders: Holders,
     /// Counters.
     pub(crate) usage: Arc<Usage>,
     endpoints: Vec<Target>,
@@ -166,6 +171,7 @@ impl Cluster {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             fingerprint,
             limits: Arc::new(Limits::new(config.limits)),
+            holders: Holders::default(),
             usage,
             config,
             endpoints,

@@ -22,6 +22,8 @@ pub(crate) struct Body {
 enum Kind {
     Full(Bytes),
     Upstream(ResponseBody),
+    /// None, though the head gives its length.
+    Left,
 }
 
 impl Body {
@@ -51,11 +53,16 @@ impl Body {
         self.kind = Kind::Full(Bytes::new());
     }
 
+    /// Leaves the body out that the head gives the length of. hyper takes that length away where it knows that there is none.
+    pub(crate) fn leave(&mut self) {
+        self.kind = Kind::Left;
+    }
+
     /// Length, when the whole body is in memory.
     pub(crate) const fn len(&self) -> Option<usize> {
         match &self.kind {
             Kind::Full(bytes) => Some(bytes.len()),
-            Kind::Upstream(_) => None,
+            Kind::Upstream(_) | Kind::Left => None,
         }
     }
 
@@ -63,7 +70,7 @@ impl Body {
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.kind {
             Kind::Full(bytes) => bytes,
-            Kind::Upstream(_) => &[],
+            Kind::Upstream(_) | Kind::Left => &[],
         }
     }
 
@@ -71,7 +78,7 @@ impl Body {
     pub(crate) fn attach(&mut self, event: Completed) {
         event.offer();
         self.event = Some(event);
-        if self.is_end_stream() {
+        if self.is_end_stream() || matches!(self.kind, Kind::Left) {
             self.end(true);
         }
     }
@@ -97,6 +104,7 @@ impl HttpBody for Body {
         let item = match &mut self.kind {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Left => Poll::Ready(None),
             Kind::Upstream(body) => Pin::new(body).poll_frame(cx),
         };
         match &item {
@@ -127,6 +135,7 @@ impl HttpBody for Body {
         match &self.kind {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Upstream(body) => body.is_end_stream(),
+            Kind::Left => false,
         }
     }
 
@@ -134,6 +143,7 @@ impl HttpBody for Body {
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Upstream(body) => body.size_hint(),
+            Kind::Left => SizeHint::default(),
         }
     }
 }

@@ -23,7 +23,7 @@ use trireme_tls::{Acceptor, Session};
 
 use super::body::Body;
 use super::io::Io;
-use super::streams::{Exec, Streams, Untaken};
+use super::streams::{Exec, Looks, Streams, Untaken};
 use super::worker::Worker;
 use crate::edge;
 use crate::error::DownstreamError;
@@ -41,13 +41,15 @@ pub(crate) struct Conn {
     pub(crate) listener: Arc<str>,
     /// The worker that owns it.
     pub(crate) worker: Rc<Worker>,
-    /// Those of HTTP/2.
+    /// What is on it.
     pub(crate) streams: Rc<Streams>,
     activity: Rc<Activity>,
     /// The first exchange of HTTP/1 to be refused for what its bytes are.
     refused: Cell<Option<(u64, DownstreamError)>>,
     head_since: Cell<Option<Instant>>,
     http2: Cell<bool>,
+    /// Its socket takes no more at the moment.
+    blocked: Cell<bool>,
     /// An HTTP/2 peer knows that the process shuts down.
     told: Cell<bool>,
     doom: Cell<Option<Doom>>,
@@ -160,6 +162,7 @@ where
         conn.drive(connection.as_mut(), |connection| connection.graceful_shutdown())
             .await
     } else {
+        conn.streams.be_one();
         let mut connection = http1::Builder::new()
             .max_header_size(edge::MAX_HEAD_BYTES)
             .max_buf_size(64 << 10)
@@ -257,6 +260,11 @@ impl Conn {
         self.settled() == Some(begun)
     }
 
+    /// Its socket takes bytes, or does not at the moment.
+    pub(crate) fn block(&self, blocked: bool) {
+        self.blocked.set(blocked);
+    }
+
     /// Bytes came in or went out.
     pub(crate) fn moved(&self, inward: bool) {
         let now = self.activity.moved();
@@ -296,7 +304,16 @@ impl Conn {
         }
         if self.activity.is_active() {
             let idle = settings.map_or(Duration::ZERO, |http| http.stream_idle_timeout);
-            self.streams.review(now, idle, self.peer.address.ip(), untaken);
+            let looks = Looks {
+                now,
+                idle,
+                peer: self.peer.address.ip(),
+                blocked: self.blocked.get(),
+            };
+            self.streams.review(looks, untaken);
+            if self.streams.is_over() {
+                return self.end(Doom::Cut);
+            }
             let longest = idle
                 .max(self.activity.patience())
                 .saturating_add(Duration::from_secs(1));
@@ -379,6 +396,7 @@ impl Registered {
             refused: Cell::new(None),
             head_since: Cell::new(None),
             http2: Cell::new(false),
+            blocked: Cell::new(false),
             told: Cell::new(false),
             doom: Cell::new(None),
             waker: RefCell::new(None),

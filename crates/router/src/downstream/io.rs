@@ -90,6 +90,17 @@ impl<S> Io<S> {
     }
 }
 
+impl<S> Io<S> {
+    /// The connection is told how a write went.
+    fn written(&self, written: Poll<std::io::Result<usize>>) -> Poll<std::io::Result<usize>> {
+        self.conn.block(written.is_pending());
+        if matches!(written, Poll::Ready(Ok(_))) {
+            self.conn.moved(false);
+        }
+        written
+    }
+}
+
 impl<S: AsyncWrite + Unpin> Io<S> {
     /// Sends what is left of our own answer.
     fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -182,9 +193,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         if self.replace(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = ready!(Pin::new(&mut self.inner).poll_write(cx, bytes))?;
-        self.conn.moved(false);
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.written(written)
     }
 
     fn poll_write_vectored(
@@ -197,9 +207,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
-        let written = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, slices))?;
-        self.conn.moved(false);
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -212,7 +221,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
             // hyper flushes when it has nothing left to write.
             self.settled = self.conn.settled();
         }
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = Pin::new(&mut self.inner).poll_flush(cx);
+        self.conn.block(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {

@@ -1,5 +1,6 @@
-//! The streams of HTTP/2 connections, so that those whose caller does not take their answer can be ended one by one: each
-//! holds an upstream connection, and the connection it is on may be kept alive for ever by other frames.
+//! The streams of connections, so that those whose caller does not take their answer can be ended one by one: each holds an
+//! upstream connection, and a connection of HTTP/2 may be kept alive for ever by other frames. A connection of HTTP/1 is one
+//! stream, which ends with it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -28,8 +29,22 @@ const SHARE: u32 = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     all: RefCell<Slab<Rc<Stream>>>,
-    /// The one that is looked at now.
+    /// The one that is looked at now; always the same on HTTP/1.
     current: RefCell<Option<Rc<Stream>>>,
+}
+
+/// What a connection has its streams looked at for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looks {
+    /// The time.
+    pub(crate) now: Instant,
+    /// The listener's idle time of a stream, zero for none.
+    pub(crate) idle: Duration,
+    /// The caller.
+    pub(crate) peer: IpAddr,
+    /// The caller's socket takes nothing at the moment. That is how slow callers look, too: what its streams are left with is no
+    /// fault of theirs.
+    pub(crate) blocked: bool,
 }
 
 /// One stream.
@@ -65,6 +80,19 @@ struct Held {
 // === impl Streams ===
 
 impl Streams {
+    /// The connection is one stream.
+    pub(crate) fn be_one(&self) {
+        let stream = Rc::<Stream>::default();
+        self.all.borrow_mut().insert(Rc::clone(&stream));
+        *self.current.borrow_mut() = Some(stream);
+    }
+
+    /// Whether the connection is one stream, and this one is to end.
+    pub(crate) fn is_over(&self) -> bool {
+        let current = self.current.borrow();
+        current.as_ref().is_some_and(|stream| stream.doomed.get())
+    }
+
     /// The exchange of the stream that is looked at now.
     pub(crate) fn begin(&self, live: &Rc<Live>) {
         if let Some(stream) = &*self.current.borrow() {
@@ -73,22 +101,21 @@ impl Streams {
         }
     }
 
-    /// Ends the streams whose caller has taken nothing for too long, and notes the others that are on the way there. `idle`
-    /// is the listener's, zero for none.
-    pub(crate) fn review(&self, now: Instant, idle: Duration, peer: IpAddr, untaken: &mut Untaken) {
-        let peer = network(peer);
-        let longest = if idle.is_zero() {
+    /// Ends the streams whose caller has taken nothing for too long, and notes the others that are on the way there.
+    pub(crate) fn review(&self, looks: Looks, untaken: &mut Untaken) {
+        let peer = network(looks.peer);
+        let longest = if looks.idle.is_zero() {
             UNTAKEN
         } else {
-            UNTAKEN.min(idle)
+            UNTAKEN.min(looks.idle)
         };
         for (_, stream) in self.all.borrow().iter() {
             let live = stream.live.borrow();
             let Some((live, since)) = live.as_ref().and_then(|live| Some((live, live.untaken()?))) else {
                 continue;
             };
-            let waited = now.saturating_duration_since(since);
-            if waited >= longest {
+            let waited = looks.now.saturating_duration_since(since);
+            if waited >= longest && !looks.blocked {
                 stream.end(live);
             } else if waited >= UNTAKEN_IN_NEED
                 && let Some(cluster) = live.cluster()
@@ -122,17 +149,18 @@ impl Untaken {
         held.streams.push((since, Rc::clone(stream)));
     }
 
-    /// Ends the oldest of those that are more than their address's share of a cluster which is busy. Every worker looks at
-    /// its own part.
-    pub(crate) fn relieve(self, workers: usize) {
-        for mut held in self.0.into_values() {
-            let share = held.cluster.limits.share(SHARE) / u32::try_from(workers.max(1)).unwrap_or(u32::MAX);
-            let share = usize::try_from(share).unwrap_or(usize::MAX);
-            if held.streams.len() <= share || !held.cluster.limits.is_busy() {
+    /// Ends the oldest of those that are more than their network's share of a cluster which is busy: those of this worker, as
+    /// many as its part of all is.
+    pub(crate) fn relieve(self, worker: usize, now: Instant) {
+        for ((_, from), mut held) in self.0 {
+            let count = held.streams.len();
+            let all = held.cluster.holders.note(from, worker, count, now);
+            let share = usize::try_from(held.cluster.limits.share(SHARE)).unwrap_or(usize::MAX);
+            if all <= share || !held.cluster.limits.is_busy() {
                 continue;
             }
             held.streams.sort_unstable_by_key(|(since, _)| *since);
-            let surplus = held.streams.len() - share;
+            let surplus = count - count.saturating_mul(share) / all;
             for (_, stream) in held.streams.iter().take(surplus) {
                 if let Some(live) = &*stream.live.borrow() {
                     stream.end(live);

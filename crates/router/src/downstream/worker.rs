@@ -76,6 +76,7 @@ pub(crate) enum Command {
 /// One thread of the data path.
 #[derive(Debug)]
 pub(crate) struct Worker {
+    index: usize,
     /// Shared with the others.
     pub(crate) shared: Arc<Shared>,
     /// The enforcer.
@@ -115,11 +116,6 @@ impl Ready {
             not_draining: list.unless("draining"),
             list,
         }
-    }
-
-    /// How many workers there are.
-    fn workers(&self) -> usize {
-        self.enforcer.len()
     }
 
     /// The condition of a worker's connection to the enforcer.
@@ -184,6 +180,7 @@ impl Worker {
                 let local = LocalSet::new();
                 local.block_on(&runtime, async move {
                     let worker = Rc::new(Self {
+                        index,
                         view: RefCell::new(Rc::new(Arc::clone(&shared.store.load()))),
                         shared,
                         check: Client::new(enforcer, reachable),
@@ -251,7 +248,8 @@ impl Worker {
         for (_, connection) in self.connections.borrow().iter() {
             connection.review(now, &snapshot, self.shared.edge.header_time, drain, &mut untaken);
         }
-        untaken.relieve(self.shared.ready.workers());
+        untaken.relieve(self.index, now);
+        self.pools.call();
         if count.is_multiple_of(SWEEP) {
             let ids: std::collections::HashSet<u64> =
                 snapshot.clusters.values().map(|cluster| cluster.id).collect();

@@ -13,6 +13,7 @@ use tracing::debug;
 use trireme_routing::snapshot::UpstreamProtocol;
 
 use super::body::RequestBody;
+use super::pieces::Pieces;
 use crate::cluster::transport::Transport;
 use crate::cluster::{Cluster, Host};
 use crate::exec::LocalExec;
@@ -49,6 +50,14 @@ pub(crate) enum Sender {
     /// Many.
     Http2(http2::SendRequest<RequestBody>),
 }
+
+/// Streams on one connection until another is made, unless the cluster says less.
+pub(super) const STREAMS: u32 = 100;
+/// Greatest head of an answer over HTTP/1, in bytes.
+const HEAD: usize = 128 << 10;
+/// What is read ahead of a caller on one stream of HTTP/2, in bytes. A connection takes that much of all its streams: those
+/// that nobody reads leave the others theirs.
+const STREAM_WINDOW: u32 = 128 << 10;
 
 /// Connects to `host` within the cluster's connect timeout. What is `held` is dropped when the connection ends.
 pub(crate) async fn connect<H: 'static>(
@@ -102,8 +111,8 @@ where
     H: 'static,
 {
     let (sender, connection) = http1::Builder::new()
-        .max_buf_size(128 << 10)
-        .handshake(TokioIo::new(io))
+        .max_buf_size(HEAD)
+        .handshake(TokioIo::new(Pieces::of(io)))
         .await?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
@@ -122,8 +131,8 @@ where
     let mut builder = http2::Builder::new(LocalExec);
     builder
         .timer(TokioTimer::new())
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW * STREAMS)
         .max_header_list_size(64 << 10);
     if let UpstreamProtocol::Http2 {
         header_table_size: Some(size),

@@ -2,7 +2,9 @@
 
 pub(crate) mod body;
 pub(crate) mod connect;
+mod pieces;
 pub(crate) mod pool;
+mod queue;
 pub(crate) mod response;
 mod retry;
 mod timeout;
@@ -21,6 +23,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
+use trireme_routing::snapshot::UpstreamProtocol;
 
 use self::body::RequestBody;
 use self::pool::{Lease, Pools, Unleased};
@@ -34,6 +37,7 @@ use crate::error::{DownstreamError, Flag, InternalError, ProxyError, UpstreamErr
 use crate::event::Completed;
 use crate::event::live::Live;
 use crate::filters::{Admitted, Payload};
+use crate::places::{Origin, network};
 
 /// Greatest number of times a request is sent because connections turned out to be dead.
 const STALE_TRIES: u32 = 3;
@@ -53,7 +57,10 @@ pub(crate) async fn send(
     let cluster = Arc::clone(&admitted.cluster);
     event.facts.cluster = Some(Arc::clone(&cluster));
     live.hold(&cluster);
-    let keep = match (admitted.retries.count > 0, admitted.method.is_idempotent()) {
+    // What an upstream of HTTP/2 has not looked at may be sent again whatever the method.
+    let may_go_stale =
+        admitted.method.is_idempotent() || matches!(cluster.config.protocol, UpstreamProtocol::Http2 { .. });
+    let keep = match (admitted.retries.count > 0, may_go_stale) {
         (true, _) => Keep::ForRetries,
         (false, true) => Keep::ForStale,
         (false, false) => Keep::Nothing,
@@ -151,9 +158,14 @@ impl Call<'_> {
         let host = balance::pick(&self.cluster.hosts(), &pool.cursor, &self.tried);
         let host = host.ok_or(UpstreamError::NoEndpoint)?;
         self.event.facts.host = Some(host.address);
+        let peer = &self.event.facts.peer;
+        let origin = Origin {
+            network: network(peer.address.ip()),
+            connection: peer.connection,
+        };
         let mut lease = match pool
             .host(&host)
-            .acquire(self.cluster, &host, self.event.tally())
+            .acquire(self.cluster, &host, origin, self.event.tally())
             .await
         {
             Ok(lease) => lease,
@@ -166,7 +178,10 @@ impl Call<'_> {
         };
         self.event.reached(lease.local);
         if self.permit.is_none() {
-            self.permit = self.cluster.limits.permit(Resource::Request);
+            self.permit = match lease.is_only() {
+                true => Some(self.cluster.limits.force(Resource::Request)),
+                false => self.cluster.limits.permit(Resource::Request),
+            };
         }
         if self.permit.is_none() {
             lease.give_back();

@@ -10,15 +10,16 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use trireme_routing::snapshot::UpstreamProtocol;
 
 use super::body::RequestBody;
-use super::connect::{Connection, Sender, Unreachable, connect};
-use crate::cluster::limits::Resource;
+use super::connect::{Connection, STREAMS, Sender, Unreachable, connect};
+use super::queue::Queue;
+use crate::cluster::limits::{Limits, Resource};
 use crate::cluster::{Cluster, Host};
 use crate::event::metrics::Tally;
+use crate::places::Origin;
 
 /// The pools of all clusters.
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ pub(crate) struct Pools {
 pub(crate) struct ClusterPool {
     /// Where round robin stands.
     pub(crate) cursor: Cell<usize>,
+    limits: Arc<Limits>,
     hosts: RefCell<HashMap<(SocketAddr, u32), Rc<HostPool>>>,
 }
 
@@ -42,7 +44,8 @@ pub(crate) struct HostPool {
     /// Connections that exist, idle or not.
     open: Cell<usize>,
     connecting: Cell<bool>,
-    freed: Notify,
+    queue: Queue,
+    limits: Arc<Limits>,
     retired: Cell<bool>,
 }
 
@@ -90,12 +93,13 @@ enum Kind {
 }
 
 #[derive(Debug)]
-struct Stream(Rc<Shared>);
+struct Stream {
+    pool: Rc<HostPool>,
+    connection: Rc<Shared>,
+}
 
 /// Idle connections are closed after this time; services commonly close theirs after 60 s and more.
 const IDLE: Duration = Duration::from_secs(55);
-/// Streams on one connection until another is made, unless the cluster says less.
-const STREAMS: u32 = 100;
 
 // === impl Pools ===
 
@@ -107,9 +111,21 @@ impl Pools {
             Rc::new(ClusterPool {
                 // Workers start at different places, or the first endpoint would get all first requests.
                 cursor: Cell::new(fastrand::usize(..1 << 16)),
+                limits: Arc::clone(&cluster.limits),
                 hosts: RefCell::default(),
             })
         }))
+    }
+
+    /// Calls those who wait where there is room again: another worker has given a connection up, and cannot tell them.
+    pub(crate) fn call(&self) {
+        for cluster in self.clusters.borrow().values() {
+            if cluster.limits.has_room() {
+                for host in cluster.hosts.borrow().values() {
+                    host.queue.call_one();
+                }
+            }
+        }
     }
 
     /// Drops the pools of clusters that are gone, connections that were idle for too long, and addresses that nobody is
@@ -139,7 +155,8 @@ impl ClusterPool {
                 shared: RefCell::default(),
                 open: Cell::new(0),
                 connecting: Cell::new(false),
-                freed: Notify::new(),
+                queue: Queue::default(),
+                limits: Arc::clone(&self.limits),
                 retired: Cell::new(false),
             })
         });
@@ -158,6 +175,7 @@ impl HostPool {
         self: &Rc<Self>,
         cluster: &Arc<Cluster>,
         host: &Host,
+        origin: Origin,
         tally: &Tally,
     ) -> Result<Lease, Unleased> {
         let streams = match cluster.config.protocol {
@@ -167,10 +185,8 @@ impl HostPool {
         if let Some(lease) = self.reuse(streams) {
             return Ok(lease);
         }
-        let _pending = cluster
-            .limits
-            .permit(Resource::Pending)
-            .ok_or(Unleased::Overflow)?;
+        let _wait = cluster.limits.wait(origin).ok_or(Unleased::Overflow)?;
+        let mut in_vain = false;
         let multiplexed = matches!(cluster.config.protocol, UpstreamProtocol::Http2 { .. });
         let deadline = Instant::now() + cluster.config.connect_timeout.max(Duration::from_millis(100));
         loop {
@@ -184,19 +200,20 @@ impl HostPool {
                 cluster.limits.permit(Resource::Connection)
             };
             let Some(permit) = permit else {
-                let freed = self.freed.notified();
+                let place = self.queue.join(origin, in_vain);
                 if !(multiplexed && self.connecting.get()) {
                     // In the queue: as long as the request may take.
-                    freed.await;
-                } else if timeout_at(deadline, freed).await.is_err() {
+                    place.await;
+                } else if timeout_at(deadline, place).await.is_err() {
                     return Err(Unleased::Connect(Unreachable("connection timeout".into())));
                 }
                 if let Some(lease) = self.reuse(streams) {
                     return Ok(lease);
                 }
+                in_vain = !multiplexed;
                 continue;
             };
-            let _connecting = Connecting::start(self);
+            let _connecting = multiplexed.then(|| Connecting::start(self));
             let open = Open::new(self);
             let outcome = connect(cluster, host, (permit, open)).await;
             tally.connect(outcome.is_ok());
@@ -215,7 +232,7 @@ impl HostPool {
         {
             return Some(Lease {
                 pool: Rc::clone(self),
-                kind: Kind::Http2(Stream::new(connection)),
+                kind: Kind::Http2(Stream::new(self, connection)),
                 local: connection.local,
                 reused: true,
                 last: false,
@@ -255,7 +272,7 @@ impl HostPool {
                     local,
                     streams: Cell::new(0),
                 });
-                let stream = Stream::new(&connection);
+                let stream = Stream::new(self, &connection);
                 self.shared.borrow_mut().push(connection);
                 Kind::Http2(stream)
             }
@@ -293,6 +310,16 @@ impl Lease {
         matches!(self.kind, Kind::Http2(_))
     }
 
+    /// Whether nothing else is under way to this address. That one request may be, as its connection may be open, whatever
+    /// others hold.
+    pub(crate) fn is_only(&self) -> bool {
+        let alone = match &self.kind {
+            Kind::Http1(_) => true,
+            Kind::Http2(stream) => stream.connection.streams.get() == 1,
+        };
+        alone && self.pool.open.get() == 1
+    }
+
     /// Sends the request; the response head.
     pub(crate) async fn send(
         &mut self,
@@ -300,7 +327,7 @@ impl Lease {
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         match &mut self.kind {
             Kind::Http1(sender) => sender.try_send_request(request).await,
-            Kind::Http2(stream) => stream.0.sender.clone().try_send_request(request).await,
+            Kind::Http2(stream) => stream.connection.sender.clone().try_send_request(request).await,
         }
     }
 
@@ -318,31 +345,35 @@ impl Lease {
             last,
             ..
         } = self;
-        if let Kind::Http1(sender) = kind
-            && !last
-            && !sender.is_closed()
-            && !pool.retired.get()
-        {
+        // That of HTTP/2 calls when it is dropped.
+        let Kind::Http1(sender) = kind else { return };
+        // Where all connections are taken and nobody waits for one here, somebody waits on another worker.
+        let elsewhere = pool.queue.is_empty() && pool.limits.is_short();
+        if !last && !sender.is_closed() && !pool.retired.get() && !elsewhere {
             pool.idle.borrow_mut().push(Idle {
                 sender,
                 local,
                 since: Instant::now(),
             });
         }
-        pool.freed.notify_one();
+        pool.queue.call_one();
     }
 }
 
 impl Stream {
-    fn new(connection: &Rc<Shared>) -> Self {
+    fn new(pool: &Rc<HostPool>, connection: &Rc<Shared>) -> Self {
         connection.streams.set(connection.streams.get() + 1);
-        Self(Rc::clone(connection))
+        Self {
+            pool: Rc::clone(pool),
+            connection: Rc::clone(connection),
+        }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.streams.set(self.0.streams.get() - 1);
+        self.connection.streams.set(self.connection.streams.get() - 1);
+        self.pool.queue.call_one();
     }
 }
 
@@ -361,7 +392,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         if let Some(pool) = self.0.upgrade() {
             pool.open.set(pool.open.get() - 1);
-            pool.freed.notify_one();
+            pool.queue.call_one();
         }
     }
 }
@@ -380,7 +411,7 @@ impl Connecting {
 impl Drop for Connecting {
     fn drop(&mut self) {
         self.0.connecting.set(false);
-        self.0.freed.notify_waiters();
+        self.0.queue.call_all();
     }
 }
 

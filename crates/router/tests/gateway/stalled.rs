@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use http::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
-use trireme_routing::snapshot::ClusterLimits;
+use trireme_routing::snapshot::{ClusterLimits, UpstreamProtocol};
 
-use crate::support::{BOUND, Setup, Upstream, eventually, full, get};
+use crate::support::{BOUND, Reply, Setup, Upstream, eventually, full, get};
 
 /// A frame of HTTP/2 (RFC 9113 section 4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -86,28 +86,98 @@ async fn a_stalled_stream_ends_though_its_connection_is_busy() {
     timeout(BOUND, answer).await.expect("a PING is answered");
 }
 
-/// One address holds every connection of a cluster; another caller waits for a moment and is served.
+/// Limits of a cluster that is soon full.
+fn narrow(pending: u32) -> ClusterLimits {
+    ClusterLimits {
+        max_connections: Some(64),
+        max_pending: Some(pending),
+        max_requests: Some(64),
+        max_retries: None,
+    }
+}
+
+/// GET from another address of this machine.
+async fn get_from_elsewhere(gateway: std::net::SocketAddr) -> Reply {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let exchange = async {
+        let mut stream = socket.connect(gateway).await.unwrap();
+        let head = b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\nconnection: close\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("no reset");
+        Reply::parse(&answer)
+    };
+    timeout(BOUND, exchange).await.expect("an answer in time")
+}
+
+/// One address holds every connection of a cluster and every place in its queue; another caller is served all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_address_does_not_switch_an_api_off() {
     let upstream = big().await;
     let mut setup = Setup::to(upstream.address);
-    // The connection that a second worker may always have has no place among the requests of a full cluster.
-    setup.workers = 1;
-    setup.clusters[0].limits = ClusterLimits {
-        max_connections: Some(64),
-        max_pending: Some(1024),
-        max_requests: Some(64),
-        max_retries: None,
-    };
+    setup.clusters[0].limits = narrow(64);
     let gateway = setup.start().await;
     let mut stalled = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..4 {
         stalled.push(stall(gateway.http(), 90).await);
     }
     eventually("the cluster is full", async || upstream.arrived().len() >= 64).await;
     for _ in 0..20 {
-        let reply = get(gateway.http(), "/api/x").await;
-        assert_eq!((reply.status, reply.body.len()), (200, 200 << 10));
+        let reply = get_from_elsewhere(gateway.http()).await;
+        assert_eq!(
+            (reply.status, reply.body.len()),
+            (200, 200 << 10),
+            "{}",
+            reply.head
+        );
     }
+    drop(stalled);
+}
+
+/// The same by connections of HTTP/1.1, which hold one request each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn callers_of_http_1_who_stop_reading_do_not_either() {
+    // More than the sockets on the way take in.
+    let upstream = Upstream::answering(|_| Response::new(full(vec![b'x'; 16 << 20]))).await;
+    let mut setup = Setup::to(upstream.address);
+    setup.clusters[0].limits = narrow(64);
+    let gateway = setup.start().await;
+    let mut stalled = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
+        let head = b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        stalled.push(stream);
+    }
+    eventually("the cluster is full", async || upstream.arrived().len() >= 64).await;
+    for _ in 0..4 {
+        let reply = get_from_elsewhere(gateway.http()).await;
+        assert_eq!(
+            (reply.status, reply.body.len()),
+            (200, 16 << 20),
+            "{}",
+            reply.head
+        );
+    }
+    drop(stalled);
+}
+
+/// An upstream sends as much as the windows of its streams take; streams that nobody reads leave their connection's to others.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_nobody_reads_leave_their_upstream_connection_to_others() {
+    let upstream = Upstream::answering(|_| Response::new(full(vec![b'x'; 8 << 20]))).await;
+    let mut setup = Setup::to(upstream.address);
+    setup.workers = 1;
+    setup.clusters[0].protocol = UpstreamProtocol::Http2 {
+        max_streams: None,
+        header_table_size: None,
+    };
+    let gateway = setup.start().await;
+    let stalled = stall(gateway.http(), 50).await;
+    eventually("all are sent", async || upstream.arrived().len() >= 50).await;
+    let reply = get(gateway.http(), "/api/x").await;
+    assert_eq!((reply.status, reply.body.len()), (200, 8 << 20), "{}", reply.head);
+    assert_eq!(upstream.connections(), 1);
     drop(stalled);
 }
