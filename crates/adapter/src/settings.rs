@@ -220,6 +220,7 @@ pub fn listeners(config: &Config, log: &AccessLogs) -> Vec<Listener> {
             request_headers_timeout: timeouts.request_headers_timeout,
             stream_idle_timeout: timeouts.stream_idle_timeout,
             idle_timeout: timeouts.idle_timeout,
+            max_head_kib: router.connection.max_request_head,
             use_remote_address: router.use_remote_address,
             server_name: SERVER_NAME.to_owned(),
             soap_errors: config.adapter.soap_error_in_xml_enabled,

@@ -91,6 +91,10 @@ fn listeners(config: &Config, broken: &mut Broken) {
     {
         broken.push((key, "is also the port of the plain listener".to_owned()));
     }
+    if !(1..=8192).contains(&router.connection.max_request_head) {
+        let key = "router.connection.maxRequestHeadInKiB".to_owned();
+        broken.push((key, "must be 1 to 8192".to_owned()));
+    }
 }
 
 /// A user without a name or a password would let everybody in.

@@ -19,9 +19,6 @@ use crate::peer::Peer;
 
 /// Greatest number of header fields, crumbs of cookies included.
 pub(crate) const MAX_FIELDS: usize = 100;
-/// Greatest size of a header block, as in the original: cookies and tokens of some callers need it.
-pub(crate) const MAX_HEAD_BYTES: usize = 60 << 10;
-
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");

@@ -32,6 +32,7 @@ fn listener(name: &str, port: u16, tls: Option<ListenerTls>, format: AccessLogFo
             request_headers_timeout: Duration::ZERO,
             stream_idle_timeout: 300 * SECOND,
             idle_timeout: 3600 * SECOND,
+            max_head_kib: 96,
             use_remote_address: false,
             server_name: "envoy".to_owned(),
             soap_errors: name == "HTTPSListener",

@@ -49,12 +49,13 @@ fn listener() -> impl Strategy<Value = Listener> {
         },
     );
     let times = (span_or_zero(), span_or_zero(), span_or_zero(), span_or_zero());
-    let http = (times, any::<bool>(), text(), any::<bool>()).prop_map(
-        |((a, b, c, d), use_remote_address, server_name, soap_errors)| HttpSettings {
+    let http = (times, 1..=8192_u32, any::<bool>(), text(), any::<bool>()).prop_map(
+        |((a, b, c, d), max_head_kib, use_remote_address, server_name, soap_errors)| HttpSettings {
             request_timeout: a,
             request_headers_timeout: b,
             stream_idle_timeout: c,
             idle_timeout: d,
+            max_head_kib,
             use_remote_address,
             server_name,
             soap_errors,

@@ -98,6 +98,10 @@ fn rules() {
             "router.listenerPort = 9095".to_owned(),
             "config.toml (default): router.securedListenerPort: is also the port of the plain listener".to_owned(),
         ),
+        (
+            "router.connection.maxRequestHeadInKiB = 0".to_owned(),
+            "config.toml:1: router.connection.maxRequestHeadInKiB: must be 1 to 8192".to_owned(),
+        ),
     ];
     for (text, want) in cases {
         assert_eq!(errors(&text, &[]), [want], "{text}");

@@ -214,6 +214,8 @@ section! {
 section! {
     /// Connections of callers.
     pub struct Connection {
+        /// Greatest head of a request in KiB, 1 to 8192.
+        max_request_head["maxRequestHeadInKiB"]: u32 = 60,
         /// How long callers may take.
         timeouts["timeouts"]: ConnectionTimeouts,
     }

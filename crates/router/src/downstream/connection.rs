@@ -19,13 +19,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
+use trireme_routing::snapshot::HttpSettings;
 use trireme_tls::{Acceptor, Session};
 
 use super::body::Body;
 use super::io::Io;
 use super::streams::{Exec, Looks, Streams, Untaken};
 use super::worker::Worker;
-use crate::edge;
 use crate::error::DownstreamError;
 use crate::event::active::{Active, Activity};
 use crate::peer::Peer;
@@ -43,6 +43,8 @@ pub(crate) struct Conn {
     pub(crate) worker: Rc<Worker>,
     /// What is on it.
     pub(crate) streams: Rc<Streams>,
+    /// Greatest head of a request, in bytes.
+    pub(super) max_head: usize,
     activity: Rc<Activity>,
     /// The first exchange of HTTP/1 to be refused for what its bytes are.
     refused: Cell<Option<(u64, DownstreamError)>>,
@@ -156,7 +158,7 @@ where
                 .initial_connection_window_size(CONNECTION_WINDOW)
                 .max_concurrent_streams(STREAMS)
                 .max_send_buf_size(SEND_BUFFER)
-                .max_header_list_size(u32::try_from(edge::MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+                .max_header_list_size(u32::try_from(conn.max_head).unwrap_or(u32::MAX))
                 .serve_connection(io, service)
         );
         conn.drive(connection.as_mut(), |connection| connection.graceful_shutdown())
@@ -164,8 +166,8 @@ where
     } else {
         conn.streams.be_one();
         let mut connection = http1::Builder::new()
-            .max_header_size(edge::MAX_HEAD_BYTES)
-            .max_buf_size(64 << 10)
+            .max_header_size(conn.max_head)
+            .max_buf_size((64 << 10).max(conn.max_head))
             // The worker watches the time itself: hyper's timer would also end idle connections.
             .header_read_timeout(None)
             .serve_connection(io, service);
@@ -387,7 +389,12 @@ struct Registered {
 
 impl Registered {
     fn new(worker: &Rc<Worker>, peer: Peer, listener: Arc<str>) -> Self {
+        let snapshot = worker.snapshot();
+        let head = snapshot
+            .listener(&listener)
+            .map(|listener| listener.http.max_head_kib);
         let conn = Rc::new(Conn {
+            max_head: usize::try_from(head.unwrap_or(HttpSettings::HEAD_KIB)).unwrap_or(usize::MAX) << 10,
             peer: Rc::new(peer),
             listener,
             worker: Rc::clone(worker),

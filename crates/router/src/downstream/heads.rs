@@ -17,12 +17,13 @@ use std::mem::take;
 
 use memchr::{memchr, memchr3};
 
-use crate::edge::MAX_HEAD_BYTES;
 use crate::error::DownstreamError;
 
 /// Follows the bytes of one HTTP/1 caller.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
+    /// Greatest line, in bytes.
+    max: usize,
     state: State,
     /// Begin of a line whose end has not come yet.
     line: Vec<u8>,
@@ -66,6 +67,14 @@ enum State {
 // === impl Heads ===
 
 impl Heads {
+    /// Follows heads of up to `max` bytes.
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            max,
+            ..Self::default()
+        }
+    }
+
     /// Reads on. Gives at most once the first request to be refused, counted from 1, and why; so are all after it.
     pub(crate) fn follow(&mut self, mut bytes: &[u8]) -> Option<(u64, DownstreamError)> {
         let whole = bytes.len();
@@ -137,7 +146,7 @@ impl Heads {
         let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
         *bytes = rest;
         // hyper takes no longer line either.
-        if self.line.len() + line.len() > MAX_HEAD_BYTES {
+        if self.line.len() + line.len() > self.max {
             return Some(Err(DownstreamError::Framing));
         }
         if end.is_none() {
@@ -267,9 +276,9 @@ mod tests {
 
     /// Whatever the pieces in which the bytes come.
     fn follow(text: &str) -> Option<(u64, DownstreamError)> {
-        let whole = Heads::default().follow(text.as_bytes());
+        let whole = Heads::new(60 << 10).follow(text.as_bytes());
         for size in 1..text.len().min(40) {
-            let mut heads = Heads::default();
+            let mut heads = Heads::new(60 << 10);
             let got = text.as_bytes().chunks(size).find_map(|piece| heads.follow(piece));
             assert_eq!(got, whole, "pieces of {size}: {text:?}");
         }

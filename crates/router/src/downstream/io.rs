@@ -54,8 +54,8 @@ impl<S> Io<S> {
     pub(crate) fn new(inner: S, conn: Rc<Conn>, http2: bool, unread: Answer) -> Self {
         Self {
             inner,
+            heads: (!http2).then(|| Heads::new(conn.max_head)),
             conn,
-            heads: (!http2).then(Heads::default),
             broken: false,
             settled: (!http2).then_some(0),
             unread,

@@ -58,6 +58,28 @@ async fn heads_beyond_the_limits_are_refused_with_431() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_greatest_head_is_the_listeners() {
+    let upstream = Upstream::echo().await;
+    let mut setup = Setup::to(upstream.address);
+    setup.http.max_head_kib = 200;
+    let gateway = setup.start().await;
+    let mut sender = http2(gateway.http()).await;
+    for (kib, status) in [(190, 200), (210, 431)] {
+        let value = "t".repeat(kib << 10);
+        let line = format!("authorization: Bearer {value}\r\n");
+        let reply = request(gateway.http(), "GET /api/x", &line, "").await;
+        assert_eq!(reply.status, status, "{kib} KiB");
+        let request = Request::get("http://gw.test/api/x").header("authorization", value);
+        let request = request.body(Full::default()).unwrap();
+        assert_eq!(
+            crate::support::send2(&mut sender, request).await.0,
+            status,
+            "{kib} KiB, HTTP/2"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn malformed_heads_are_refused() {
     let upstream = Upstream::echo().await;
     let gateway = Setup::to(upstream.address).start().await;

@@ -144,6 +144,11 @@ fn connection_manager(
         )?,
         idle_timeout: duration(common.idle_timeout.take(), &common_path.field("idle_timeout"))?
             .unwrap_or(Duration::from_secs(3600)),
+        max_head_kib: match manager.max_request_headers_kb.take() {
+            None => HttpSettings::HEAD_KIB,
+            Some(kib) if (1..=HttpSettings::MAX_HEAD_KIB).contains(&kib.value) => kib.value,
+            Some(_) => return Err(path.field("max_request_headers_kb").invalid("must be 1 to 8192")),
+        },
         use_remote_address: boolean(manager.use_remote_address.take()),
         server_name: Some(take(&mut manager.server_name))
             .filter(|name| !name.is_empty())

@@ -79,6 +79,7 @@ fn a_listener() -> Listener {
             request_headers_timeout: SECOND,
             stream_idle_timeout: SECOND,
             idle_timeout: SECOND,
+            max_head_kib: 60,
             use_remote_address: false,
             server_name: "envoy".to_owned(),
             soap_errors: false,

@@ -19,7 +19,7 @@ use trireme_proto::names::DEFAULT_ROUTE_CONFIG;
 use super::tls;
 use crate::filter::{CHAIN, Http, Told};
 use crate::replies;
-use crate::snapshot::{AccessLog, AccessLogFormat, Listener};
+use crate::snapshot::{AccessLog, AccessLogFormat, HttpSettings, Listener};
 use crate::wire::names::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, STAT_PREFIX, WEBSOCKET};
 use crate::wire::write::{
     Writer, address, boolean, duration, inline, json_format, number, pack, tag, transport_socket,
@@ -80,6 +80,10 @@ fn connection_manager(listener: &Listener) -> Vec<u8> {
         stream_idle_timeout: duration(http.stream_idle_timeout),
         request_timeout: duration(http.request_timeout),
         request_headers_timeout: duration(http.request_headers_timeout),
+        max_request_headers_kb: match http.max_head_kib {
+            HttpSettings::HEAD_KIB => None,
+            kib => number(kib),
+        },
         use_remote_address: boolean(http.use_remote_address),
         server_name: http.server_name.clone(),
         strip_matching_host_port: true,

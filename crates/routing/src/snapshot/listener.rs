@@ -55,12 +55,21 @@ pub struct HttpSettings {
     pub stream_idle_timeout: Duration,
     /// Idle timeout of a connection.
     pub idle_timeout: Duration,
+    /// Greatest size of a request head in KiB, 1 to [`HttpSettings::MAX_HEAD_KIB`].
+    pub max_head_kib: u32,
     /// Take the client address from the connection and append to `x-forwarded-for`; else trust the header.
     pub use_remote_address: bool,
     /// `server` response header.
     pub server_name: String,
     /// The gateway's own errors are SOAP faults for SOAP calls.
     pub soap_errors: bool,
+}
+
+impl HttpSettings {
+    /// Greatest size of a request head where nothing else is said, in KiB; Envoy's own.
+    pub const HEAD_KIB: u32 = 60;
+    /// Greatest size of a request head that can be asked for, in KiB; Envoy's own.
+    pub const MAX_HEAD_KIB: u32 = 8192;
 }
 
 /// The file access log.

@@ -77,6 +77,7 @@ impl Setup {
                 request_headers_timeout: Duration::ZERO,
                 stream_idle_timeout: Duration::from_secs(300),
                 idle_timeout: Duration::from_secs(3600),
+                max_head_kib: 60,
                 use_remote_address: false,
                 server_name: "envoy".to_owned(),
                 soap_errors: false,
