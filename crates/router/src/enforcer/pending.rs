@@ -11,6 +11,8 @@ const BATCH: usize = 4 << 20;
 const CHECK: usize = 15 << 20;
 /// What may wait for the connection to take it.
 const LIMIT: usize = 64 << 20;
+/// Greatest buffer that is used again.
+const KEPT: usize = 64 << 10;
 
 /// `CheckBatch.steering`, set: we read the typed form of what steers a request.
 const STEERING: [u8; 2] = [2 << 3, 1];
@@ -48,7 +50,12 @@ impl Pending {
         }
         self.seal();
         self.last = 0;
-        Some(self.bytes.split().freeze())
+        // What is left of a buffer keeps all of it: that of a crowd is not to stay for good.
+        let whole = match self.bytes.capacity() > KEPT {
+            true => std::mem::take(&mut self.bytes),
+            false => self.bytes.split(),
+        };
+        Some(whole.freeze())
     }
 
     /// Forgets what waits.

@@ -11,6 +11,9 @@ use crate::error::CheckError;
 /// Checks that may wait at once on one worker.
 const LIMIT: usize = 65_536;
 
+/// Slots that are used again when none is open.
+const KEPT: usize = 256;
+
 /// Names an open check on the wire. The upper half tells the uses of one slot apart, so that a verdict that comes after
 /// its check was given up never reaches the next one in the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +139,10 @@ impl Slots {
     pub(super) fn close(&mut self, id: Id) {
         if self.slot(id).is_some() {
             self.slab.remove(id.index);
+        }
+        if self.slab.is_empty() && self.slab.capacity() > KEPT {
+            // The room of a crowd is not to stay for good.
+            self.slab = Slab::new();
         }
     }
 

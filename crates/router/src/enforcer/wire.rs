@@ -150,6 +150,10 @@ impl Deframer {
             let mut message = self.rest.split_to(PREFIX + length).freeze();
             each(message.split_off(PREFIX));
         }
+        if self.rest.is_empty() {
+            // What is left of a buffer keeps all of it.
+            self.rest = BytesMut::new();
+        }
         Ok(())
     }
 
