@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::Path;
 
 use tracing::{error, info, warn};
@@ -94,6 +95,11 @@ pub(crate) fn folder_unwatched(path: &Path, reason: &dyn Error) {
 /// Something of the management API that nobody is told otherwise.
 pub(crate) fn rest_failed(what: &'static str, reason: &dyn Error) {
     warn!(what, reason = %chain(reason), "management api");
+}
+
+/// An address has given so many wrong passwords that it has to wait. Told once until it has stopped for a while.
+pub(crate) fn guessing(peer: IpAddr) {
+    warn!(%peer, "too many wrong passwords, this address is slowed down");
 }
 
 fn origin(origin: &Origin) -> String {

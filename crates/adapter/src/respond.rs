@@ -1,8 +1,10 @@
 //! The one place where the management API's errors meet the wire.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::IntoResponse;
-use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use trireme_project::Diagnostic;
@@ -28,6 +30,9 @@ pub(crate) enum RestError {
     /// The file part can't be had.
     #[error("reading file \"file\" failed: {0}")]
     File(String),
+    /// Too many wrong passwords came from where the caller is; the time until it may try again.
+    #[error("too many wrong passwords, try again in {} s", seconds(.0))]
+    Guesses(Duration),
     /// The body isn't JSON.
     #[error("parsing body body from \"\" failed, because {0}")]
     Json(String),
@@ -145,6 +150,9 @@ fn error(error: &RestError) -> Response<Body> {
         RestError::Method { allowed, .. } => {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
+        RestError::Guesses(wait) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+        }
         RestError::ControlPlaneDeploy
         | RestError::ControlPlaneUndeploy
         | RestError::Deploy(_)
@@ -174,6 +182,7 @@ fn face(error: &RestError) -> Face {
             Face::new(StatusCode::UNAUTHORIZED, text)
         }
         RestError::Deploy(error) => deploy(error),
+        RestError::Guesses(_) => Face::new(StatusCode::TOO_MANY_REQUESTS, text),
         RestError::Method { .. } => Face::new(StatusCode::METHOD_NOT_ALLOWED, text),
         RestError::NotAcceptable => Face::new(StatusCode::NOT_ACCEPTABLE, text),
         RestError::Path(_) => Face::new(StatusCode::NOT_FOUND, text),
@@ -187,6 +196,11 @@ fn face(error: &RestError) -> Face {
             ..Face::new(StatusCode::UNPROCESSABLE_ENTITY, text)
         },
     }
+}
+
+/// Whole seconds, at least as long.
+fn seconds(time: &Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 fn deploy(error: &DeployError) -> Face {
@@ -296,6 +310,11 @@ mod tests {
                 error: RestError::TokenDenied,
                 status: 401,
                 body: json!({"code": 401, "message": "the user name or the password is wrong"}),
+            },
+            Case {
+                error: RestError::Guesses(Duration::from_millis(5_001)),
+                status: 429,
+                body: json!({"code": 429, "message": "too many wrong passwords, try again in 6 s"}),
             },
             Case {
                 error: RestError::TooSlow,

@@ -1,13 +1,18 @@
 //! Who calls the management API (spec/adapter.md 2.2).
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::Extensions;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use trireme_config::Secret;
+use trireme_tls::serve::Peer;
 
+use super::guesses::Guesses;
 use super::query::Query;
 use super::token::Tokens;
 use crate::respond::RestError;
@@ -20,6 +25,7 @@ pub(super) const TOKEN_FIELD: &str = "access_token";
 pub(crate) struct Auth {
     users: Vec<(String, Secret)>,
     tokens: Option<Tokens>,
+    guesses: Guesses,
 }
 
 /// What a request says of its caller.
@@ -33,7 +39,11 @@ pub(super) enum Caller {
 
 impl Auth {
     pub(crate) fn new(users: Vec<(String, Secret)>, tokens: Option<Tokens>) -> Self {
-        Self { users, tokens }
+        Self {
+            users,
+            tokens,
+            guesses: Guesses::default(),
+        }
     }
 
     /// Judges the head of a request: Basic, then a bearer token in the header or the query.
@@ -43,7 +53,7 @@ impl Auth {
             header = Some(value.to_str().map_err(|_| RestError::NoCredentials)?);
         }
         if let Some((username, password)) = header.and_then(basic) {
-            return if self.knows(&username, &password) {
+            return if self.admits(address(&head.extensions), &username, &password)? {
                 Ok(Caller::Known)
             } else {
                 Err(RestError::Credentials)
@@ -70,12 +80,19 @@ impl Auth {
     }
 
     /// A token for a user who gives the password.
-    pub(super) fn issue(&self, username: &str, password: &str) -> Result<String, RestError> {
-        if !self.knows(username, password) {
+    pub(super) fn issue(&self, peer: IpAddr, username: &str, password: &str) -> Result<String, RestError> {
+        if !self.admits(peer, username, password)? {
             return Err(RestError::TokenDenied);
         }
         let tokens = self.tokens.as_ref().ok_or(RestError::TokenKey)?;
         tokens.issue(username).ok_or(RestError::TokenKey)
+    }
+
+    /// Whether the password is right, for an address that may still try.
+    fn admits(&self, peer: IpAddr, username: &str, password: &str) -> Result<bool, RestError> {
+        self.guesses
+            .attempt(peer, || self.knows(username, password))
+            .map_err(RestError::Guesses)
     }
 
     /// Takes the same time for every user and password: digests are compared, all users are gone through.
@@ -88,6 +105,12 @@ impl Auth {
         }
         known.into()
     }
+}
+
+/// Where a request comes from; those that say nothing of it are all of one place.
+pub(super) fn address(extensions: &Extensions) -> IpAddr {
+    let peer = extensions.get::<Peer>();
+    peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.remote.ip())
 }
 
 fn basic(header: &str) -> Option<(String, String)> {

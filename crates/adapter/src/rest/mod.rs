@@ -10,6 +10,7 @@ mod apis;
 mod auth;
 mod extract;
 mod frame;
+mod guesses;
 mod oauth2;
 mod pages;
 mod query;

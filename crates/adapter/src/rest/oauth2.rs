@@ -9,6 +9,7 @@ use axum::routing::post;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::auth::address;
 use super::frame::{MAX_JSON_BYTES, STRANGER_TIMEOUT, media_type, only, takes_json, within};
 use super::query;
 use super::state::Rest;
@@ -47,7 +48,7 @@ async fn token(State(rest): State<Arc<Rest>>, request: Request) -> Result<Respon
         rule.check(text)?;
     }
     let [password, username] = texts;
-    let token = rest.auth.issue(username, password)?;
+    let token = rest.auth.issue(address(&head.extensions), username, password)?;
     // apictl reads every member as a string; there must be no other kind.
     Ok(respond::json(StatusCode::OK, &json!({ "accessToken": token })))
 }

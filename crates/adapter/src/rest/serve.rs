@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use trireme_tls::Acceptor;
+use trireme_tls::serve::Peer;
 
 use super::frame::HEAD_TIMEOUT;
 use crate::event;
@@ -61,7 +62,8 @@ pub(super) async fn serve(
         };
         let (router, builder, shutdown) = (router.clone(), builder.clone(), shutdown.clone());
         tasks.spawn(async move {
-            serve_connection(conn, router, &builder, &shutdown).await;
+            let peer = conn.peer().clone();
+            serve_connection(conn, peer, router, &builder, &shutdown).await;
             drop(permit);
         });
     }
@@ -84,17 +86,20 @@ pub(super) fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Serves one connection until its peer ends it, nothing is asked for any more, or `shutdown`.
+/// Serves one connection until its peer ends it, nothing is asked for any more, or `shutdown`. Each request has the [`Peer`] in
+/// its extensions.
 pub(super) async fn serve_connection(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
     router: Router,
     builder: &auto::Builder<TokioExecutor>,
     shutdown: &CancellationToken,
 ) {
     let exchanges = Arc::new(Exchanges::default());
     let watched = Arc::clone(&exchanges);
-    let router = router.layer(middleware::from_fn(move |request: Request, next: Next| {
+    let router = router.layer(middleware::from_fn(move |mut request: Request, next: Next| {
         let open = watched.open();
+        request.extensions_mut().insert(peer.clone());
         async move {
             let answer = next.run(request).await;
             drop(open);

@@ -1,11 +1,13 @@
 //! Who gets in, and with what.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::sync::CancellationToken;
+use trireme_tls::serve::Peer;
 
 use super::super::frame::STRANGER_TIMEOUT;
 use super::super::serve::{DRAIN, IDLE_TIMEOUT, builder, serve_connection};
@@ -251,6 +253,71 @@ async fn callers_are_known_by_password_or_token() {
     api.bench.stop().await;
 }
 
+/// As a caller at `address` and any port.
+fn peer(address: &str) -> Peer {
+    Peer {
+        remote: (address.parse::<IpAddr>().unwrap(), 40_000).into(),
+        local: None,
+        certificate: None,
+    }
+}
+
+#[tokio::test]
+async fn who_guesses_is_slowed_down() {
+    let api = Api::start().await;
+    tokio::time::pause();
+    let from = |address: &str, authorization: &str| {
+        let request = Request::get(APIS).header("authorization", authorization);
+        request.extension(peer(address)).body(Body::empty()).unwrap()
+    };
+    let token = |address: &str, password: &str| {
+        let request = Request::post(TOKEN).header("content-type", "application/json");
+        let body = json!({ "username": "admin", "password": password }).to_string();
+        request.extension(peer(address)).body(Body::from(body)).unwrap()
+    };
+    let (here, right) = ("192.0.2.1", basic("admin", "s3cret"));
+    let answer = api.send(token(here, "s3cret")).await;
+    let bearer = format!("Bearer {}", answer.body["accessToken"].as_str().unwrap());
+    for number in 0..4 {
+        let wrong = basic("admin", &format!("guess{number}"));
+        assert_eq!(api.send(from(here, &wrong)).await.status, 401, "{number}");
+        let unknown = basic(&format!("user{number}"), "s3cret");
+        assert_eq!(api.send(from(here, &unknown)).await.status, 401, "{number}");
+        assert_eq!(
+            api.send(from(here, "Bearer guess")).await.status,
+            401,
+            "no password"
+        );
+        assert_eq!(api.send(from(here, &right)).await.status, 200, "{number}");
+    }
+    assert_eq!(api.send(token(here, "guess")).await.status, 401);
+    assert_eq!(api.send(token("::ffff:192.0.2.1", "guess")).await.status, 401);
+
+    let want = json!({ "code": 429, "message": "too many wrong passwords, try again in 6 s" });
+    for (name, request) in [
+        ("wrong", from(here, &basic("admin", "guess"))),
+        ("unknown user", from(here, &basic("nobody", "guess"))),
+        ("right", from(here, &right)),
+        ("token", token(here, "s3cret")),
+    ] {
+        let answer = api.send(request).await;
+        assert_eq!((answer.status, &answer.body), (429, &want), "{name}");
+        assert_eq!(answer.headers["retry-after"], "6", "{name}");
+    }
+    for (name, request) in [
+        ("elsewhere", from("192.0.2.2", &right)),
+        ("elsewhere, IPv6", from("2001:db8::1", &right)),
+        ("elsewhere, token", token("192.0.2.2", "s3cret")),
+        ("here, by token", from(here, &bearer)),
+    ] {
+        assert_eq!(api.send(request).await.status, 200, "{name}");
+    }
+    tokio::time::advance(Duration::from_secs(6)).await;
+    assert_eq!(api.send(from(here, &right)).await.status, 200, "later");
+    tokio::time::resume();
+    api.bench.stop().await;
+}
+
 #[tokio::test]
 async fn without_a_key_there_are_no_tokens_but_passwords_work() {
     let folder = tempfile::tempdir().unwrap();
@@ -320,7 +387,7 @@ async fn connections_that_say_nothing_are_closed() {
         let (mut near, far) = tokio::io::duplex(64 << 10);
         let (router, stop) = (api.router.clone(), CancellationToken::new());
         let serving = tokio::spawn(async move {
-            serve_connection(far, router, &builder(), &stop).await;
+            serve_connection(far, peer("192.0.2.1"), router, &builder(), &stop).await;
         });
         near.write_all(words.as_bytes()).await.unwrap();
         tokio::time::timeout(2 * IDLE_TIMEOUT + DRAIN + Duration::from_secs(1), serving)
@@ -357,7 +424,7 @@ async fn a_body_that_is_too_great_is_read_on() {
     let (near, far) = tokio::io::duplex(4 << 10);
     let (router, stop) = (api.router.clone(), CancellationToken::new());
     let serving = tokio::spawn(async move {
-        serve_connection(far, router, &builder(), &stop).await;
+        serve_connection(far, peer("192.0.2.1"), router, &builder(), &stop).await;
     });
     let (mut answers, mut requests) = tokio::io::split(near);
     let length = 2 << 20;
