@@ -366,3 +366,6 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         .await
         .map_err(|source| StartError::Bind { address, source })
 }
+
+#[cfg(test)]
+mod tests;
