@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use tracing::{error, info, warn};
+use trireme_project::Diagnostic;
 pub(crate) use trireme_telemetry::chain;
 
 use crate::store::{Deployment, Origin};
@@ -35,14 +36,25 @@ pub(crate) fn undeployed(deployment: &Deployment) {
     );
 }
 
-/// A project was refused, and why in one line.
-pub(crate) fn refused(from: &Origin, error: &dyn Error, reason: &str) {
-    warn!(origin = %origin(from), %error, reason, "project refused");
+/// A project was refused. What is wrong with one that is bad, each finding tells.
+pub(crate) fn refused(from: &Origin, error: &dyn Error) {
+    warn!(origin = %origin(from), reason = %chain(error), "project refused");
 }
 
-/// A finding in a project that was taken, or one of those it was refused for.
-pub(crate) fn finding(api: &str, finding: &trireme_project::Diagnostic) {
-    warn!(api, %finding, "finding in a project");
+/// A finding in a project that was taken, or one of those it was refused for: `apictl` shows no body, so its users find them here.
+/// `api` is name and version, as far as they are known.
+pub(crate) fn finding(from: &Origin, api: &(String, String), finding: &Diagnostic) {
+    let (api, version) = api;
+    warn!(
+        api,
+        version,
+        origin = %origin(from),
+        severity = finding.severity.as_str(),
+        file = finding.file,
+        pointer = finding.pointer,
+        finding = finding.message,
+        "finding in a project"
+    );
 }
 
 /// A peer doesn't take what was published.

@@ -1,18 +1,22 @@
 //! What the tests of several modules need: projects, and an adapter without its sockets.
 
+use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use prost::Message as _;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tonic::Streaming;
 use tonic::transport::{Endpoint, Server};
+use tracing::subscriber::DefaultGuard;
 use trireme_config::{AccessLogs, Config, Env};
 use trireme_project::Limits;
 use trireme_proto::envoy::config::core::v3::Node;
@@ -312,6 +316,51 @@ impl Bench {
         self.tasks.close();
         self.tasks.wait().await;
         self.store.close().await;
+    }
+}
+
+/// What this thread logs from now on.
+pub(crate) struct Logged {
+    lines: Arc<Mutex<Vec<u8>>>,
+    _guard: DefaultGuard,
+}
+
+/// Writes to the end of shared lines.
+struct Append(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Append {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Logged {
+    pub(crate) fn start() -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let end = Arc::clone(&lines);
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || Append(Arc::clone(&end)));
+        Self {
+            lines,
+            _guard: tracing::subscriber::set_default(subscriber.finish()),
+        }
+    }
+
+    /// The lines with this message since the last time, as objects.
+    pub(crate) fn take(&self, message: &str) -> Vec<Value> {
+        let lines = std::mem::take(&mut *self.lines.lock().unwrap());
+        let lines = serde_json::Deserializer::from_slice(&lines).into_iter::<Value>();
+        lines
+            .map(Result::unwrap)
+            .filter(|line| line["message"] == message)
+            .collect()
     }
 }
 

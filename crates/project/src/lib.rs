@@ -42,7 +42,7 @@ pub use crate::model::{
     MockResponse, MutualSsl, Operation, OperationPolicies, PolicyFile, PolicyReference, Requirement,
     Resource, SecurityScheme, UnattachedPolicy,
 };
-pub use crate::read::{Reading, read};
+pub use crate::read::{Reading, named, read};
 pub use crate::scaffold::{ScaffoldOptions, scaffold, scaffold_with};
 pub use crate::settings::{Defaults, Limits, Settings};
 pub use crate::source::archive::{ArchiveError, archive};

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use trireme_project::Diagnostic;
 use trireme_translate::{Draft, Prepared};
 
 use super::index::{Conflict, Index};
@@ -22,6 +23,17 @@ impl Catalogue {
     ) -> Result<(Deployed, Option<Publication>), DeployError> {
         let project = &prepared.project;
         let _writing = self.shared.writing.lock().await;
+        let tell = |warnings: &[Diagnostic]| {
+            let api = (project.identity.name.clone(), project.identity.version.clone());
+            for warning in warnings {
+                event::finding(&wanted.origin, &api, warning);
+            }
+        };
+        // A call is made once; an entry that has no place is tried again and again, and is told of once it has.
+        let again = is_entry(&wanted.origin);
+        if !again {
+            tell(&prepared.warnings);
+        }
         let mut changes = Changes::default();
         let mut drafts = Vec::with_capacity(prepared.drafts.len());
         for (target, draft) in prepared.drafts {
@@ -52,8 +64,8 @@ impl Catalogue {
             changed: false,
             warnings: prepared.warnings,
         };
-        for warning in &deployed.warnings {
-            event::finding(&project.identity.name, warning);
+        if again {
+            tell(&deployed.warnings);
         }
         if changes.put.is_empty() && changes.remove.is_empty() {
             return Ok((deployed, None));

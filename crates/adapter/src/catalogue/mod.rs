@@ -35,6 +35,7 @@ pub use self::load::Loaded;
 use self::select::sort_key;
 pub use self::select::{Listed, Selection};
 pub use self::settings::Settings;
+use crate::event;
 use crate::publish::{Publication, Submitter};
 use crate::status::{Status, Statuses};
 use crate::store::{self, Changes, Deployment, Identity, Origin, Record, Store};
@@ -116,7 +117,7 @@ impl Catalogue {
     /// # Errors
     /// As [`Catalogue::deploy`].
     pub async fn store(&self, wanted: Deploy) -> Result<Stored, DeployError> {
-        let (prepared, digest) = self.prepare(wanted.archive.clone()).await?;
+        let (prepared, digest) = self.prepare(wanted.archive.clone(), &wanted.origin).await?;
         // Not ended by a caller who hangs up between the transaction and the hand-over.
         let this = self.clone();
         let (deployed, publication) = join(tokio::spawn(async move {
@@ -224,14 +225,26 @@ impl Catalogue {
         }
     }
 
-    /// The project is read, and translated for every target, without anything being changed.
-    async fn prepare(&self, archive: Bytes) -> Result<(Prepared, store::Digest), DeployError> {
+    /// The project is read, and translated for every target, without anything being changed. What one that is bad is refused
+    /// for is told.
+    async fn prepare(
+        &self,
+        archive: Bytes,
+        origin: &Origin,
+    ) -> Result<(Prepared, store::Digest), DeployError> {
         let shared = Arc::clone(&self.shared);
-        join(tokio::task::spawn_blocking(move || {
-            let prepared = prepare::prepare(&archive, &shared.settings)?;
-            Ok((prepared, store::digest(&archive)))
+        let (prepared, digest) = join(tokio::task::spawn_blocking(move || {
+            let prepared = prepare::prepare(&archive, &shared.settings);
+            (prepared, store::digest(&archive))
         }))
-        .await?
+        .await?;
+        let prepared = prepared.map_err(|rejected| {
+            for finding in rejected.before.iter().chain(&rejected.findings) {
+                event::finding(origin, &rejected.api, finding);
+            }
+            DeployError::Invalid(rejected.findings)
+        })?;
+        Ok((prepared, digest))
     }
 
     fn listed(&self, records: Vec<Record>) -> Vec<Listed> {

@@ -1,16 +1,29 @@
 //! A project on its way into the catalogue, and out of the store again: the two ways into the one pipeline.
 
-use trireme_project::{Archive, Defaults};
+use trireme_project::{Archive, Defaults, Diagnostic};
 use trireme_translate::{Deployed as Subject, Draft, Prepared, Surroundings, draft};
 
-use super::error::{DeployError, LoadError};
+use super::error::LoadError;
 use super::settings::Settings;
 use crate::store::Deployment;
 
+/// A project that can't be deployed.
+pub(super) struct Rejected {
+    /// Name and version that it gives itself, as far as they can be read.
+    pub(super) api: (String, String),
+    /// What was found in the steps before the one that it fails in.
+    pub(super) before: Vec<Diagnostic>,
+    /// What it is refused for, with what else that step has found.
+    pub(super) findings: Vec<Diagnostic>,
+}
+
 /// Reads an archive and translates it for every target, without anything being changed.
-pub(super) fn prepare(archive: &[u8], settings: &Settings) -> Result<Prepared, DeployError> {
-    with(settings, |surroundings| surroundings.prepare(&Archive(archive)))
-        .map_err(|refused| DeployError::Invalid(refused.findings))
+pub(super) fn prepare(archive: &[u8], settings: &Settings) -> Result<Prepared, Rejected> {
+    with(settings, |surroundings| surroundings.prepare(&Archive(archive))).map_err(|refused| Rejected {
+        api: trireme_project::named(&Archive(archive), &settings.limits).unwrap_or_default(),
+        before: refused.before,
+        findings: refused.findings,
+    })
 }
 
 /// Reads a stored archive and translates it for the deployment it was stored for. Its targets were chosen when it was stored.

@@ -58,7 +58,7 @@ async fn deploy(
             gone: std::collections::BTreeSet::new(),
         })
         .await
-        .inspect_err(|error| event::refused(&Origin::Rest, error, &event::chain(error)))?;
+        .inspect_err(|error| event::refused(&Origin::Rest, error))?;
     // The archive is gone: who waits for slow peers keeps no other upload waiting, and all of them share their next round.
     drop(room);
     let deployed = rest.catalogue.finish(stored).await;

@@ -114,7 +114,7 @@ impl Entries {
         let origin = Origin::entry(self.source, entry);
         let before = self.refused.lock().insert(origin.clone(), reason.to_owned());
         if before.as_deref() != Some(reason) {
-            event::refused(&origin, error, reason);
+            event::refused(&origin, error);
         }
     }
 }

@@ -178,7 +178,7 @@ fn security_scheme(data: &Section<'_>, findings: &mut Findings) -> Vec<String> {
 }
 
 /// Longest id, name, version, context and organization, in bytes: they stand in every route of the API, and some in headers.
-const MAX_TEXT: usize = 1_024;
+pub(crate) const MAX_TEXT: usize = 1_024;
 
 /// Name, version and context, or one finding that lists all that is missing.
 fn mandatory(data: &Section<'_>, findings: &mut Findings) -> Option<[String; 3]> {

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use self::chosen::Chosen;
-use crate::api::ApiYaml;
 use crate::api::attachments;
 use crate::api::cluster::{self, Addresses, Group, Side};
+use crate::api::{ApiYaml, MAX_TEXT};
 use crate::definition::{Circumstances, Defined, Format};
 use crate::definition::{asyncapi, graphql, openapi, security};
 use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
+use crate::document::tree::Section;
 use crate::document::{self, Keep};
 use crate::model::endpoint::{EndpointCluster, Scheme};
 use crate::model::id;
@@ -65,6 +66,25 @@ pub fn read(source: &dyn ProjectSource, settings: &Settings<'_>) -> Result<Readi
         }),
         _ => Err(findings),
     }
+}
+
+/// Name and version that a project gives itself in `api.yaml`, whatever else is wrong with it: what one that is refused is called.
+/// Each is empty when it isn't there or is no text of at most 1,024 bytes; `None` when the file can't be had.
+#[must_use]
+pub fn named(source: &dyn ProjectSource, limits: &Limits) -> Option<(String, String)> {
+    let mut ignored = Findings::default();
+    let files = source
+        .load(limits, &|path| layout::role(path) == Some(Role::Api))
+        .ok()?;
+    let (file, content) = Layout::new(&files, &mut ignored).one(Role::Api)?;
+    let value = document::parse(file, content, Keep::All, limits, &mut ignored)?;
+    let root = Section::new(file, Pointer::Root, &value, &mut ignored)?.any_case();
+    let data = root.section("data", &mut ignored)?;
+    let [name, version] = ["name", "version"].map(|key| {
+        let text = data.text(key, &mut ignored).unwrap_or_default().trim();
+        if text.len() <= MAX_TEXT { text } else { "" }.to_owned()
+    });
+    Some((name, version))
 }
 
 fn assemble(

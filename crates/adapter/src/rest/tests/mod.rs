@@ -16,7 +16,7 @@ use trireme_config::Secret;
 use trireme_project::Limits;
 
 use super::{Auth, Rest, Tokens, router};
-use crate::testing::{Bench, Project, archive, pem};
+use crate::testing::{Bench, Logged, Project, archive, pem};
 
 mod access;
 mod calls;

@@ -145,6 +145,140 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
     api.bench.stop().await;
 }
 
+/// `apictl` shows no body: the log is where its users find what is wrong.
+#[tokio::test]
+async fn every_finding_has_its_line_in_the_log() {
+    const DEPLOYMENTS: &str = "deployment_environments.yaml";
+    let definition = "Definitions/swagger.yaml";
+    let api = Api::start().await;
+    let logged = Logged::start();
+    let found = |told: &[Value]| -> Vec<[String; 7]> {
+        let keys = [
+            "api", "version", "origin", "severity", "file", "pointer", "finding",
+        ];
+        let text = |line: &Value, key| line[key].as_str().unwrap_or("absent").to_owned();
+        told.iter().map(|line| keys.map(|key| text(line, key))).collect()
+    };
+    let line = |name: &str, version: &str, [severity, file, pointer, finding]: [&str; 4]| {
+        [name, version, "management api", severity, file, pointer, finding].map(str::to_owned)
+    };
+    let mut bad = Project::default().files();
+    bad[0]
+        .1
+        .extend_from_slice(b"  apiThrottlingPolicy: [ no text ]\n");
+    bad[1].1 = b"openapi: 3.0.1\ninfo: { title: T, version: V }\npaths:\n  \"/a\\r\\nINFO [trireme_adapter] forged\": { $ref: '#/no' }\n  \
+        /b: { $ref: '#/nor' }\n  c: {}\n"
+        .to_vec();
+    let warned = Project {
+        environments: &[("Default", ""), ("Elsewhere", "")],
+        ..Project::default()
+    };
+    let other = Project {
+        name: "Other",
+        ..warned.clone()
+    };
+    let elsewhere = [
+        "warning",
+        DEPLOYMENTS,
+        "/data/1/deploymentEnvironment",
+        "environment Elsewhere is not configured; nothing is deployed to it",
+    ];
+    let forged = "/paths/~1a\r\nINFO [trireme_adapter] forged";
+    let cases = [
+        (
+            "refused",
+            archive(&bad),
+            500,
+            vec![
+                line(
+                    "Pets",
+                    "1.0.0",
+                    [
+                        "error",
+                        "project/api.yaml",
+                        "/data/apiThrottlingPolicy",
+                        "must be text",
+                    ],
+                ),
+                line(
+                    "Pets",
+                    "1.0.0",
+                    [
+                        "error",
+                        &format!("project/{definition}"),
+                        &format!("{forged}/$ref"),
+                        "$ref #/no leads nowhere",
+                    ],
+                ),
+                line(
+                    "Pets",
+                    "1.0.0",
+                    [
+                        "error",
+                        &format!("project/{definition}"),
+                        "/paths/~1b/$ref",
+                        "$ref #/nor leads nowhere",
+                    ],
+                ),
+                line(
+                    "Pets",
+                    "1.0.0",
+                    [
+                        "warning",
+                        &format!("project/{definition}"),
+                        forged,
+                        "no request can have this path",
+                    ],
+                ),
+                line(
+                    "Pets",
+                    "1.0.0",
+                    [
+                        "warning",
+                        &format!("project/{definition}"),
+                        "/paths/c",
+                        "ignored: a path must start with /",
+                    ],
+                ),
+            ],
+        ),
+        (
+            "no archive",
+            Bytes::from_static(b"PK\x03\x04 no zip"),
+            500,
+            vec![line(
+                "",
+                "",
+                [
+                    "error",
+                    "",
+                    "",
+                    "not a readable zip archive: invalid Zip archive: Could not find EOCD",
+                ],
+            )],
+        ),
+        (
+            "warned",
+            warned.archive(),
+            200,
+            vec![line("Pets", "1.0.0", elsewhere)],
+        ),
+        (
+            "warned and refused",
+            other.archive(),
+            409,
+            vec![line("Other", "1.0.0", elsewhere)],
+        ),
+        ("good", Project::default().archive(), 200, vec![]),
+    ];
+    for (name, archive, status, want) in cases {
+        let answer = api.deploy(archive, "?override=true").await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.body);
+        assert_eq!(found(&logged.take("finding in a project")), want, "{name}");
+    }
+    api.bench.stop().await;
+}
+
 #[tokio::test]
 async fn an_unknown_environment_deploys_nothing_and_says_so() {
     let api = Api::start().await;
