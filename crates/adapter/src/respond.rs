@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
-use trireme_project::Diagnostic;
+use trireme_project::{Diagnostic, Severity};
 
 use crate::catalogue::{CommitError, DeployError, UndeployError};
 use crate::event;
@@ -213,7 +213,7 @@ fn deploy(error: &DeployError) -> Face {
         DeployError::Exists { .. } => Face::new(StatusCode::CONFLICT, "API already exists").because(text),
         DeployError::Invalid(found) => Face {
             diagnostics: found.clone(),
-            ..Face::new(StatusCode::INTERNAL_SERVER_ERROR, "The API project is not valid").because(
+            ..Face::new(invalid(found), "The API project is not valid").because(
                 found
                     .iter()
                     .find(|found| found.is_error())
@@ -226,6 +226,20 @@ fn deploy(error: &DeployError) -> Face {
         DeployError::Panicked(_) => {
             Face::new(StatusCode::INTERNAL_SERVER_ERROR, "Deploying the API failed").because(text)
         }
+    }
+}
+
+/// A project that is broken, or whose guards are in doubt, is 500, as its clients know it (spec/adapter.md 2.4). One that the
+/// original takes, and that breaks nothing but rules of this gateway, is the caller's to change (RFC 9110 15.5.21).
+fn invalid(found: &[Diagnostic]) -> StatusCode {
+    let broken = found.iter().any(|found| match found.severity {
+        Severity::Error => true,
+        Severity::Refusal | Severity::Warning => false,
+    });
+    if broken {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        StatusCode::UNPROCESSABLE_ENTITY
     }
 }
 
@@ -432,6 +446,30 @@ mod tests {
                 body: json!({"code": 500, "message": "The API project is not valid",
                     "description": "error: api.yaml#/data: no data", "diagnostics": [{"file": "api.yaml",
                     "pointer": "/data", "message": "no data", "severity": "error"}]}),
+            },
+            Case {
+                error: DeployError::Invalid(vec![
+                    Diagnostic::refusal("a.yaml", "/paths/~1{a", "no template"),
+                    Diagnostic::warning("a.yaml", "", "odd"),
+                ])
+                .into(),
+                status: 422,
+                body: json!({"code": 422, "message": "The API project is not valid",
+                    "description": "error: a.yaml#/paths/~1{a: no template", "diagnostics": [
+                    {"file": "a.yaml", "pointer": "/paths/~1{a", "message": "no template", "severity": "error"},
+                    {"file": "a.yaml", "pointer": "", "message": "odd", "severity": "warning"}]}),
+            },
+            Case {
+                error: DeployError::Invalid(vec![
+                    Diagnostic::refusal("a.yaml", "", "ours"),
+                    Diagnostic::error("a.yaml", "", "broken"),
+                ])
+                .into(),
+                status: 500,
+                body: json!({"code": 500, "message": "The API project is not valid",
+                    "description": "error: a.yaml: ours", "diagnostics": [
+                    {"file": "a.yaml", "pointer": "", "message": "ours", "severity": "error"},
+                    {"file": "a.yaml", "pointer": "", "message": "broken", "severity": "error"}]}),
             },
             Case {
                 error: DeployError::Commit(CommitError::Stopped(crate::publish::Stopped)).into(),

@@ -8,7 +8,7 @@ use super::defined::{Circumstances, Defined};
 use super::extensions;
 use super::format::Format;
 use super::hosts::Hosts;
-use super::{order, security};
+use super::{normal, order, security};
 use crate::api::cluster::Addresses;
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::tree::Section;
@@ -110,6 +110,9 @@ fn all(channels: &Section<'_>, circumstances: Circumstances<'_>, findings: &mut 
         let Some(channel) = Section::new(channels.file, channels.pointer.key(name), value, findings) else {
             continue;
         };
+        if let Some(fault) = normal::fault(name) {
+            findings.refusal(channels.file, &channel.pointer, fault);
+        }
         let publish = channel.section("publish", findings);
         let Some(action) = publish.or_else(|| channel.section("subscribe", findings)) else {
             findings.warning(

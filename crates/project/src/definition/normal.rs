@@ -73,6 +73,26 @@ pub(crate) fn delimiter(path: &str) -> Option<&str> {
     path.get(at..at + 3)
 }
 
+/// What keeps a path template from being one, in words. Its query part is not looked at for braces, since nobody matches it.
+///
+/// A brace without its partner would be literal text (spec/adapter.md 5.3), where whoever wrote it meant a parameter; a control
+/// character, which callers could only send as an escape, would stand in logs and lists as a line of its own.
+pub(crate) fn fault(path: &str) -> Option<String> {
+    if path.chars().any(char::is_control) {
+        return Some(format!("path {path:?} has a control character"));
+    }
+    let mut open = false;
+    for c in path.chars().take_while(|c| *c != '?') {
+        match c {
+            '{' if open => return Some(format!("path {path} has a {{ within braces")),
+            '}' if !open => return Some(format!("path {path} has a }} without its {{")),
+            '{' | '}' => open = !open,
+            _ => {}
+        }
+    }
+    open.then(|| format!("path {path} has a {{ without its }}"))
+}
+
 /// A parameter in a [`shape`].
 pub(crate) const PARAMETER: &str = "{}";
 

@@ -80,7 +80,7 @@ pub(crate) fn read(
             "{} paths are more than the {MAX_PATHS} an API may have",
             paths.map.len()
         );
-        findings.error(top.file, &paths.pointer, message);
+        findings.refusal(top.file, &paths.pointer, message);
         return Vec::new();
     }
     let mut resources: Vec<Resource> = Vec::new();
@@ -93,14 +93,16 @@ pub(crate) fn read(
             findings.warning(top.file, &pointer, "ignored: a path must start with /");
             continue;
         }
-        if is_unreachable(path) {
+        if let Some(fault) = normal::fault(path) {
+            findings.refusal(top.file, &pointer, fault);
+        } else if is_unreachable(path) {
             findings.warning(top.file, &pointer, "no request can have this path");
         }
         if let Some(escape) = normal::delimiter(path) {
             // Written out and escaped they are one path to most upstreams, and another here: a route beside this one would be
             // asked for less, or for more.
             let message = format!("{escape} can be read in two ways: write the character itself");
-            findings.error(top.file, &pointer, message);
+            findings.refusal(top.file, &pointer, message);
         }
         resources.extend(shared.resource(path, item, &pointer, findings));
     }
@@ -111,7 +113,7 @@ pub(crate) fn read(
 /// No request has it: what is refused before a route is looked for, and what never leaves a caller.
 fn is_unreachable(path: &str) -> bool {
     path.contains("//")
-        || path.contains(|c: char| c == '#' || c == '\\' || c.is_control())
+        || path.contains(['#', '\\'])
         || normal::shape(path)
             .split('/')
             .any(|step| matches!(step, "." | ".."))
@@ -218,7 +220,7 @@ impl Paths<'_> {
             return None;
         }
         if !self.spend(layers.iter().map(|layer| values(layer, self.left.get())).sum()) {
-            findings.error(self.file, &pointer.key("$ref"), "references expand to too much");
+            findings.refusal(self.file, &pointer.key("$ref"), "references expand to too much");
             return None;
         }
         let mut merged = Map::new();
@@ -296,7 +298,7 @@ impl Paths<'_> {
         }
         let mocks = mock::responses(self.root, section, self.format, &self.examples);
         mocks.unwrap_or_else(|full| {
-            findings.error(self.file, &section.pointer.key("responses"), full.to_string());
+            findings.refusal(self.file, &section.pointer.key("responses"), full.to_string());
             Vec::new()
         })
     }
@@ -343,7 +345,7 @@ impl Paths<'_> {
             group.map_or(0, |group| group.endpoints.len())
         });
         if !self.spend(referred) {
-            findings.error(self.file, &pointer, "references expand to too much");
+            findings.refusal(self.file, &pointer, "references expand to too much");
             return None;
         }
         let found = cluster::extension(value, self.file, pointer, addresses, Some(self.named), findings);

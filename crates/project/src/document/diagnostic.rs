@@ -1,6 +1,6 @@
 //! What is wrong with a project, and where.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write as _};
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,18 +18,20 @@ pub struct Diagnostic {
 /// Weight of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
-    /// The project is refused.
+    /// The project is refused: it is broken, to the original as well, or what guards it is in doubt.
     Error,
+    /// The project is refused by a rule of this gateway: the original takes it, and leaves open what comes of it.
+    Refusal,
     /// The project is read, something in it has no effect.
     Warning,
 }
 
 impl Severity {
-    /// `error` or `warning`.
+    /// `error` or `warning`, for either kind of refusal the same.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Error => "error",
+            Self::Error | Self::Refusal => "error",
             Self::Warning => "warning",
         }
     }
@@ -46,6 +48,14 @@ impl Diagnostic {
         }
     }
 
+    /// A rule of this gateway that `file` breaks at `pointer`.
+    pub fn refusal(file: impl Into<String>, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Refusal,
+            ..Self::error(file, pointer, message)
+        }
+    }
+
     /// A warning in `file` at `pointer`.
     pub fn warning(file: impl Into<String>, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -57,23 +67,39 @@ impl Diagnostic {
     /// Whether it refuses the project.
     #[must_use]
     pub fn is_error(&self) -> bool {
-        self.severity == Severity::Error
+        match self.severity {
+            Severity::Error | Severity::Refusal => true,
+            Severity::Warning => false,
+        }
     }
 }
 
+/// On one line: control characters, which names in files may have, are written as escapes.
 impl Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.severity.as_str())?;
         f.write_str(": ")?;
         if !self.file.is_empty() {
-            f.write_str(&self.file)?;
+            line(&self.file, f)?;
             if !self.pointer.is_empty() {
-                write!(f, "#{}", self.pointer)?;
+                f.write_str("#")?;
+                line(&self.pointer, f)?;
             }
             f.write_str(": ")?;
         }
-        f.write_str(&self.message)
+        line(&self.message, f)
     }
+}
+
+fn line(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for c in text.chars() {
+        if c.is_control() {
+            write!(f, "{}", c.escape_default())?;
+        } else {
+            f.write_char(c)?;
+        }
+    }
+    Ok(())
 }
 
 /// Place in a document, kept on the stack so that a pointer is only written out for a finding.
@@ -135,6 +161,10 @@ impl Findings {
 
     pub(crate) fn error(&mut self, file: &str, pointer: &Pointer<'_>, message: impl Into<String>) {
         self.push(Diagnostic::error(file, pointer.to_string(), message));
+    }
+
+    pub(crate) fn refusal(&mut self, file: &str, pointer: &Pointer<'_>, message: impl Into<String>) {
+        self.push(Diagnostic::refusal(file, pointer.to_string(), message));
     }
 
     pub(crate) fn warning(&mut self, file: &str, pointer: &Pointer<'_>, message: impl Into<String>) {

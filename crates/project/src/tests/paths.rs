@@ -203,12 +203,10 @@ fn paths_that_no_request_has() {
     let cases = [
         case("/my path/größe", false),
         case("/a\"<>`^|b", false),
-        case("/a{", false),
         case("/a.b/...", false),
         case("/a//b", true),
         case("/a#b", true),
         case("/a\\b", true),
-        case("/a\tb", true),
         case("/a/./b", true),
         case("/a/%2E%2e", true),
     ];
@@ -225,5 +223,55 @@ fn paths_that_no_request_has() {
             .any(|line| line.ends_with("no request can have this path"));
         assert_eq!(told, want, "{path}: {got:?}");
         assert_eq!(got.len(), usize::from(want), "{path}: {got:?}");
+    }
+}
+
+/// Neither what the original makes of them is served, nor anything else.
+#[test]
+fn paths_that_are_no_templates() {
+    let control = "has a control character";
+    let cases = [
+        ("/{a", "path /{a has a { without its }"),
+        ("/b}", "path /b} has a } without its {"),
+        ("/{a}}", "path /{a}} has a } without its {"),
+        ("/{a{b}c}", "path /{a{b}c} has a { within braces"),
+        ("/a/{id?}", "path /a/{id?} has a { without its }"),
+        ("/a\r\nb", &format!("path \"/a\\r\\nb\" {control}")),
+        ("/a?\tb", &format!("path \"/a?\\tb\" {control}")),
+        ("/a\u{85}", &format!("path \"/a\\u{{85}}\" {control}")),
+        ("/{a}/{}/%7B", ""),
+        ("/{a}?b={c", ""),
+    ];
+    for (path, want) in cases {
+        let open = serde_json::json!({
+            "openapi": "3.0.3",
+            "info": {"title": "Pets", "version": "1"},
+            "servers": [{"url": "http://host"}],
+            "paths": {path: {"get": {}}},
+        });
+        let channels = serde_json::json!({"asyncapi": "2.0.0", "channels": {path: {"publish": {}}}});
+        let sockets =
+            api_yaml("  endpointConfig: {production_endpoints: {url: 'ws://host'}}\n").replace("HTTP", "WS");
+        let both = [
+            (alone(&open.to_string()), "my api.yaml", "paths"),
+            (
+                project(&[
+                    ("api.yaml", &sockets),
+                    ("Definitions/asyncapi.yaml", &channels.to_string()),
+                ]),
+                "Definitions/asyncapi.yaml",
+                "channels",
+            ),
+        ];
+        for (got, file, key) in both {
+            let Err(found) = got else {
+                assert_eq!(want, "", "{key} {path:?}");
+                continue;
+            };
+            let pointer = format!("/{key}/{}", path.replace('/', "~1"));
+            assert_eq!(found, [Diagnostic::refusal(file, pointer, want)], "{path:?}");
+            let told = found[0].to_string();
+            assert!(!told.contains(char::is_control), "{told:?}");
+        }
     }
 }

@@ -25,6 +25,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
     struct Case {
         name: &'static str,
         archive: Bytes,
+        status: u16,
         file: &'static str,
         pointer: &'static str,
         message: &'static str,
@@ -42,6 +43,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
         Case {
             name: "broken zip",
             archive: Bytes::from_static(b"PK\x03\x04 no zip"),
+            status: 500,
             file: "",
             pointer: "",
             message: "not a readable zip archive: invalid Zip archive: Could not find EOCD",
@@ -49,6 +51,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
         Case {
             name: "empty upload",
             archive: Bytes::new(),
+            status: 500,
             file: "",
             pointer: "",
             message: "not a readable zip archive: invalid Zip archive: Could not find EOCD",
@@ -56,6 +59,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
         Case {
             name: "zip bomb",
             archive: archive(&[("api.yaml", API.as_bytes()), (definition, &spaces)]),
+            status: 500,
             file: in_archive,
             pointer: "",
             message: "entry expands more than 200 times",
@@ -63,6 +67,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
         Case {
             name: "path out of the project",
             archive: archive(&[("../../api.yaml", API)]),
+            status: 500,
             file: "project/../../api.yaml",
             pointer: "",
             message: "entry name leads out of the project",
@@ -70,6 +75,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
         Case {
             name: "api.yaml without data",
             archive: archive(&[("api.yaml", "type: api\n"), (definition, ROOT)]),
+            status: 500,
             file: "project/api.yaml",
             pointer: "",
             message: "has no data section",
@@ -77,6 +83,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
         Case {
             name: "not OpenAPI",
             archive: project("hello: world\n"),
+            status: 500,
             file: in_archive,
             pointer: "",
             message: "not an OpenAPI definition: neither openapi nor swagger is given",
@@ -84,6 +91,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
         Case {
             name: "unresolvable reference",
             archive: project(&format!("{ROOT}paths: {{ /a: {{ $ref: '#/nowhere' }} }}\n")),
+            status: 500,
             file: in_archive,
             pointer: "/paths/~1a/$ref",
             message: "$ref #/nowhere leads nowhere",
@@ -93,6 +101,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
             archive: project(&format!(
                 "{ROOT}paths: {{ /a: {{ $ref: '#/paths/~1b' }}, /b: {{ $ref: '#/paths/~1a' }} }}\n"
             )),
+            status: 500,
             file: in_archive,
             pointer: "/paths/~1a/$ref",
             message: "circular $ref #/paths/~1a",
@@ -104,9 +113,46 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
                 ..Project::default()
             }
             .archive(),
+            status: 500,
             file: "deployment_environments.yaml",
             pointer: "/data/0/deploymentVhost",
             message: "a b is not a host name",
+        },
+        Case {
+            name: "one path with two guards",
+            archive: project(&format!(
+                "{ROOT}paths: {{ '/{{a}}': {{ get: {{}} }}, '/{{b}}': {{ get: {{ x-wso2-disable-security: true }} }} }}\n"
+            )),
+            status: 500,
+            file: in_archive,
+            pointer: "/paths/~1{b}",
+            message: "GET /{b} matches the same requests as GET /{a} and asks for other security",
+        },
+        Case {
+            name: "half a parameter",
+            archive: project(&format!("{ROOT}paths: {{ '/{{a': {{ get: {{}} }} }}\n")),
+            status: 422,
+            file: in_archive,
+            pointer: "/paths/~1{a",
+            message: "path /{a has a { without its }",
+        },
+        Case {
+            name: "path of two lines",
+            archive: project(&format!("{ROOT}paths: {{ \"/a\\r\\nb\": {{ get: {{}} }} }}\n")),
+            status: 422,
+            file: in_archive,
+            pointer: "/paths/~1a\r\nb",
+            message: "path \"/a\\r\\nb\" has a control character",
+        },
+        Case {
+            name: "broken, and half a parameter",
+            archive: project(&format!(
+                "{ROOT}paths: {{ '/{{a': {{ get: {{}} }}, /b: {{ $ref: '#/no' }} }}\n"
+            )),
+            status: 500,
+            file: in_archive,
+            pointer: "/paths/~1{a",
+            message: "path /{a has a { without its }",
         },
     ];
     let api = Api::start_with(
@@ -122,7 +168,7 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
     let before = api.list().await;
     for case in cases {
         let answer = api.deploy(case.archive, "?override=true").await;
-        assert_eq!(answer.status, 500, "{}: {}", case.name, answer.body);
+        assert_eq!(answer.status, case.status, "{}: {}", case.name, answer.body);
         assert_eq!(
             answer.body["message"], "The API project is not valid",
             "{}",
@@ -206,6 +252,16 @@ async fn every_finding_has_its_line_in_the_log() {
                     [
                         "error",
                         &format!("project/{definition}"),
+                        forged,
+                        "path \"/a\\r\\nINFO [trireme_adapter] forged\" has a control character",
+                    ],
+                ),
+                line(
+                    "Pets",
+                    "1.0.0",
+                    [
+                        "error",
+                        &format!("project/{definition}"),
                         &format!("{forged}/$ref"),
                         "$ref #/no leads nowhere",
                     ],
@@ -218,16 +274,6 @@ async fn every_finding_has_its_line_in_the_log() {
                         &format!("project/{definition}"),
                         "/paths/~1b/$ref",
                         "$ref #/nor leads nowhere",
-                    ],
-                ),
-                line(
-                    "Pets",
-                    "1.0.0",
-                    [
-                        "warning",
-                        &format!("project/{definition}"),
-                        forged,
-                        "no request can have this path",
                     ],
                 ),
                 line(
