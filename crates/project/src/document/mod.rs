@@ -5,6 +5,7 @@
 
 pub(crate) mod diagnostic;
 pub(crate) mod refs;
+mod repeated;
 pub(crate) mod tree;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use serde_json::{Map, Number, Value};
 
 use self::diagnostic::{Diagnostic, Findings, pointer_token};
+use self::repeated::Repeated;
 use crate::settings::Limits;
 
 /// Stands where a skipped subtree was, so that a `$ref` into it still has a target. A file that spells it out with escapes
@@ -123,14 +125,12 @@ pub(crate) fn parse(
     } else {
         yaml(text, keep, &mut tally, limits)
     };
-    for mut steps in tally.repeated.drain(..) {
-        steps.reverse();
-        let pointer: String = steps.iter().map(|step| format!("/{step}")).collect();
-        findings.push(Diagnostic::warning(
-            file,
-            pointer,
-            "key is given more than once; the last one counts",
-        ));
+    for repeated in tally.repeated {
+        findings.push(repeated.finding(file));
+    }
+    if tally.unlisted {
+        let message = format!("more than {MAX_REPEATED} keys are given more than once, with other values");
+        findings.push(Diagnostic::refusal(file, "", message));
     }
     match parsed {
         Ok(value) => Some(value),
@@ -283,8 +283,10 @@ struct Tally {
     nodes: usize,
     bytes: usize,
     max_depth: usize,
-    /// Paths of repeated keys, innermost step first.
-    repeated: Vec<Vec<String>>,
+    /// Keys that are given more than once.
+    repeated: Vec<Repeated>,
+    /// There are more of them than are listed, so that nobody knows what they decide.
+    unlisted: bool,
 }
 
 /// What the table behind an object with keys counts in addition: some 500 bytes for the first key, where a value has 72
@@ -304,6 +306,7 @@ impl Tally {
             bytes,
             max_depth: limits.depth,
             repeated: Vec::new(),
+            unlisted: false,
         }
     }
 
@@ -326,9 +329,20 @@ impl Tally {
     }
 
     fn enter(&mut self, from: usize, step: &str) {
-        for path in self.repeated.get_mut(from..).unwrap_or_default() {
-            path.push(step.to_owned());
+        for repeated in self.repeated.get_mut(from..).unwrap_or_default() {
+            repeated.enter(step);
         }
+    }
+
+    /// `key` had the value `first`, and is given again. Both are looked at, which counts as another reading of them.
+    fn repeat<E: Error>(&mut self, key: &str, first: &Value, second: &Value) -> Result<(), E> {
+        self.nodes(weight(first).saturating_add(weight(second)))?;
+        if self.repeated.len() < MAX_REPEATED {
+            self.repeated.push(Repeated::new(key, first, second));
+        } else {
+            self.unlisted |= first != second;
+        }
+        Ok(())
     }
 }
 
@@ -454,8 +468,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
             if self.tally.repeated.len() > mark {
                 self.tally.enter(mark, &pointer_token(&key));
             }
-            if map.contains_key(&key) && self.tally.repeated.len() < MAX_REPEATED {
-                self.tally.repeated.push(vec![pointer_token(&key)]);
+            if let Some(first) = map.get(&key) {
+                self.tally.repeat(&key, first, &value)?;
             }
             map.insert(key, value);
         }

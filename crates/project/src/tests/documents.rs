@@ -267,6 +267,137 @@ fn repeated_keys_are_named() {
     }
 }
 
+/// What is told of a file in which keys are repeated, without the name of the file.
+fn repeated(text: &str) -> Vec<String> {
+    let mut findings = Findings::default();
+    parse("f", text.as_bytes(), Keep::All, &Limits::default(), &mut findings);
+    let found = findings.into_sorted().into_iter();
+    found
+        .map(|finding| {
+            let refused = finding.severity == Severity::Refusal;
+            assert_ne!(finding.is_error(), finding.severity == Severity::Warning);
+            format!(
+                "{} {}",
+                if refused { "refused" } else { "warned" },
+                finding.pointer
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn repeated_keys_that_decide_who_may_call() {
+    let cases = [
+        (
+            "open path wins",
+            "paths: {/a: {get: {security: [{o: [admin]}]}}, /a: {get: {x-wso2-disable-security: true}}}",
+            "refused /paths/~1a",
+        ),
+        (
+            "open path loses",
+            "paths: {/a: {get: {x-auth-type: None}}, /a: {get: {}}}",
+            "refused /paths/~1a",
+        ),
+        (
+            "same security",
+            "paths: {/a: {get: {security: [{o: [admin]}], x: 1}}, /a: {get: {security: [{o: [admin]}], x: 2}}}",
+            "warned /paths/~1a",
+        ),
+        (
+            "other operations",
+            "paths: {/a: {get: {}, put: {}}, /a: {get: {}}}",
+            "warned /paths/~1a",
+        ),
+        (
+            "method",
+            "paths: {/a: {get: {security: []}, get: {}}}",
+            "refused /paths/~1a/get",
+        ),
+        (
+            "security of an operation",
+            "paths: {/a: {get: {security: [{o: [a]}], security: [{o: []}]}}}",
+            "refused /paths/~1a/get/security",
+        ),
+        (
+            "scheme in a requirement",
+            "security: [{o: [a], o: []}]",
+            "refused /security/0/o",
+        ),
+        (
+            "the same requirement",
+            "security: [{o: [a], o: [a]}]",
+            "warned /security/0/o",
+        ),
+        (
+            "all paths",
+            "paths: {/a: {get: {security: []}}}\npaths: {/b: {}}",
+            "refused /paths",
+        ),
+        (
+            "scheme",
+            "components: {securitySchemes: {o: {type: oauth2}, o: {type: apiKey}}}",
+            "refused /components/securitySchemes/o",
+        ),
+        (
+            "path that refers",
+            "paths: {/a: {$ref: '#/x'}, /a: {$ref: '#/y'}}",
+            "refused /paths/~1a",
+        ),
+        (
+            "response that refers",
+            "paths: {/a: {get: {responses: {200: {$ref: '#/x'}, 200: {$ref: '#/y'}}}}}",
+            "warned /paths/~1a/get/responses/200",
+        ),
+        (
+            "channel called as something harmless",
+            "channels: {responses: {publish: {x-scopes: [a]}}, responses: {publish: {}}}",
+            "refused /channels/responses",
+        ),
+        (
+            "api.yaml",
+            "data: {SecurityScheme: [oauth2], SecurityScheme: [api_key]}",
+            "refused /data/SecurityScheme",
+        ),
+        (
+            "operations of api.yaml",
+            "data: {operations: [{target: /a, authType: None}], operations: [{target: /a}, {target: /b}]}",
+            "refused /data/operations",
+        ),
+        (
+            "client certificates",
+            "data: [{alias: a, certificate: a.crt}]\ndata: [{alias: a, certificate: b.crt}]",
+            "refused /data",
+        ),
+        (
+            "version",
+            "data: {version: 1, version: 2}",
+            "warned /data/version",
+        ),
+    ];
+    for (name, text, want) in cases {
+        assert_eq!(repeated(text), [want], "{name}");
+    }
+}
+
+/// What isn't listed may decide anything.
+#[test]
+fn more_repeated_keys_than_are_listed() {
+    let text = |count: usize, other: usize| -> String {
+        let harmless: String = (0..count)
+            .map(|index| format!("k{index}: 1\nk{index}: 1\n"))
+            .collect();
+        let differing = (0..other).map(|index| format!("o{index}: 1\no{index}: 2\n"));
+        harmless + &differing.collect::<String>()
+    };
+    for (count, other, refused) in [(100, 0, 0), (2_000, 0, 0), (99, 1, 0), (100, 1, 1), (0, 2_000, 1)] {
+        let told = repeated(&text(count, other));
+        let (listed, rest) = told.split_at(refused);
+        assert!(listed.iter().all(|told| told == "refused "), "{listed:?}");
+        assert_eq!(rest.len(), (count + other).min(100), "{count} {other}");
+        assert!(rest.iter().all(|told| told.starts_with("warned /")), "{rest:?}");
+    }
+}
+
 /// What isn't kept may be as deep as it likes in JSON, and takes no stack.
 #[test]
 fn deep_schemas_do_no_harm() {

@@ -119,6 +119,16 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
             message: "a b is not a host name",
         },
         Case {
+            name: "open path given again",
+            archive: project(&format!(
+                "{ROOT}paths: {{ /a: {{ get: {{}} }}, /a: {{ get: {{ x-wso2-disable-security: true }} }} }}\n"
+            )),
+            status: 422,
+            file: in_archive,
+            pointer: "/paths/~1a",
+            message: "key is given more than once, and what is said of who may call differs: keep one of them",
+        },
+        Case {
             name: "one path with two guards",
             archive: project(&format!(
                 "{ROOT}paths: {{ '/{{a}}': {{ get: {{}} }}, '/{{b}}': {{ get: {{ x-wso2-disable-security: true }} }} }}\n"
