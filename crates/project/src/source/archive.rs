@@ -76,19 +76,19 @@ fn whole(message: impl Into<String>) -> Vec<Diagnostic> {
 /// Looks at every entry by its directory record alone: names, declared sizes, expansion. Returns index and clean name of
 /// the wanted ones.
 ///
-/// A link is an entry like any other: nothing is ever written to disk, so its content is read as the file's and never
-/// followed (`apictl` describes a link but packs its target's content).
+/// An entry that is described as a link may be one, or a file: `apictl` describes the link and packs what it leads to. Those that
+/// could be are among the chosen, to be looked at by [`unpack`].
 fn survey(
     archive: &ZipArchive<Cursor<&[u8]>>,
     limits: &Limits,
     wanted: &dyn Fn(&str) -> bool,
-) -> Result<Vec<(usize, String)>, Vec<Diagnostic>> {
+) -> Result<Vec<Chosen>, Vec<Diagnostic>> {
     let mut found = Vec::new();
     let mut chosen = Vec::new();
     let mut total = 0_u64;
     for index in 0..archive.len() {
         match entry(archive, index, limits, &mut total, wanted) {
-            Ok(Some(path)) => chosen.push((index, path)),
+            Ok(Some(entry)) => chosen.push(entry),
             Ok(None) => {}
             Err(finding) if found.len() < MAX_FINDINGS => found.push(finding),
             Err(_) => break,
@@ -104,14 +104,25 @@ fn survey(
     if found.is_empty() { Ok(chosen) } else { Err(found) }
 }
 
-/// The clean path of one entry when it is wanted.
+/// An entry to be unpacked.
+struct Chosen {
+    index: usize,
+    /// Its clean path.
+    path: String,
+    /// It is a file of the project.
+    wanted: bool,
+    /// It may be a link.
+    link: bool,
+}
+
+/// One entry when it is wanted, or may be a link.
 fn entry(
     archive: &ZipArchive<Cursor<&[u8]>>,
     index: usize,
     limits: &Limits,
     total: &mut u64,
     wanted: &dyn Fn(&str) -> bool,
-) -> Result<Option<String>, Diagnostic> {
+) -> Result<Option<Chosen>, Diagnostic> {
     let entry = archive.by_index_data(index).map_err(|error| {
         Diagnostic::error(
             "",
@@ -127,7 +138,19 @@ fn entry(
     })?;
     let path = clean(&name, limits)
         .map_err(|reason| Diagnostic::error(name.escape_debug().to_string(), "", reason))?;
-    if entry.is_dir() {
+    let link = match entry.unix_mode().unwrap_or_default() & FORMAT {
+        // Some packers say nothing.
+        0 | FOLDER | REGULAR => false,
+        LINK => entry.size() <= MAX_LINK,
+        _ => {
+            return Err(Diagnostic::refusal(
+                path,
+                "",
+                "entry is neither a file nor a folder",
+            ));
+        }
+    };
+    if entry.is_dir() && !link {
         return Ok(None);
     }
     *total = total.saturating_add(entry.size());
@@ -138,7 +161,8 @@ fn entry(
             format!("entry expands more than {} times", limits.ratio),
         ));
     }
-    if !wanted(&path) {
+    let wanted = wanted(&path);
+    if !wanted && !link {
         return Ok(None);
     }
     if entry.encrypted() {
@@ -152,25 +176,59 @@ fn entry(
         );
         return Err(Diagnostic::error(path, "", message));
     }
-    Ok(Some(path))
+    Ok(Some(Chosen {
+        index,
+        path,
+        wanted,
+        link,
+    }))
+}
+
+/// What the mode of a file says of its kind (POSIX.1 `sys/stat.h`; the numbers are those of the format's Unix attributes).
+const FORMAT: u32 = 0o170_000;
+const FOLDER: u32 = 0o040_000;
+const REGULAR: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
+
+/// Longest target of a link.
+const MAX_LINK: u64 = 4_095;
+
+/// Whether the content of an entry that is described as a link is where that leads: one line without an end, and nothing that
+/// begins as JSON does.
+fn is_target(content: &[u8]) -> bool {
+    let text = std::str::from_utf8(content).unwrap_or("\n");
+    !text.is_empty() && !text.starts_with(['{', '[']) && !text.contains(char::is_control)
 }
 
 /// Inflates the chosen entries. Declared sizes are not trusted: what really comes out is bounded again.
 fn unpack(
     archive: &mut ZipArchive<Cursor<&[u8]>>,
-    chosen: Vec<(usize, String)>,
+    chosen: Vec<Chosen>,
     limits: &Limits,
 ) -> Result<Files, Vec<Diagnostic>> {
     let mut files = Files::new();
     let mut found = Vec::new();
     let mut left = limits.total_bytes;
-    for (index, path) in chosen {
-        let content = inflate(archive, index, limits, &mut left);
-        let refused = match content {
-            Ok(content) => files.insert(path.clone(), content).map(|_| TWICE.to_owned()),
-            Err(message) => Some(message),
-        };
-        found.extend(refused.map(|message| Diagnostic::error(path, "", message)));
+    for Chosen {
+        index,
+        path,
+        wanted,
+        link,
+    } in chosen
+    {
+        match inflate(archive, index, limits, &mut left) {
+            Ok(content) if link && is_target(&content) => {
+                let message = "entry is a symbolic link, which is not followed: put the file in its place";
+                found.push(Diagnostic::refusal(path, "", message));
+            }
+            Ok(content) if wanted => {
+                if files.insert(path.clone(), content).is_some() {
+                    found.push(Diagnostic::error(path, "", TWICE));
+                }
+            }
+            Ok(_) => {}
+            Err(message) => found.push(Diagnostic::error(path, "", message)),
+        }
         if found.len() >= MAX_FINDINGS || (left == 0 && !found.is_empty()) {
             break;
         }

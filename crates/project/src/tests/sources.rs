@@ -244,20 +244,59 @@ fn damage_is_noticed() {
 }
 
 #[test]
-fn links_are_read_and_never_followed() {
-    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    writer
-        .add_symlink("p/api.yaml", "/etc/passwd", SimpleFileOptions::default())
-        .unwrap();
-    let packed = writer.finish().unwrap().into_inner();
-    let got = errors(read(&Archive(&packed), &Settings::new(Defaults::Require)));
-    assert_eq!(
-        got,
-        [
-            "error: p/api.yaml: must be an object",
-            "error: Definitions/swagger.yaml: definition not found"
-        ]
-    );
+fn links_are_refused_by_name() {
+    const MESSAGE: &str = "entry is a symbolic link, which is not followed: put the file in its place";
+    let linked = |path: &str, content: &str| {
+        let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+        let options = SimpleFileOptions::default();
+        writer.start_file("p/a.yaml", options).unwrap();
+        writer.write_all(b"a: 1\n").unwrap();
+        writer.add_symlink(path, content, options).unwrap();
+        writer.finish().unwrap().into_inner()
+    };
+    for (path, target) in [
+        ("p/api.yaml", "/etc/passwd"),
+        ("p/Docs/more", "../../../secret"),
+        ("p/folder/", "/"),
+        ("p/long", &"a".repeat(4_095)),
+    ] {
+        let name = path.trim_end_matches('/');
+        assert_eq!(
+            load(&linked(path, target), &Limits::default()),
+            Err(vec![format!("error: {name}: {MESSAGE}")]),
+            "{path}"
+        );
+    }
+    // As apictl packs one.
+    for content in ["a: 1\n", "{\"a\": 1}", "", &"a".repeat(4_096)] {
+        let packed = linked("p/api.yaml", content);
+        let files = Archive(&packed).load(&Limits::default(), &|_| true).unwrap();
+        assert_eq!(files["p/api.yaml"], content.as_bytes());
+    }
+}
+
+#[test]
+fn what_is_neither_file_nor_folder_is_refused_by_name() {
+    let entry = b"p/a.yaml";
+    let whole = raw(&[("p/a.yaml", b"a: 1")], CompressionMethod::Stored);
+    let record = memchr::memmem::find(&whole, b"PK\x01\x02").unwrap();
+    assert_eq!(&whole[record + 46..record + 46 + entry.len()], entry);
+    for (kind, fine) in [
+        (0o000, true),
+        (0o001, false),
+        (0o002, false),
+        (0o006, false),
+        (0o010, true),
+        (0o014, false),
+    ] {
+        let mut packed = whole.clone();
+        // Made by Unix, and the mode in the upper half of the attributes.
+        packed[record + 5] = 3;
+        packed[record + 38..record + 42].copy_from_slice(&((kind << 12 | 0o644_u32) << 16).to_le_bytes());
+        let want = "error: p/a.yaml: entry is neither a file nor a folder".to_owned();
+        let got = load(&packed, &Limits::default());
+        assert_eq!(got.err(), (!fine).then_some(vec![want]), "{kind:o}");
+    }
 }
 
 #[test]

@@ -38,6 +38,19 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
     };
     let definition = "Definitions/swagger.yaml";
     let in_archive = "project/Definitions/swagger.yaml";
+    let link = {
+        // The kind is the upper half byte of the mode, which is the upper half of the attributes in the last record.
+        let mut files = Project::default().files();
+        files.push(("Docs/more", b"/etc/passwd".to_vec()));
+        let files = files.iter().map(|(path, content)| (*path, content));
+        let mut packed = trireme_project::archive("", files).unwrap();
+        let last = packed
+            .windows(4)
+            .rposition(|bytes| bytes == b"PK\x01\x02")
+            .unwrap();
+        packed[last + 41] = 0o12 << 4 | 1;
+        Bytes::from(packed)
+    };
     let spaces = vec![b' '; 3 << 20];
     let cases = [
         Case {
@@ -117,6 +130,14 @@ async fn bad_projects_are_refused_with_what_is_wrong() {
             file: "deployment_environments.yaml",
             pointer: "/data/0/deploymentVhost",
             message: "a b is not a host name",
+        },
+        Case {
+            name: "link",
+            archive: link,
+            status: 422,
+            file: "Docs/more",
+            pointer: "",
+            message: "entry is a symbolic link, which is not followed: put the file in its place",
         },
         Case {
             name: "open path given again",
