@@ -5,10 +5,13 @@ use std::sync::Arc;
 use super::Identity;
 use crate::credential::issuer::Issuer;
 use crate::credential::jwks::Lookup;
-use crate::credential::jwt::{MAX_TOKEN, Unverified, has_three_parts};
+use crate::credential::jwt::{MAX_TOKEN, TokenType, Unverified, has_three_parts};
 use crate::credential::tokens::{Kind, Token};
 use crate::need::{Need, Question, Stop};
 use crate::verdict::{Reason, Scheme};
+
+/// Types of access tokens: what the original's issuers write, and RFC 9068.
+const TYPES: [TokenType; 2] = [TokenType::AccessToken, TokenType::Jwt];
 
 /// The token of the request, when its header has the shape of one.
 fn recognize<'a>(question: &Question<'a>) -> Option<&'a str> {
@@ -22,9 +25,7 @@ fn recognize<'a>(question: &Question<'a>) -> Option<&'a str> {
         .trim_ascii()
         .split_once(|text: char| text.is_ascii_whitespace())?;
     let token = token.trim_ascii_start();
-    let bearer = scheme
-        .get(..6)
-        .is_some_and(|prefix| prefix.eq_ignore_ascii_case("bearer"));
+    let bearer = scheme.eq_ignore_ascii_case("bearer");
     // Not one by one until the first: a token has none, and is a kilobyte to go through with every request.
     let spaces = token
         .bytes()
@@ -73,7 +74,7 @@ fn verified(question: &Question<'_>, text: &str) -> Result<(Arc<Token>, Arc<Issu
         return Ok(found);
     }
     let unverified = Unverified::parse(text).map_err(|_| Reason::NotAToken)?;
-    if !unverified.acceptable() {
+    if !unverified.acceptable(&TYPES) {
         return Err(Reason::TokenInvalid.into());
     }
     // The issuer first, then its keys: a key id never reaches beyond the issuer that the token states.

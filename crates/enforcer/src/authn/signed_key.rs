@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::credential::jwt::{MAX_TOKEN, Unverified};
+use crate::credential::jwt::{MAX_TOKEN, TokenType, Unverified};
 use crate::credential::keys::PublicKey;
 use crate::credential::tokens::{Token, TokenCache};
 use crate::verdict::Reason;
@@ -21,6 +21,10 @@ pub(super) fn verified(
         return Ok(token);
     }
     let unverified = Unverified::parse(text).map_err(|_| Reason::ApiKeyInvalid)?;
+    // An access token that says so isn't a key, though one certificate may sign both.
+    if !unverified.acceptable(&[TokenType::Jwt]) {
+        return Err(Reason::ApiKeyInvalid);
+    }
     let claims = unverified.verify(signer).ok_or(Reason::ApiKeyInvalid)?;
     let token = Token::new(claims, None, now, 0).map_err(|_| Reason::ApiKeyInvalid)?;
     let token = Arc::new(token);

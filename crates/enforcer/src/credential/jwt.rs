@@ -2,8 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::keys::{Algorithm, PublicKey};
@@ -36,7 +36,45 @@ struct Header {
     #[serde(default)]
     kid: Option<Value>,
     #[serde(default)]
-    crit: Option<IgnoredAny>,
+    typ: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+/// True for any value that is there, a null as well.
+fn present<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(value).map(|IgnoredAny| true)
+}
+
+/// What a token says it is, by the `typ` of its header (RFC 7515 §4.1.9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenType {
+    /// `at+jwt` (RFC 9068 §2.1).
+    AccessToken,
+    /// `JWT`, or nothing said: any of those that are in use here.
+    Jwt,
+}
+
+impl TokenType {
+    /// `None` for a type that nobody shows here (RFC 8725 §3.12), and for what isn't text. A null says nothing, as in claims.
+    fn of(typ: Option<&Value>) -> Option<Self> {
+        let Some(typ) = typ else {
+            return Some(Self::Jwt);
+        };
+        let typ = typ.as_str()?;
+        // A media type, of which this much may be left out.
+        let bare = typ
+            .split_at_checked("application/".len())
+            .filter(|(start, _)| start.eq_ignore_ascii_case("application/"))
+            .map_or(typ, |(_, rest)| rest);
+        if bare.eq_ignore_ascii_case("jwt") {
+            Some(Self::Jwt)
+        } else if bare.eq_ignore_ascii_case("at+jwt") {
+            Some(Self::AccessToken)
+        } else {
+            None
+        }
+    }
 }
 
 /// What is read of claims before the signature.
@@ -56,7 +94,9 @@ pub(crate) fn has_three_parts(text: &str) -> bool {
 pub(crate) struct Unverified<'a> {
     signed: &'a str,
     signature: Vec<u8>,
+    /// Absent as well when something else in the header keeps the token from being good.
     algorithm: Option<Algorithm>,
+    token_type: Option<TokenType>,
     /// Key id of the header; absent when empty.
     pub(crate) kid: Option<String>,
     issuer: Option<Value>,
@@ -81,12 +121,15 @@ impl<'a> Unverified<'a> {
             .as_ref()
             .and_then(Value::as_str)
             .and_then(Algorithm::parse);
+        // An extension that must be understood isn't, and the list of them is never null (RFC 7515 §4.1.11). A key id that isn't
+        // text names no key (§4.1.4).
+        let understood = !header.crit && header.kid.as_ref().is_none_or(Value::is_string);
         Ok(Self {
             signed,
             // One that can't be read is a wrong signature, not another kind of text.
             signature: segment(signature).unwrap_or_default(),
-            // An extension that must be understood isn't (RFC 7515 §4.1.11).
-            algorithm: algorithm.filter(|_| header.crit.is_none()),
+            algorithm: algorithm.filter(|_| understood),
+            token_type: TokenType::of(header.typ.as_ref()),
             kid: header
                 .kid
                 .and_then(|kid| kid.as_str().map(str::to_owned))
@@ -96,9 +139,10 @@ impl<'a> Unverified<'a> {
         })
     }
 
-    /// Whether the header names an algorithm that is accepted. Asked before any key is fetched.
-    pub(crate) fn acceptable(&self) -> bool {
-        self.algorithm.is_some()
+    /// Whether the header is of a token of one of these types and names an algorithm that is accepted. Asked before any key is
+    /// fetched.
+    pub(crate) fn acceptable(&self, types: &[TokenType]) -> bool {
+        self.algorithm.is_some() && self.token_type.is_some_and(|own| types.contains(&own))
     }
 
     /// The claim `iss` as the token states it, to choose the key by. Nothing else may be believed before `verify`.

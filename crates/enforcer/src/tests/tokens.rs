@@ -197,6 +197,26 @@ async fn headers_and_signatures_are_checked() {
             "token_invalid",
         ),
         (
+            "critical is null",
+            ours(json!({ "alg": "RS256", "crit": null })),
+            "token_invalid",
+        ),
+        (
+            "critical is empty",
+            ours(json!({ "alg": "RS256", "crit": [] })),
+            "token_invalid",
+        ),
+        (
+            "key id is a number",
+            ours(json!({ "alg": "RS256", "kid": 7 })),
+            "token_invalid",
+        ),
+        (
+            "key id is null",
+            ours(json!({ "alg": "RS256", "kid": null })),
+            "admitted",
+        ),
+        (
             "signed by another issuer",
             token(&KEYS.theirs, &header(), &claims()),
             "token_invalid",
@@ -289,6 +309,53 @@ async fn headers_and_signatures_are_checked() {
 }
 
 #[tokio::test]
+async fn the_type_of_a_token_says_what_it_is_for() {
+    let mut settings = settings();
+    let mut publisher = issuer("https://publisher.example", "ours");
+    publisher.name = "APIM Publisher".to_owned();
+    settings.issuers.push(publisher);
+    let policy = guarded_with(|policy| policy.security.push(Requirement::one("key_header", Vec::new())));
+    let world = World::new(policy, settings);
+    let internal = json!({
+        "token_type": "InternalKey",
+        "subscribedAPIs": [{ "name": "Pets", "version": "1.0", "context": "/v2" }],
+    });
+    // The type, whether an access token may have it, and whether a key may.
+    let cases = [
+        (json!(null), true, true),
+        (json!("JWT"), true, true),
+        (json!("jwt"), true, true),
+        (json!("application/JWT"), true, true),
+        (json!("at+jwt"), true, false),
+        (json!("AT+JWT"), true, false),
+        (json!("Application/at+jwt"), true, false),
+        (json!("dpop+jwt"), false, false),
+        (json!("secevent+jwt"), false, false),
+        (json!("logout+jwt"), false, false),
+        (json!("application/"), false, false),
+        (json!("text/at+jwt"), false, false),
+        (json!("at+jwt "), false, false),
+        (json!("äääääääa"), false, false),
+        (json!("JOSE"), false, false),
+        (json!(""), false, false),
+        (json!(5), false, false),
+        (json!(["JWT"]), false, false),
+        (json!({}), false, false),
+    ];
+    for (typ, access, key) in cases {
+        let header = json!({ "alg": "RS256", "typ": typ });
+        let of = |good, refusal| if good { "admitted" } else { refusal };
+        let shown = token(&KEYS.ours, &header, &claims());
+        assert_eq!(world.token(&shown), of(access, "token_invalid"), "{typ}");
+        let label = world.label(&get(&[("apikey", &shown)]));
+        assert_eq!(label, of(key, "api_key_invalid"), "{typ}, API key");
+        let shown = token(&KEYS.ours, &header, &changed(&internal));
+        let label = world.label(&get(&[("internal-key", &shown)]));
+        assert_eq!(label, of(key, "api_key_invalid"), "{typ}, internal key");
+    }
+}
+
+#[tokio::test]
 async fn the_header_has_to_be_a_bearer_of_one_token() {
     let world = World::new(policy(), settings());
     let good = good_token();
@@ -299,6 +366,9 @@ async fn the_header_has_to_be_a_bearer_of_one_token() {
         (format!("Bearer {good} x"), "no_credentials"),
         (format!("Bearer Bearer {good}"), "no_credentials"),
         (format!("Basic {good}"), "no_credentials"),
+        (format!("Bearerx {good}"), "no_credentials"),
+        (format!("Bearer: {good}"), "no_credentials"),
+        (format!("Beare {good}"), "no_credentials"),
         (good.clone(), "no_credentials"),
         (format!("Bearer {good},Bearer {good}"), "no_credentials"),
         ("Bearer".to_owned(), "no_credentials"),
