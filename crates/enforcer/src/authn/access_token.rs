@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::Identity;
 use crate::credential::issuer::Issuer;
 use crate::credential::jwks::Lookup;
-use crate::credential::jwt::{MAX_TOKEN, TokenType, Unverified, has_three_parts};
+use crate::credential::jwt::{Claims, MAX_TOKEN, TokenType, Unverified, has_three_parts};
 use crate::credential::tokens::{Kind, Token};
 use crate::need::{Need, Question, Stop};
 use crate::verdict::{Reason, Scheme};
@@ -82,25 +84,29 @@ fn verified(question: &Question<'_>, text: &str) -> Result<(Arc<Token>, Arc<Issu
         .issuer()
         .and_then(|name| security.issuers.access.get(name));
     let issuer = Arc::clone(issuer.ok_or(Reason::TokenInvalid)?);
-    let (key, generation) = match (&unverified.kid, &issuer.key_set) {
-        (Some(kid), Some(set)) => match set.key(kid, now.instant) {
-            Lookup::Key(key, generation) => (key, generation),
-            Lookup::Unknown => return Err(Reason::UnknownKey.into()),
-            Lookup::Unavailable => return Err(Reason::KeysUnavailable.into()),
-            Lookup::Fetching(ended, bound) => return Err(Stop::Need(Need::Keys(ended, bound))),
-        },
-        (Some(_), None) => (
-            issuer.certificate.clone().ok_or(Reason::TokenInvalid)?,
-            issuer.generation(),
-        ),
-        (None, _) => (
-            issuer.alias.clone().ok_or(Reason::TokenInvalid)?,
-            issuer.generation(),
-        ),
-    };
-    let claims = unverified.verify(&key).ok_or(Reason::TokenInvalid)?;
+    let (claims, generation) = signed(&unverified, &issuer, now.instant)?;
     let token = Token::new(claims, Some(&issuer), now.unix, generation).map_err(|_| Reason::TokenInvalid)?;
     let token = Arc::new(token);
     security.tokens.insert(text, &token, Some(&issuer));
     Ok((token, issuer))
+}
+
+/// The claims, when the issuer signed them, and the generation of its keys.
+fn signed(token: &Unverified<'_>, issuer: &Issuer, now: Instant) -> Result<(Claims, u64), Stop> {
+    let certificate = match (&token.kid, &issuer.key_set) {
+        (Some(_), Some(_)) => None,
+        (Some(_), None) => issuer.certificate.as_ref(),
+        (None, _) => issuer.alias.as_ref(),
+    };
+    if let Some(claims) = certificate.and_then(|key| token.verify(key)) {
+        return Ok((claims, issuer.generation()));
+    }
+    let set = issuer.key_set.as_ref().ok_or(Reason::TokenInvalid)?;
+    match set.find(token, now) {
+        Lookup::Signed(claims, generation) => Ok((claims, generation)),
+        Lookup::Unknown if token.kid.is_some() => Err(Reason::UnknownKey.into()),
+        Lookup::Forged | Lookup::Unknown => Err(Reason::TokenInvalid.into()),
+        Lookup::Unavailable => Err(Reason::KeysUnavailable.into()),
+        Lookup::Fetching(ended, bound) => Err(Stop::Need(Need::Keys(ended, bound))),
+    }
 }

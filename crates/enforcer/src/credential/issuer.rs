@@ -42,7 +42,7 @@ pub(crate) struct Issuer {
     mapping: Vec<ClaimMapping>,
     /// Its own certificate: for tokens with a key id and no key set to find it in.
     pub(crate) certificate: Option<Arc<PublicKey>>,
-    /// The certificate of its alias: for tokens without a key id.
+    /// The certificate of its alias: for tokens without a key id, before the keys that it publishes.
     pub(crate) alias: Option<Arc<PublicKey>>,
     pub(crate) key_set: Option<Arc<KeySet>>,
 }

@@ -3,6 +3,8 @@
 //! Keys are looked up in memory. A key id that isn't there starts one fetch, however many checks ask for it, and those
 //! checks wait for its end; after an answer the next fetch for an unknown id starts no sooner than ten seconds later, and
 //! after a failure no sooner than a growing pause, so a caller who makes up key ids causes six fetches a minute at most.
+//! Key ids are optional in tokens and in keys (RFC 7515 §4.1.4, RFC 7517 §4.5): where one is missing the keys that fit are
+//! tried, a few of them, and a token that none of them signed is one with an unknown key.
 //! Keys older than five minutes are fetched again while they go on serving; the failure of a key server leaves them in
 //! force for a day.
 
@@ -21,6 +23,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use trireme_fetch::{Bounds, Client, FetchError};
 
+use super::jwt::{Claims, Unverified};
 use super::keys::{Algorithm, PublicKey};
 use crate::event;
 
@@ -39,6 +42,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(6);
 const UNKNOWN_WAIT: Duration = Duration::from_millis(500);
 /// Between two fetches for ids that aren't there.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Keys that are tried for one token.
+const MAX_TRIED: usize = 8;
 /// Pauses after failures.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -78,7 +83,7 @@ pub(crate) struct KeySet {
 
 #[derive(Debug, Default)]
 struct State {
-    keys: HashMap<String, Arc<PublicKey>>,
+    keys: Arc<Published>,
     fetched: Option<Instant>,
     failed: Option<Instant>,
     failures: u32,
@@ -86,12 +91,23 @@ struct State {
     generation: u64,
 }
 
-/// What is known of a key id.
+/// The keys of a set that signatures are checked with.
+#[derive(Debug, Default)]
+struct Published {
+    /// By key id, most often one; those without an id are under the empty one, which no token names.
+    named: HashMap<String, Vec<Arc<PublicKey>>>,
+    /// All of them, each once, in the order of the document.
+    all: Vec<Arc<PublicKey>>,
+}
+
+/// What the published keys say to a token.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    /// The key, and the generation of the set it is from.
-    Key(Arc<PublicKey>, u64),
-    /// The issuer doesn't publish it.
+    /// One of them signed these claims; the generation of the set it is from.
+    Signed(Claims, u64),
+    /// The key that the token names didn't sign it.
+    Forged,
+    /// The issuer doesn't publish the key that the token names, or none that signed a token that names no key.
     Unknown,
     /// The key server can't be asked.
     Unavailable,
@@ -116,18 +132,23 @@ impl KeySet {
         self.state.load().generation
     }
 
-    /// Looks a key up and starts what fetch is due.
-    pub(crate) fn key(self: &Arc<Self>, kid: &str, now: Instant) -> Lookup {
+    /// Looks for the key that signed a token, and starts what fetch is due.
+    pub(crate) fn find(self: &Arc<Self>, token: &Unverified<'_>, now: Instant) -> Lookup {
         // Subscribed before the state is read, so that the end of a fetch in between isn't missed.
         let ended = self.ended.subscribe();
         let state = self.state.load();
         let age = state.fetched.map(|at| now.saturating_duration_since(at));
         let usable = age.is_some_and(|age| age < USABLE);
-        if usable && let Some(key) = state.keys.get(kid) {
-            if age.is_some_and(|age| age > FRESH) && !state.backing_off(now) {
-                self.start();
+        if usable {
+            let (keys, named) = state.keys.of(token.kid.as_deref());
+            let fitting = keys.iter().filter(|key| token.fits(key)).take(MAX_TRIED);
+            let claims = fitting.filter_map(|key| token.verify(key)).next();
+            if named || claims.is_some() {
+                if age.is_some_and(|age| age > FRESH) && !state.backing_off(now) {
+                    self.start();
+                }
+                return claims.map_or(Lookup::Forged, |claims| Lookup::Signed(claims, state.generation));
             }
-            return Lookup::Key(Arc::clone(key), state.generation);
         }
         if state.backing_off(now) {
             return Lookup::Unavailable;
@@ -169,19 +190,21 @@ impl KeySet {
     async fn fetch(&self) {
         let client = &self.fetcher.client;
         let outcome = client.get(&self.address, "application/json", BOUNDS).await;
-        let outcome = outcome.map_err(KeySetError::Fetch).and_then(|body| parse(&body));
+        let outcome = outcome
+            .map_err(KeySetError::Fetch)
+            .and_then(|body| parse(&body).map(Arc::new));
         let now = Instant::now();
         let old = self.state.load();
         let next = match &outcome {
             Ok(keys) => State {
-                generation: old.generation + u64::from(!same(&old.keys, keys)),
-                keys: keys.clone(),
+                generation: old.generation + u64::from(!old.keys.same(keys)),
+                keys: Arc::clone(keys),
                 fetched: Some(now),
                 failed: None,
                 failures: 0,
             },
             Err(_) => State {
-                keys: old.keys.clone(),
+                keys: Arc::clone(&old.keys),
                 fetched: old.fetched,
                 failed: Some(now),
                 failures: old.failures.saturating_add(1),
@@ -195,7 +218,7 @@ impl KeySet {
             issuer: &self.issuer,
             address: &self.address,
             outcome: match &outcome {
-                Ok(keys) => Ok(keys.len()),
+                Ok(keys) => Ok(keys.all.len()),
                 Err(error) => Err(error),
             },
         }
@@ -212,6 +235,44 @@ impl State {
             .min(BACKOFF.1);
         self.failed
             .is_some_and(|at| now.saturating_duration_since(at) < pause)
+    }
+}
+
+impl Published {
+    /// The keys that a token with this key id may be signed with, and whether they have that id.
+    fn of(&self, kid: Option<&str>) -> (&[Arc<PublicKey>], bool) {
+        let Some(kid) = kid else {
+            return (&self.all, false);
+        };
+        match self.named.get(kid) {
+            Some(keys) => (keys, true),
+            // It may be the id of a key that doesn't say so.
+            None => (self.named.get("").map(Vec::as_slice).unwrap_or_default(), false),
+        }
+    }
+
+    fn add(&mut self, kid: String, key: PublicKey) {
+        let known = self.all.iter().find(|known| known.is(&key)).cloned();
+        let key = known.unwrap_or_else(|| {
+            let key = Arc::new(key);
+            self.all.push(Arc::clone(&key));
+            key
+        });
+        let named = self.named.entry(kid).or_default();
+        if !named.iter().any(|known| known.is(&key)) {
+            named.push(key);
+        }
+    }
+
+    /// Whether the same keys have the same ids, in whatever order.
+    fn same(&self, other: &Self) -> bool {
+        let equal = |(kid, keys): (&String, &Vec<Arc<PublicKey>>)| {
+            other.named.get(kid).is_some_and(|others| {
+                let there = |key: &Arc<PublicKey>| others.iter().any(|other| other.is(key));
+                keys.len() == others.len() && keys.iter().all(there)
+            })
+        };
+        self.named.len() == other.named.len() && self.named.iter().all(equal)
     }
 }
 
@@ -243,7 +304,7 @@ struct Entry {
     #[serde(default)]
     alg: Option<String>,
     #[serde(default)]
-    kid: String,
+    kid: Option<String>,
     #[serde(default)]
     n: String,
     #[serde(default)]
@@ -252,9 +313,9 @@ struct Entry {
 
 /// The RSA signing keys of a key set. Others, and ones that can't be read, are left out: one bad key must not take away
 /// the rest.
-fn parse(body: &[u8]) -> Result<HashMap<String, Arc<PublicKey>>, KeySetError> {
+fn parse(body: &[u8]) -> Result<Published, KeySetError> {
     let document: Document = serde_json::from_slice(body).map_err(KeySetError::Read)?;
-    let mut keys = HashMap::new();
+    let mut published = Published::default();
     for entry in document.keys {
         let Ok(entry) = serde_json::from_value::<Entry>(entry) else {
             continue;
@@ -266,20 +327,15 @@ fn parse(body: &[u8]) -> Result<HashMap<String, Arc<PublicKey>>, KeySetError> {
                 .operations
                 .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"))
             && algorithm.is_none_or(|algorithm| algorithm.is_some());
-        if entry.kty != "RSA" || entry.kid.is_empty() || !signs {
+        if entry.kty != "RSA" || !signs {
             continue;
         }
         let part = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();
         if let (Some(n), Some(e)) = (part(&entry.n), part(&entry.e))
             && let Ok(key) = PublicKey::rsa(&n, &e)
         {
-            keys.insert(entry.kid, Arc::new(key.only(algorithm.flatten())));
+            published.add(entry.kid.unwrap_or_default(), key.only(algorithm.flatten()));
         }
     }
-    Ok(keys)
-}
-
-fn same(old: &HashMap<String, Arc<PublicKey>>, new: &HashMap<String, Arc<PublicKey>>) -> bool {
-    let equal = |(kid, key): (&String, &Arc<PublicKey>)| new.get(kid).is_some_and(|other| other.is(key));
-    old.len() == new.len() && old.iter().all(equal)
+    Ok(published)
 }

@@ -150,8 +150,13 @@ impl<'a> Unverified<'a> {
         self.issuer.as_ref().and_then(Value::as_str)
     }
 
+    /// Whether the key is for signatures of the token's algorithm.
+    pub(crate) fn fits(&self, key: &PublicKey) -> bool {
+        self.algorithm.is_some_and(|algorithm| key.fits(algorithm))
+    }
+
     /// The claims, when the key made the signature.
-    pub(crate) fn verify(self, key: &PublicKey) -> Option<Claims> {
+    pub(crate) fn verify(&self, key: &PublicKey) -> Option<Claims> {
         let algorithm = self.algorithm?;
         if !key.verify(algorithm, self.signed.as_bytes(), &self.signature) {
             return None;
@@ -159,7 +164,7 @@ impl<'a> Unverified<'a> {
         let map = object(&self.claims).ok()?;
         Some(Claims {
             map,
-            text: self.claims,
+            text: self.claims.clone(),
         })
     }
 }

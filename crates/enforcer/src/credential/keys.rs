@@ -100,9 +100,14 @@ impl PublicKey {
         }
     }
 
+    /// Whether it is for signatures of this algorithm.
+    pub(crate) fn fits(&self, algorithm: Algorithm) -> bool {
+        self.only.is_none_or(|only| only == algorithm)
+    }
+
     /// Whether the signature is that of the message.
     pub(crate) fn verify(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        if self.only.is_some_and(|only| only != algorithm) {
+        if !self.fits(algorithm) {
             return false;
         }
         let key = match algorithm {

@@ -74,12 +74,45 @@ impl KeyServer {
         settings.issuers[0].jwks_url = self.address.clone();
         settings
     }
+
+    /// The same for an issuer without a certificate.
+    pub(super) fn only_settings(&self) -> Settings {
+        let mut settings = self.settings();
+        settings.issuers[0].certificate_path = String::new();
+        settings.issuers[0].certificate_alias = String::new();
+        settings
+    }
 }
 
 pub(super) fn jwk(name: &str, kid: &str) -> Value {
     let key = PublicKey::certificate(&std::fs::read(path(&format!("{name}.pem"))).unwrap()).unwrap();
     let (n, e) = key.components();
     json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": encode(n), "e": encode(e) })
+}
+
+/// A key with these members; a null takes one away.
+fn jwk_with(name: &str, changes: &Value) -> Value {
+    let mut key = jwk(name, "");
+    let object = key.as_object_mut().unwrap();
+    for (member, value) in changes.as_object().unwrap() {
+        object.insert(member.clone(), value.clone());
+        if value.is_null() {
+            object.remove(member);
+        }
+    }
+    key
+}
+
+/// A key that signed nothing, of its own for each number.
+fn decoy(number: u8) -> Value {
+    let key = PublicKey::certificate(KEYS.ours.certificate.as_bytes()).unwrap();
+    let mut modulus = key.components().0.to_vec();
+    modulus[100] = !modulus[100];
+    modulus[101] = number;
+    jwk_with(
+        "ours",
+        &json!({ "n": encode(modulus), "kid": format!("decoy{number}") }),
+    )
 }
 
 fn with_kid(kid: &str) -> String {
@@ -353,4 +386,155 @@ async fn one_bad_key_does_not_take_away_the_rest() {
     for kid in ["broken", "encryption", "wrapping", "ec", "null"] {
         assert_eq!(world.waited(&with_kid(kid)).await, "unknown_key", "{kid}");
     }
+}
+
+#[tokio::test]
+async fn without_a_key_id_the_keys_that_fit_are_tried() {
+    let decoys = |count| (0..count).map(decoy);
+    let ours = || jwk("ours", "a");
+    let unnamed = || jwk_with("ours", &json!({ "kid": null }));
+    let mut null = ours();
+    null["kid"] = Value::Null;
+    let unfit = [
+        jwk_with("ours", &json!({ "use": "enc" })),
+        jwk_with("ours", &json!({ "key_ops": ["encrypt"] })),
+        jwk_with("ours", &json!({ "alg": "RS384" })),
+        jwk_with("ours", &json!({ "alg": "RSA-OAEP" })),
+        jwk_with("ours", &json!({ "kty": "EC" })),
+    ];
+    let none = header();
+    let unknown = json!({ "alg": "RS256", "kid": "x" });
+    let cases: [(&str, Vec<Value>, &Value, &str); 16] = [
+        ("the only key", vec![ours()], &none, "admitted"),
+        ("a key without an id", vec![unnamed()], &none, "admitted"),
+        ("an id that is null", vec![null], &none, "admitted"),
+        ("no key", vec![], &none, "token_invalid"),
+        ("another key", vec![jwk("theirs", "a")], &none, "token_invalid"),
+        ("none that fits", unfit.to_vec(), &none, "token_invalid"),
+        (
+            "the last of eight",
+            decoys(7).chain([ours()]).collect(),
+            &none,
+            "admitted",
+        ),
+        (
+            "the ninth",
+            decoys(8).chain([ours()]).collect(),
+            &none,
+            "token_invalid",
+        ),
+        (
+            "the last of eight that fit",
+            decoys(7).chain(unfit).chain([ours()]).collect(),
+            &none,
+            "admitted",
+        ),
+        (
+            "one that is there again and again counts once",
+            (0..9)
+                .map(|n| jwk("theirs", &n.to_string()))
+                .chain([ours()])
+                .collect(),
+            &none,
+            "admitted",
+        ),
+        (
+            "a key id, and a key without",
+            vec![jwk("theirs", "a"), unnamed()],
+            &unknown,
+            "admitted",
+        ),
+        (
+            "a key id, and the ninth key without",
+            decoys(8)
+                .map(|mut key| {
+                    key["kid"] = "".into();
+                    key
+                })
+                .chain([unnamed()])
+                .collect(),
+            &unknown,
+            "unknown_key",
+        ),
+        (
+            "a key id that is not that of the key",
+            vec![ours()],
+            &unknown,
+            "unknown_key",
+        ),
+        (
+            "a key id that is not that of the key, and a key without that is not it",
+            vec![ours(), jwk_with("theirs", &json!({ "kid": "" }))],
+            &unknown,
+            "unknown_key",
+        ),
+        (
+            "a key id of another key, and a key without",
+            vec![jwk("theirs", "x"), unnamed()],
+            &unknown,
+            "token_invalid",
+        ),
+        (
+            "two keys of one id, for an algorithm each",
+            vec![
+                jwk_with("ours", &json!({ "kid": "x" })),
+                jwk_with("ours", &json!({ "kid": "x", "alg": "RS512" })),
+            ],
+            &unknown,
+            "admitted",
+        ),
+    ];
+    for (name, keys, header, want) in cases {
+        let server = KeyServer::start(&json!({ "keys": keys })).await;
+        let world = World::new(policy(), server.only_settings());
+        let token = token(&KEYS.ours, header, &claims());
+        for _ in 0..3 {
+            assert_eq!(world.waited(&token).await, want, "{name}");
+        }
+        assert_eq!(server.asked(), 1, "{name}");
+        let kept = world.snapshot.ready().unwrap().tokens.len();
+        assert_eq!(kept, usize::from(want == "admitted"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn keys_without_an_id_rotate_like_others() {
+    let unnamed = |name| json!({ "keys": [jwk_with(name, &json!({ "kid": null }))] }).to_string();
+    let server = KeyServer::start(&json!({ "keys": [jwk("theirs", "a")] })).await;
+    let world = World::new(policy(), server.only_settings());
+    let token = good_token();
+    assert_eq!(world.waited(&token).await, "token_invalid");
+    server.answer.send_replace((StatusCode::OK, unnamed("ours")));
+    assert_eq!(world.waited(&token).await, "token_invalid");
+    let later = async |seconds| {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+        tokio::time::resume();
+    };
+    later(11).await;
+    assert_eq!(world.waited(&token).await, "admitted");
+    server.answer.send_replace((StatusCode::OK, unnamed("theirs")));
+    later(5 * 60 + 1).await;
+    // The token is in the cache; that it is used is what brings the keys up to date.
+    let refused = async {
+        while world.waited(&token).await == "admitted" {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(BOUND, refused).await.unwrap();
+    assert_eq!(world.waited(&token).await, "token_invalid");
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test]
+async fn the_certificate_stands_before_the_published_keys_of_tokens_without_a_key_id() {
+    let server = KeyServer::start(&json!({ "keys": [jwk("theirs", "a")] })).await;
+    let world = World::new(policy(), server.settings());
+    assert_eq!(world.waited(&good_token()).await, "admitted");
+    assert_eq!(server.asked(), 0);
+    assert_eq!(
+        world.waited(&token(&KEYS.theirs, &header(), &claims())).await,
+        "admitted"
+    );
+    assert_eq!(server.asked(), 1);
 }
