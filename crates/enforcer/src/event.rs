@@ -250,6 +250,43 @@ impl KeyUnusable<'_> {
     }
 }
 
+/// What names an algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    /// A published key.
+    Key,
+    /// A token, which anybody can have made.
+    Token,
+}
+
+/// An algorithm isn't supported.
+#[derive(Debug)]
+pub(crate) struct AlgorithmUnsupported<'a> {
+    /// Whose key it is, or who is said to have signed the token.
+    pub(crate) issuer: &'a str,
+    /// Its name.
+    pub(crate) algorithm: &'a str,
+    /// What names it.
+    pub(crate) by: NamedBy,
+}
+
+impl AlgorithmUnsupported<'_> {
+    /// Tells it.
+    pub(crate) fn emit(&self) {
+        let (issuer, algorithm) = (self.issuer, self.algorithm);
+        match self.by {
+            NamedBy::Key => warn!(
+                issuer,
+                algorithm, "published key left out, its algorithm is not supported"
+            ),
+            NamedBy::Token => warn!(
+                issuer,
+                algorithm, "token refused, its algorithm is not supported; further ones are refused silently"
+            ),
+        }
+    }
+}
+
 /// Certificates of callers are taken from a header, and nothing here tells who put them there.
 #[derive(Debug)]
 pub(crate) struct CertificateFromHeader<'a> {

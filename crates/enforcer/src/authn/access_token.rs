@@ -76,19 +76,22 @@ fn verified(question: &Question<'_>, text: &str) -> Result<(Arc<Token>, Arc<Issu
         return Ok(found);
     }
     let unverified = Unverified::parse(text).map_err(|_| Reason::NotAToken)?;
-    if !unverified.acceptable(&TYPES) {
-        return Err(Reason::TokenInvalid.into());
-    }
     // The issuer first, then its keys: a key id never reaches beyond the issuer that the token states.
     let issuer = unverified
         .issuer()
-        .and_then(|name| security.issuers.access.get(name));
-    let issuer = Arc::clone(issuer.ok_or(Reason::TokenInvalid)?);
-    let (claims, generation) = signed(&unverified, &issuer, now.instant)?;
-    let token = Token::new(claims, Some(&issuer), now.unix, generation).map_err(|_| Reason::TokenInvalid)?;
+        .and_then(|name| security.issuers.access.get(name))
+        .ok_or(Reason::TokenInvalid)?;
+    if !unverified.acceptable(&TYPES) {
+        if let Some(algorithm) = &unverified.unsupported {
+            issuer.unsupported.tell(algorithm);
+        }
+        return Err(Reason::TokenInvalid.into());
+    }
+    let (claims, generation) = signed(&unverified, issuer, now.instant)?;
+    let token = Token::new(claims, Some(issuer), now.unix, generation).map_err(|_| Reason::TokenInvalid)?;
     let token = Arc::new(token);
-    security.tokens.insert(text, &token, Some(&issuer));
-    Ok((token, issuer))
+    security.tokens.insert(text, &token, Some(issuer));
+    Ok((token, Arc::clone(issuer)))
 }
 
 /// The claims, when the issuer signed them, and the generation of its keys.

@@ -22,7 +22,7 @@ pub(crate) fn authenticate(question: &Question<'_>, place: &KeyPlace) -> Option<
 fn holder(question: &Question<'_>, key: &str) -> Result<Identity, Reason> {
     let Question { security, now, .. } = *question;
     let signer = security.issuers.api_keys.as_ref().ok_or(Reason::SignerMissing)?;
-    let token = verified(&security.application_keys, &signer.key, key, now.unix)?;
+    let token = verified(&security.application_keys, signer, key, now.unix)?;
     // Taken for an API key, an access token would be good without the scopes that it lacks.
     if matches!(token.kind, Kind::Access | Kind::InternalKey) {
         return Err(Reason::TokenInvalid);

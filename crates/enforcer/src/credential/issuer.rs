@@ -8,7 +8,8 @@ use trireme_policy::settings::{ClaimMapping, Issuer as Declared};
 
 use super::jwks::{Fetcher, KeySet};
 use super::keys::PublicKey;
-use crate::event;
+use super::unsupported::Unsupported;
+use crate::event::{self, NamedBy};
 
 /// Issuer name whose certificate signs internal keys, and API keys when there is no other.
 const PUBLISHER: &str = "APIM Publisher";
@@ -23,16 +24,18 @@ pub(crate) struct Issuers {
     /// Of access tokens, by the `iss` that they are filed under.
     pub(crate) access: HashMap<String, Arc<Issuer>>,
     /// Signs internal keys.
-    pub(crate) publisher: Option<Arc<PublicKey>>,
+    pub(crate) publisher: Option<Signer>,
     /// Signs API keys.
-    pub(crate) api_keys: Option<ApiKeys>,
+    pub(crate) api_keys: Option<Signer>,
 }
 
-/// Who signs API keys.
+/// Who signs keys that are tokens.
 #[derive(Debug)]
-pub(crate) struct ApiKeys {
+pub(crate) struct Signer {
     pub(crate) key: Arc<PublicKey>,
     pub(crate) validate_subscription: bool,
+    /// Algorithms of keys that were shown.
+    pub(crate) unsupported: Arc<Unsupported>,
 }
 
 /// Who signs access tokens.
@@ -45,6 +48,8 @@ pub(crate) struct Issuer {
     /// The certificate of its alias: for tokens without a key id, before the keys that it publishes.
     pub(crate) alias: Option<Arc<PublicKey>>,
     pub(crate) key_set: Option<Arc<KeySet>>,
+    /// Algorithms of tokens that state it.
+    pub(crate) unsupported: Arc<Unsupported>,
 }
 
 impl Issuer {
@@ -63,7 +68,7 @@ impl Issuer {
 impl Issuers {
     /// Makes declared issuers ready. Reads certificate files. An issuer whose certificate can't be read and that has no key
     /// set is left out with an error in the log: its tokens are refused, those of others aren't. Keys that `held` has fetched
-    /// from the same address are kept, so that new settings don't need the key servers to be there.
+    /// from the same address are kept, so that new settings don't need the key servers to be there, and so is what it has told.
     pub(crate) fn new(all: &[Declared], fetcher: &Fetcher, held: Option<&Self>) -> Self {
         let mut aliases: HashMap<String, Arc<PublicKey>> = HashMap::new();
         let mut own = Vec::with_capacity(all.len());
@@ -76,8 +81,12 @@ impl Issuers {
         }
         let mut access = HashMap::new();
         for (declared, certificate) in all.iter().zip(own.iter().cloned()) {
-            let held = held.and_then(|held| held.access.get(filed(declared)));
-            let key_set = key_set(declared, fetcher, held.and_then(|issuer| issuer.key_set.as_ref()));
+            let former = held.and_then(|held| held.access.get(filed(declared)));
+            let key_set = key_set(
+                declared,
+                fetcher,
+                former.and_then(|issuer| issuer.key_set.as_ref()),
+            );
             let alias = signing(declared, certificate.as_ref(), &aliases);
             if certificate.is_none() && alias.is_none() && key_set.is_none() {
                 event::IssuerLeftOut {
@@ -93,32 +102,40 @@ impl Issuers {
                 certificate,
                 alias,
                 key_set,
+                unsupported: told(former.map(|issuer| &issuer.unsupported), &declared.issuer),
             };
             access.insert(filed(declared).to_owned(), Arc::new(issuer));
         }
         let named = |name: &str| all.iter().position(|issuer| issuer.name == name);
-        let signer = |name: &str| {
+        let signer = |name: &str, held: Option<&Signer>| {
             let index = named(name)?;
             let declared = all.get(index)?;
-            let key = signing(declared, own.get(index)?.as_ref(), &aliases)?;
-            Some((key, declared.validate_subscription))
+            Some(Signer {
+                key: signing(declared, own.get(index)?.as_ref(), &aliases)?,
+                validate_subscription: declared.validate_subscription,
+                unsupported: told(held.map(|signer| &signer.unsupported), name),
+            })
         };
-        let publisher = signer(PUBLISHER).map(|(key, _)| key);
-        let api_keys = if named(API_KEY).is_some() {
-            signer(API_KEY)
+        let publisher = signer(PUBLISHER, held.and_then(|held| held.publisher.as_ref()));
+        let of_api_keys = if named(API_KEY).is_some() {
+            API_KEY
         } else {
-            signer(PUBLISHER)
-        }
-        .map(|(key, validate_subscription)| ApiKeys {
-            key,
-            validate_subscription,
-        });
+            PUBLISHER
+        };
+        let api_keys = signer(of_api_keys, held.and_then(|held| held.api_keys.as_ref()));
         Self {
             access,
             publisher,
             api_keys,
         }
     }
+}
+
+/// What was told of the tokens of an issuer, which may have told something already.
+fn told(held: Option<&Arc<Unsupported>>, issuer: &str) -> Arc<Unsupported> {
+    held.filter(|held| held.issuer() == issuer)
+        .cloned()
+        .unwrap_or_else(|| Arc::new(Unsupported::new(issuer, NamedBy::Token)))
 }
 
 /// The certificate file of an issuer.

@@ -25,7 +25,8 @@ use trireme_fetch::{Bounds, Client, FetchError};
 
 use super::jwt::{Claims, Unverified};
 use super::keys::{Algorithm, PublicKey};
-use crate::event;
+use super::unsupported::Unsupported;
+use crate::event::{self, NamedBy};
 
 /// What a fetch may take. Key sets in use are a few kilobytes; how many keys there can be follows from the bytes.
 const BOUNDS: Bounds = Bounds {
@@ -79,6 +80,8 @@ pub(crate) struct KeySet {
     fetching: AtomicBool,
     /// Counts the ends of fetches.
     ended: watch::Sender<u64>,
+    /// Algorithms of keys that were left out.
+    unsupported: Unsupported,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +127,7 @@ impl KeySet {
             state: ArcSwap::default(),
             fetching: AtomicBool::new(false),
             ended: watch::Sender::new(0),
+            unsupported: Unsupported::new(issuer, NamedBy::Key),
         }
     }
 
@@ -192,7 +196,7 @@ impl KeySet {
         let outcome = client.get(&self.address, "application/json", BOUNDS).await;
         let outcome = outcome
             .map_err(KeySetError::Fetch)
-            .and_then(|body| parse(&body).map(Arc::new));
+            .and_then(|body| parse(&body, &self.unsupported).map(Arc::new));
         let now = Instant::now();
         let old = self.state.load();
         let next = match &outcome {
@@ -304,6 +308,8 @@ struct Entry {
     #[serde(default)]
     alg: Option<String>,
     #[serde(default)]
+    crv: Option<String>,
+    #[serde(default)]
     kid: Option<String>,
     #[serde(default)]
     n: String,
@@ -311,23 +317,46 @@ struct Entry {
     e: String,
 }
 
+impl Entry {
+    /// The algorithm of a key that names none: its curve has one (RFC 7518 §3.4, RFC 8812 §3.2), or is one (RFC 9864).
+    fn implied(&self) -> &str {
+        match self.crv.as_deref() {
+            Some("P-256") => "ES256",
+            Some("P-384") => "ES384",
+            Some("P-521") => "ES512",
+            Some("secp256k1") => "ES256K",
+            Some(curve) => curve,
+            None => &self.kty,
+        }
+    }
+}
+
 /// The RSA signing keys of a key set. Others, and ones that can't be read, are left out: one bad key must not take away
-/// the rest.
-fn parse(body: &[u8]) -> Result<Published, KeySetError> {
+/// the rest. What algorithms the others name is told.
+fn parse(body: &[u8], unsupported: &Unsupported) -> Result<Published, KeySetError> {
     let document: Document = serde_json::from_slice(body).map_err(KeySetError::Read)?;
     let mut published = Published::default();
     for entry in document.keys {
         let Ok(entry) = serde_json::from_value::<Entry>(entry) else {
             continue;
         };
-        // A key that names another purpose (RFC 7517 §4.2, §4.3) or algorithm is not for signatures that are accepted here.
-        let algorithm = entry.alg.as_deref().map(Algorithm::parse);
-        let signs = entry.usage.is_none_or(|usage| usage.is_empty() || usage == "sig")
+        // A key that names another purpose is not for signatures (RFC 7517 §4.2, §4.3).
+        let signs = entry
+            .usage
+            .as_deref()
+            .is_none_or(|usage| usage.is_empty() || usage == "sig")
             && entry
                 .operations
-                .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"))
-            && algorithm.is_none_or(|algorithm| algorithm.is_some());
-        if entry.kty != "RSA" || !signs {
+                .as_ref()
+                .is_none_or(|operations| operations.iter().any(|operation| operation == "verify"));
+        if !signs {
+            continue;
+        }
+        let named = entry.alg.as_deref().filter(|alg| !alg.is_empty());
+        let algorithm = named.map(Algorithm::parse);
+        if entry.kty != "RSA" || algorithm == Some(None) {
+            let named = named.filter(|name| Algorithm::parse(name).is_none());
+            unsupported.tell(named.unwrap_or_else(|| entry.implied()));
             continue;
         }
         let part = |text: &str| URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok();

@@ -96,6 +96,8 @@ pub(crate) struct Unverified<'a> {
     signature: Vec<u8>,
     /// Absent as well when something else in the header keeps the token from being good.
     algorithm: Option<Algorithm>,
+    /// The name of an algorithm that isn't accepted.
+    pub(crate) unsupported: Option<String>,
     token_type: Option<TokenType>,
     /// Key id of the header; absent when empty.
     pub(crate) kid: Option<String>,
@@ -116,11 +118,13 @@ impl<'a> Unverified<'a> {
         let header: Header = object(&segment(header)?)?;
         let claims = segment(claims)?;
         let Stated { iss: issuer } = object(&claims)?;
-        let algorithm = header
-            .alg
-            .as_ref()
-            .and_then(Value::as_str)
-            .and_then(Algorithm::parse);
+        let (algorithm, unsupported) = match header.alg {
+            Some(Value::String(name)) => match Algorithm::parse(&name) {
+                None => (None, Some(name)),
+                algorithm => (algorithm, None),
+            },
+            _ => (None, None),
+        };
         // An extension that must be understood isn't, and the list of them is never null (RFC 7515 §4.1.11). A key id that isn't
         // text names no key (§4.1.4).
         let understood = !header.crit && header.kid.as_ref().is_none_or(Value::is_string);
@@ -129,6 +133,7 @@ impl<'a> Unverified<'a> {
             // One that can't be read is a wrong signature, not another kind of text.
             signature: segment(signature).unwrap_or_default(),
             algorithm: algorithm.filter(|_| understood),
+            unsupported,
             token_type: TokenType::of(header.typ.as_ref()),
             kid: header
                 .kid

@@ -1,5 +1,6 @@
 //! Keys, tokens, policies and requests that the tests are made of.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::subscriber::DefaultGuard;
 use trireme_fetch::{Client, Settings as Outside};
 use trireme_policy::api::*;
 use trireme_policy::settings::{Account, Issuer, Settings, TestIssuer};
@@ -354,6 +356,34 @@ pub(super) fn get<'a>(headers: &[(&'a str, &'a str)]) -> Attributes<'a> {
             },
         },
         ..Attributes::with_headers(headers)
+    }
+}
+
+/// What this thread logs while it is there.
+pub(super) struct Log {
+    folder: TempDir,
+    _guard: DefaultGuard,
+}
+
+impl Log {
+    pub(super) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Arc::new(File::create(folder.path().join("log")).unwrap());
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(file)
+            .finish();
+        Self {
+            folder,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// The lines that hold this text, from there on.
+    pub(super) fn lines(&self, text: &str) -> Vec<String> {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+        let of = |line: &str| line.find(text).and_then(|at| line.get(at..)).map(str::to_owned);
+        log.lines().filter_map(of).collect()
     }
 }
 

@@ -538,3 +538,38 @@ async fn the_certificate_stands_before_the_published_keys_of_tokens_without_a_ke
     );
     assert_eq!(server.asked(), 1);
 }
+
+#[tokio::test]
+async fn the_algorithm_of_a_key_that_is_left_out_is_named_once() {
+    let _keys = &*KEYS;
+    let log = Log::start();
+    let server = KeyServer::start(&json!({ "keys": [
+        { "kty": "EC", "crv": "P-256", "kid": "1" },
+        { "kty": "EC", "crv": "P-256", "kid": "2", "alg": "ES256" },
+        { "kty": "EC", "crv": "P-384", "kid": "3", "alg": "RS256" },
+        { "kty": "OKP", "crv": "Ed25519", "use": "sig" },
+        { "kty": "oct", "k": "AAAA" },
+        { "kty": "AKP", "alg": "ML-DSA-44" },
+        jwk_with("ours", &json!({ "alg": "PS256" })),
+        // For encryption, which nobody here does.
+        jwk_with("ours", &json!({ "use": "enc", "alg": "RSA-OAEP" })),
+        jwk_with("ours", &json!({ "key_ops": ["wrapKey"], "alg": "RSA1_5" })),
+        jwk("ours", "a"),
+    ] }))
+    .await;
+    let world = World::new(policy(), server.settings());
+    for fetches in 1..4 {
+        assert_eq!(world.waited(&with_kid("x")).await, "unknown_key");
+        assert_eq!(server.asked(), fetches);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        tokio::time::resume();
+    }
+    assert_eq!(world.waited(&with_kid("a")).await, "admitted");
+    let left = "published key left out, its algorithm is not supported";
+    let line = |alg: &str| format!("{left} issuer=\"{ISSUER}\" algorithm=\"{alg}\"");
+    assert_eq!(
+        log.lines(left),
+        ["ES256", "ES384", "Ed25519", "oct", "PS256"].map(line)
+    );
+}

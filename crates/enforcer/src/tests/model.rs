@@ -186,7 +186,7 @@ fn internal(question: &Question<'_>, text: &str) -> Found {
         api, security, now, ..
     } = *question;
     let signer = security.issuers.publisher.as_ref().ok_or(Reason::TokenInvalid)?;
-    let token = signed(text, signer, None, now).ok_or(Reason::ApiKeyInvalid)?;
+    let token = signed(text, &signer.key, None, now).ok_or(Reason::ApiKeyInvalid)?;
     if token.kind != Kind::InternalKey {
         return Err(Reason::TokenInvalid);
     }

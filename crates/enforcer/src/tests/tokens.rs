@@ -1,10 +1,13 @@
 //! Access tokens: every claim, every header, every trick.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use trireme_policy::api::{Requirement, SchemeKind};
 use trireme_policy::settings::{Cache, ClaimMapping};
 
 use super::fixture::*;
+use crate::security::Security;
 
 #[tokio::test]
 async fn claims_are_checked_one_by_one() {
@@ -306,6 +309,52 @@ async fn headers_and_signatures_are_checked() {
     for (name, token, want) in cases {
         assert_eq!(world.token(&token), want, "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_algorithm_that_is_not_supported_is_named_once() {
+    let mut settings = settings();
+    let mut publisher = issuer("https://publisher.example", "ours");
+    publisher.name = "APIM Publisher".to_owned();
+    settings.issuers.push(publisher);
+    let policy = guarded_with(|policy| policy.security.push(Requirement::one("key_header", Vec::new())));
+    let mut world = World::new(policy, settings.clone());
+    let _keys = &*KEYS;
+    let log = Log::start();
+    let of = |alg: &str, claims| token(&KEYS.ours, &json!({ "alg": alg }), &claims);
+    let long = "ü".repeat(50);
+    for round in 0..3 {
+        for alg in ["ES256", "none", "PS256", &long, "x", "y\n"] {
+            assert_eq!(world.token(&of(alg, claims())), "token_invalid", "{alg}");
+        }
+        let theirs = changed(&json!({ "iss": OTHER }));
+        assert_eq!(world.token(&of("ES256", theirs)), "token_invalid");
+        // Anybody can name any issuer; and what names no algorithm has nothing to tell.
+        let stranger = changed(&json!({ "iss": format!("https://{round}.example") }));
+        assert_eq!(world.token(&of("ES384", stranger)), "token_invalid");
+        assert_eq!(
+            world.token(&token(&KEYS.ours, &json!({ "alg": 7 }), &claims())),
+            "token_invalid"
+        );
+        let key = of("HS256", claims());
+        assert_eq!(world.label(&get(&[("apikey", &key)])), "api_key_invalid");
+        // New settings are no reason to tell the same again.
+        let next = Security::new(settings.clone(), &fetcher(), world.snapshot.ready());
+        world.snapshot.security = Some(Arc::new(next));
+    }
+    let token = "token refused, its algorithm is not supported; further ones are refused silently";
+    let line = |issuer: &str, alg: &str| format!("{token} issuer=\"{issuer}\" algorithm=\"{alg}\"");
+    assert_eq!(
+        log.lines(token),
+        [
+            line(ISSUER, "ES256"),
+            line(ISSUER, "none"),
+            line(ISSUER, "PS256"),
+            line(ISSUER, &"ü".repeat(32)),
+            line(OTHER, "ES256"),
+            line("APIM Publisher", "HS256"),
+        ]
+    );
 }
 
 #[tokio::test]
