@@ -174,12 +174,13 @@ impl<'a> Unverified<'a> {
     }
 }
 
-/// A JSON object. A list would do for a structure as well, and says nothing.
+/// A JSON object in UTF-8 (RFC 7515 §5.2), also where nothing reads it. A list would do for a structure as well, and says nothing.
 fn object<T: DeserializeOwned>(json: &[u8]) -> Result<T, NotAToken> {
     if json.trim_ascii_start().first() != Some(&b'{') {
         return Err(NotAToken);
     }
-    serde_json::from_slice(json).map_err(|_| NotAToken)
+    let text = std::str::from_utf8(json).map_err(|_| NotAToken)?;
+    serde_json::from_str(text).map_err(|_| NotAToken)
 }
 
 fn segment(text: &str) -> Result<Vec<u8>, NotAToken> {

@@ -288,6 +288,14 @@ async fn headers_and_signatures_are_checked() {
             "not_a_token",
         ),
         (
+            "header is not UTF-8",
+            {
+                let signed = format!("{}.{body}", encode(b"{\"alg\":\"RS256\",\"x\":\"\xff\"}"));
+                format!("{signed}.{}", encode(sign(&KEYS.ours, "RS256", &signed)))
+            },
+            "not_a_token",
+        ),
+        (
             "header is text",
             format!("{}.{body}.{signature}", encode("\"RS256\"")),
             "not_a_token",
