@@ -4,6 +4,7 @@ mod bench;
 mod combinations;
 mod credentials;
 pub(crate) mod fixture;
+mod heads;
 mod jwks;
 mod model;
 mod operations;

@@ -307,8 +307,7 @@ impl World {
     /// The verdict of a check that waits for nothing, or in vain for the API, as a label: `admitted` or the reason.
     pub(super) fn label(&self, attributes: &Attributes<'_>) -> &'static str {
         match self.check(attributes) {
-            Ok(Verdict::Admitted(_)) => "admitted",
-            Ok(Verdict::Denied(denial)) => denial.reason.label(),
+            Ok(verdict) => label(&verdict),
             Err(need @ Need::Api) => need.in_vain().unwrap().label(),
             Err(need) => panic!("{need:?} is missing"),
         }
@@ -332,6 +331,14 @@ impl World {
             Verdict::Denied(denial) => denial.reason,
             Verdict::Admitted(_) => panic!("admitted"),
         }
+    }
+}
+
+/// The verdict as a label: `admitted` or the reason.
+pub(super) fn label(verdict: &Verdict<'_>) -> &'static str {
+    match verdict {
+        Verdict::Admitted(_) => "admitted",
+        Verdict::Denied(denial) => denial.reason.label(),
     }
 }
 

@@ -91,7 +91,7 @@ pub(super) fn jwk(name: &str, kid: &str) -> Value {
 }
 
 /// A key with these members; a null takes one away.
-fn jwk_with(name: &str, changes: &Value) -> Value {
+pub(super) fn jwk_with(name: &str, changes: &Value) -> Value {
     let mut key = jwk(name, "");
     let object = key.as_object_mut().unwrap();
     for (member, value) in changes.as_object().unwrap() {
@@ -126,7 +126,7 @@ impl World {
         let attributes = get(&[("authorization", &value)]);
         loop {
             match self.check(&attributes) {
-                Ok(_) => return self.label(&attributes),
+                Ok(verdict) => return label(&verdict),
                 Err(Need::Keys(mut ended, _)) => timeout(BOUND, ended.changed()).await.unwrap().unwrap(),
                 Err(need) => panic!("{need:?} is missing"),
             }

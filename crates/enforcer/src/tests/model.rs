@@ -343,10 +343,10 @@ impl Shown {
 }
 
 /// A fixed sequence of numbers below what is asked for (a multiplicative generator, Lehmer 1951).
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, count: usize) -> usize {
+    pub(super) fn below(&mut self, count: usize) -> usize {
         self.0 = self.0 * 48271 % 0x7fff_ffff;
         usize::try_from(self.0).unwrap() % count
     }
