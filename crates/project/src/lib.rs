@@ -8,9 +8,8 @@
 //! ```text
 //! settings                               bounds, defaults, the environment
 //!    ▲
-//! document                               YAML and JSON: bounded, without schemas, every mismatch a finding with its pointer
-//!    ▲         model                     what comes out
-//!    ▲           ▲
+//! document ◀─ model                      YAML and JSON: bounded, without schemas, scalars as written, every mismatch a finding
+//!    ▲           ▲                       with its pointer; what comes out
 //! source ◀──── api ◀──── definition      archive, folder; api.yaml and what lies beside it; OpenAPI, AsyncAPI, GraphQL
 //!    ▲           ▲           ▲
 //!    ╰───────────┴── read ───╯           precedence of their statements: one ApiProject
@@ -33,6 +32,7 @@ mod source;
 
 pub use crate::definition::{normal, order};
 pub use crate::document::diagnostic::{Diagnostic, Severity, pointer_token};
+pub use crate::document::value::{Object, Scalar, Value};
 pub use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, InvalidEndpoint, Scheme};
 pub use crate::model::endpoint_config::{CircuitBreakers, EndpointConfig, Retry};
 pub use crate::model::id::digest;

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use crate::api::cluster::Side;
+use crate::definition::extensions::TIERS;
 use crate::document::diagnostic::{Diagnostic, Findings};
+use crate::document::value::{Object, Value as Written};
 use crate::document::{self, Keep};
 use crate::model::endpoint::{Balance, EndpointCluster};
 use crate::model::{ApiKind, ApiProject, SecurityScheme};
@@ -66,7 +68,7 @@ pub fn scaffold_with(
         nodes: limits.nodes.saturating_mul(4),
         ..limits.clone()
     };
-    let Some(mut root) = document::parse(
+    let Some(read) = document::parse(
         definition.name,
         definition.content,
         Keep::All,
@@ -75,6 +77,7 @@ pub fn scaffold_with(
     ) else {
         return Err(findings.into_sorted());
     };
+    let mut root = as_written(read).to_json();
     let place = Place::of(&project, &root, options);
     if let (Some(path), Value::Object(root)) = (&place.added_base_path, &mut root) {
         root.insert("x-wso2-basePath".to_owned(), Value::from(path.as_str()));
@@ -267,13 +270,91 @@ fn to_yaml(value: &Value) -> Result<String, String> {
         depth: 128,
         ..Limits::default()
     };
-    let text = document::deep(limits.depth, || serde_saphyr::to_string(value))?
+    let text = deep(limits.depth, || serde_saphyr::to_string(value))?
         .map_err(|error| format!("cannot be written as YAML: {error}"))?;
     let back = document::parse("", text.as_bytes(), Keep::All, &limits, &mut Findings::default());
-    if back.as_ref() == Some(value) {
+    if back.is_some_and(|back| back.to_json() == *value) {
         return Ok(text);
     }
     serde_json::to_string_pretty(value).map_err(|error| format!("cannot be written as JSON: {error}"))
+}
+
+/// Runs work on YAML where the stack is deep enough for `depth` levels: the library takes up to 30 KiB of it for each (measured
+/// without optimization), so that the 2 MiB of an ordinary thread would end at 70.
+fn deep<T: Send>(depth: usize, work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    const LEVEL_BYTES: usize = 64 << 10;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("yaml".to_owned())
+            .stack_size(LEVEL_BYTES * (depth.min(1_000) + 32))
+            .spawn_scoped(scope, work)
+            .map_err(|error| format!("no thread for it: {error}"))?;
+        thread.join().map_err(|_| "the serializer failed".to_owned())
+    })
+}
+
+/// A definition whose texts are in quotes where they stand without, since what is written anew has values alone: `1.10` would
+/// become 1.1.
+fn as_written(mut root: Written) -> Written {
+    let Written::Object(top) = &mut root else {
+        return root;
+    };
+    for key in ["title", "version"] {
+        quote(
+            top.get_mut("info")
+                .and_then(|info| info.as_object_mut()?.get_mut(key)),
+        );
+    }
+    quote_texts(top);
+    let paths = top.get_mut("paths").and_then(Written::as_object_mut);
+    for item in paths
+        .into_iter()
+        .flat_map(Object::values_mut)
+        .filter_map(Written::as_object_mut)
+    {
+        quote_texts(item);
+        for operation in item.values_mut().filter_map(Written::as_object_mut) {
+            quote_texts(operation);
+        }
+    }
+    root
+}
+
+/// What the root of a definition, its paths and their operations have in common.
+fn quote_texts(object: &mut Object) {
+    TIERS.iter().for_each(|tier| quote(object.get_mut(*tier)));
+    for key in ["security", "x-trireme-headers"] {
+        object.get_mut(key).into_iter().for_each(quote_all);
+    }
+    if let Some(Written::Array(servers)) = object.get_mut("servers") {
+        for server in servers.iter_mut().filter_map(Written::as_object_mut) {
+            let variables = server.get_mut("variables").and_then(Written::as_object_mut);
+            for variable in variables.into_iter().flat_map(Object::values_mut) {
+                quote(
+                    variable
+                        .as_object_mut()
+                        .and_then(|variable| variable.get_mut("default")),
+                );
+            }
+        }
+    }
+}
+
+fn quote(value: Option<&mut Written>) {
+    if let Some(value) = value
+        && let Some(text) = value.text()
+    {
+        *value = Written::String(text.to_owned());
+    }
+}
+
+/// Every scalar of a value of few levels.
+fn quote_all(value: &mut Written) {
+    match value {
+        Written::Array(items) => items.iter_mut().for_each(quote_all),
+        Written::Object(object) => object.values_mut().for_each(quote_all),
+        Written::Null | Written::Scalar(_) | Written::String(_) => quote(Some(value)),
+    }
 }
 
 fn readme(project: &ApiProject) -> String {

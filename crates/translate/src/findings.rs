@@ -20,6 +20,10 @@ impl Findings {
         self.found.push(Diagnostic::error(file, pointer, message));
     }
 
+    pub(crate) fn warn_at(&mut self, file: &str, pointer: &str, message: &str) {
+        self.found.push(Diagnostic::warning(file, pointer, message));
+    }
+
     pub(crate) fn warn(&mut self, message: impl Into<String>) {
         self.found.push(Diagnostic::warning("", "", message));
     }

@@ -16,8 +16,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use serde_json::{Map, Value};
-use trireme_project::{ApiProject, Extensions, Resource, pointer_token};
+use trireme_project::{ApiProject, Extensions, Object, Resource, Value, pointer_token};
 use trireme_routing::snapshot::{Change, Changes, Headers, Mode};
 
 use crate::findings::{DEFINITION, Findings};
@@ -150,7 +149,7 @@ fn changes(value: &Value, pointer: &str, findings: &mut Findings) -> Changes {
     changes
 }
 
-fn object<'a>(value: &'a Value, pointer: &str, findings: &mut Findings) -> Option<&'a Map<String, Value>> {
+fn object<'a>(value: &'a Value, pointer: &str, findings: &mut Findings) -> Option<&'a Object> {
     let object = value.as_object();
     if object.is_none() {
         findings.refuse(DEFINITION, pointer, "must be an object");
@@ -164,7 +163,7 @@ fn names(value: &Value, pointer: &str, findings: &mut Findings) -> Vec<HeaderNam
         return Vec::new();
     };
     let names = list.iter().enumerate().filter_map(|(index, name)| {
-        let name = name.as_str().unwrap_or_default();
+        let name = name.text().unwrap_or_default();
         checked(name, &format!("{pointer}/{index}"), findings)
     });
     names.collect()
@@ -186,17 +185,16 @@ fn checked(name: &str, pointer: &str, findings: &mut Findings) -> Option<HeaderN
     Some(name)
 }
 
-/// Texts without the blanks at their ends, which belong to no value (RFC 9110 section 5.5), and other scalars as YAML reads
-/// them.
+/// Scalars as written, without the blanks at their ends, which belong to no value (RFC 9110 section 5.5).
 fn text(value: &Value, pointer: &str, findings: &mut Findings) -> Option<HeaderValue> {
-    let text = match value {
-        Value::String(text) => text.trim_matches([' ', '\t']).to_owned(),
-        Value::Bool(_) | Value::Number(_) => value.to_string(),
-        Value::Array(_) | Value::Null | Value::Object(_) => {
-            findings.refuse(DEFINITION, pointer, "must be a text");
-            return None;
-        }
+    let Some(text) = value.text() else {
+        findings.refuse(DEFINITION, pointer, "must be a text");
+        return None;
     };
+    if let Some(told) = value.ambiguity() {
+        findings.warn_at(DEFINITION, pointer, told);
+    }
+    let text = text.trim_matches([' ', '\t']);
     if text.len() > MAX_VALUE {
         findings.refuse(DEFINITION, pointer, &format!("longer than {MAX_VALUE} bytes"));
         return None;
@@ -217,12 +215,41 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::testing;
 
     #[test]
     fn values_lose_the_blanks_at_their_ends() {
         let mut findings = Findings::default();
-        let value = text(&json!(" \ta b\t "), "", &mut findings);
+        let value = text(&json!(" \ta b\t ").into(), "", &mut findings);
         assert_eq!(value, Some(HeaderValue::from_static("a b")));
+    }
+
+    #[test]
+    fn values_are_taken_as_written() {
+        for (written, want) in [
+            ("1.10", "1.10"),
+            ("0x10", "0x10"),
+            ("007", "007"),
+            ("no", "no"),
+            ("100", "100"),
+            ("' 1.0 '", "1.0"),
+        ] {
+            let definition = testing::DEFINITION.replace(
+                "paths:",
+                &format!("x-trireme-headers: {{ request: {{ set: {{ X-A: {written} }} }} }}\npaths:"),
+            );
+            let project = testing::read(testing::API, &definition, &[]).project;
+            let mut findings = Findings::default();
+            let headers = read(&project.extensions, "", &mut findings);
+            let values: Vec<&HeaderValue> = headers.request.set.iter().map(|change| &change.value).collect();
+            assert_eq!(values, [want], "{written}");
+            let told: Vec<String> = findings.found.iter().map(ToString::to_string).collect();
+            let noted = usize::from(!matches!(written, "100" | "' 1.0 '"));
+            assert_eq!(told.len(), noted, "{told:?}");
+            let place =
+                "warning: Definitions/swagger.yaml#/x-trireme-headers/request/set/X-A: taken as written; ";
+            assert!(told.iter().all(|told| told.starts_with(place)), "{told:?}");
+        }
     }
 
     #[test]
@@ -236,7 +263,7 @@ mod tests {
             (json!({"add": {"a": "x".repeat(MAX_VALUE + 1)}}), 0),
         ] {
             let mut findings = Findings::default();
-            let changes = changes(&value, "/x", &mut findings);
+            let changes = changes(&value.into(), "/x", &mut findings);
             assert_eq!(changes.remove.len() + changes.set.len(), kept);
             assert_eq!(findings.refused, kept == 0);
         }
@@ -260,7 +287,7 @@ mod tests {
         ];
         for (value, want) in cases {
             let mut findings = Findings::default();
-            changes(&value, "", &mut findings);
+            changes(&value.clone().into(), "", &mut findings);
             let messages: Vec<&str> = findings.found.iter().map(|finding| &*finding.message).collect();
             assert_eq!(
                 messages,

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
-use crate::document::tree::{Section, scalar};
+use crate::document::tree::{self, Section};
+use crate::document::value::{Object, Value};
 use crate::model::EndpointSecurity;
 use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
 use crate::model::endpoint_config::{CircuitBreakers, EndpointConfig, Retry};
@@ -196,14 +195,16 @@ fn security(section: &Section<'_>, findings: &mut Findings) -> EndpointSecurity 
     let mut text = |key| section.text(key, findings).unwrap_or_default().to_owned();
     let (kind, username, password) = (text("type"), text("username"), text("password"));
     let custom = section
-        .get("customparameters")
-        .or_else(|| section.get("customParameters"));
-    let custom_parameters = custom
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), scalar(value)?)))
-        .collect();
+        .entry("customparameters")
+        .or_else(|| section.entry("customParameters"));
+    let mut custom_parameters = BTreeMap::new();
+    if let Some((key, Value::Object(parameters))) = custom {
+        let pointer = section.pointer.key(key);
+        for (name, value) in parameters {
+            let text = tree::text(value, section.file, &pointer.key(name), findings);
+            custom_parameters.extend(text.map(|text| (name.clone(), text.to_owned())));
+        }
+    }
     let enabled = section.flag("enabled", findings).unwrap_or(false);
     EndpointSecurity {
         enabled,
@@ -303,7 +304,7 @@ fn objects<'v>(
     config: &Section<'_>,
     pointer: &Pointer<'_>,
     findings: &mut Findings,
-) -> impl Iterator<Item = &'v Map<String, Value>> + use<'v> {
+) -> impl Iterator<Item = &'v Object> + use<'v> {
     let items: &[Value] = match value {
         Value::Array(items) => items,
         Value::Null => &[],
@@ -332,7 +333,7 @@ fn legacy(section: &Section<'_>, findings: &mut Findings) -> EndpointConfig {
         any_case: true,
     };
     let mut number = |key: &str| {
-        let text = section.text_or_warn(key, findings)?.trim();
+        let text = section.certain_text_or_warn(key, findings)?.trim();
         if text.is_empty() {
             return None;
         }

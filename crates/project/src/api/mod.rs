@@ -4,11 +4,10 @@ pub(crate) mod attachments;
 pub(crate) mod cluster;
 mod without_effect;
 
-use serde_json::Value;
-
 use self::cluster::{Addresses, Side};
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::tree::Section;
+use crate::document::value::Value;
 use crate::model::endpoint::{EndpointCluster, Scheme};
 use crate::model::{
     ApiKind, Cors, CorsPolicy, EndpointSecurity, Implementation, OperationPolicies, PolicyReference,
@@ -89,7 +88,7 @@ impl ApiYaml {
         let none = data
             .get("apiPolicies")
             .and_then(Value::as_array)
-            .is_some_and(Vec::is_empty);
+            .is_some_and(<[Value]>::is_empty);
         let policies = if none {
             OperationPolicies::default()
         } else {
@@ -189,7 +188,7 @@ fn mandatory(data: &Section<'_>, findings: &mut Findings) -> Option<[String; 3]>
         let text = data.text(key, findings).unwrap_or_default().trim();
         if text.is_empty() {
             complete = false;
-            if !present || data.get(key).is_some_and(Value::is_string) {
+            if !present || data.get(key).is_some_and(|value| value.text().is_some()) {
                 missing.push(key);
             }
         }

@@ -1,9 +1,8 @@
 //! Keys of `api.yaml` that nobody here reads.
 
-use serde_json::Value;
-
 use crate::document::diagnostic::{Findings, Pointer};
-use crate::document::tree::{Section, scalar};
+use crate::document::tree::Section;
+use crate::document::value::Value;
 
 /// Keys of `data` that the reader looks at.
 const READ: &[&str] = &[
@@ -138,7 +137,7 @@ impl Guard {
         let texts = |default: &str| {
             let mut texts = items(value)
                 .iter()
-                .map(|item| item.as_str().unwrap_or_default().trim());
+                .map(|item| item.text().unwrap_or_default().trim());
             texts.any(|text| !text.is_empty() && !text.eq_ignore_ascii_case(default))
         };
         match self {
@@ -149,7 +148,10 @@ impl Guard {
                 other => !other.is_null(),
             },
             Self::Mediation => items(value).iter().any(is_inbound),
-            Self::SchemaValidation => scalar(value).is_some_and(|text| text.eq_ignore_ascii_case("true")),
+            Self::SchemaValidation => {
+                let text = || value.text().is_some_and(|text| text.eq_ignore_ascii_case("true"));
+                value.as_bool().unwrap_or_else(text)
+            }
             Self::ThreatProtection => !items(value.get("list").unwrap_or(&Value::Null)).is_empty(),
         }
     }

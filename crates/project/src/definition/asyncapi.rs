@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde_json::{Map, Value};
-
 use super::defined::{Circumstances, Defined};
 use super::extensions;
 use super::format::Format;
@@ -11,7 +9,8 @@ use super::hosts::Hosts;
 use super::{normal, order, security};
 use crate::api::cluster::Addresses;
 use crate::document::diagnostic::{Findings, Pointer};
-use crate::document::tree::Section;
+use crate::document::tree::{self, Section};
+use crate::document::value::{Object, Value};
 use crate::model::endpoint::{Balance, EndpointCluster};
 use crate::model::endpoint_config::EndpointConfig;
 use crate::model::id::name_based;
@@ -28,7 +27,7 @@ pub(crate) fn read(
     let description = top
         .get("info")
         .and_then(|info| info.get("description"))
-        .and_then(Value::as_str);
+        .and_then(Value::text);
     let servers = top.section("servers", findings);
     let mut server = |name| endpoint(servers.as_ref()?, name, circumstances.addresses, findings);
     let (production, sandbox) = (server("production"), server("sandbox"));
@@ -157,17 +156,17 @@ fn all(channels: &Section<'_>, circumstances: Circumstances<'_>, findings: &mut 
 /// `x-scopes`: a list, or a map whose values are the scopes.
 fn scopes(action: &Section<'_>, findings: &mut Findings) -> Option<Vec<String>> {
     let value = action.get("x-scopes")?;
+    let pointer = action.pointer.key("x-scopes");
     let values: Vec<&Value> = match value {
         Value::Array(items) => items.iter().collect(),
         Value::Object(map) => map.values().collect(),
-        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => vec![&Value::Null],
+        Value::Null | Value::Scalar(_) | Value::String(_) => vec![&Value::Null],
     };
     let texts: Option<Vec<String>> = values
         .into_iter()
-        .map(|value| value.as_str().map(str::to_owned))
+        .map(|value| tree::text(value, action.file, &pointer, findings).map(str::to_owned))
         .collect();
     if texts.is_none() {
-        let pointer = action.pointer.key("x-scopes");
         findings.error(action.file, &pointer, "must be a list of scopes");
     }
     texts
@@ -189,12 +188,12 @@ fn unasked(channel: &Section<'_>, action: &Section<'_>, asked: &[String], findin
         .get("subscribe")
         .and_then(|subscribe| subscribe.get("x-scopes"));
     let asked: HashSet<&str> = asked.iter().map(String::as_str).collect();
-    let more = |scope: &Value| scope.as_str().is_none_or(|scope| !asked.contains(scope));
+    let more = |scope: &Value| scope.text().is_none_or(|scope| !asked.contains(scope));
     let more = match other {
         None | Some(Value::Null) => false,
         Some(Value::Array(items)) => items.iter().any(more),
         Some(Value::Object(map)) => map.values().any(more),
-        Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) => true,
+        Some(Value::Scalar(_) | Value::String(_)) => true,
     };
     if more {
         warn(&channel.pointer.key("subscribe").key("x-scopes"));
@@ -204,6 +203,6 @@ fn unasked(channel: &Section<'_>, action: &Section<'_>, asked: &[String], findin
 /// A list of requirements of which one has scopes.
 fn names_scopes(requirements: Option<&Value>) -> bool {
     let requirements = requirements.and_then(Value::as_array).into_iter().flatten();
-    let mut schemes = requirements.filter_map(Value::as_object).flat_map(Map::values);
+    let mut schemes = requirements.filter_map(Value::as_object).flat_map(Object::values);
     schemes.any(|scopes| scopes.as_array().is_some_and(|scopes| !scopes.is_empty()))
 }

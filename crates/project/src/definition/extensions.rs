@@ -1,9 +1,8 @@
 //! Vendor extensions that may stand in several places.
 
-use serde_json::{Map, Value};
-
 use crate::document::diagnostic::Findings;
 use crate::document::tree::Section;
+use crate::document::value::{Object, Value};
 use crate::model::Extensions;
 
 /// Names of the extension that sets a throttling tier; the first one wins.
@@ -26,7 +25,7 @@ pub(crate) fn is_unsecured(section: &Section<'_>) -> bool {
 }
 
 /// The vendor keys of an object that are handed on as written.
-pub(crate) fn kept(map: &Map<String, Value>) -> Extensions {
+pub(crate) fn kept(map: &Object) -> Extensions {
     let ours = |key: &str| {
         key.starts_with("x-wso2-")
             || key.starts_with("x-trireme-")

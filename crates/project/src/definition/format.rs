@@ -1,9 +1,7 @@
 //! What a definition is written in.
 
-use serde_json::Value;
-
 use crate::document::diagnostic::{Findings, Pointer};
-use crate::document::tree::scalar;
+use crate::document::value::Value;
 
 /// Version of the specification a definition is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +20,7 @@ impl Format {
         if root.get("openapi").is_some() {
             return Some(Self::OpenApi3);
         }
-        match root.get("asyncapi").and_then(scalar) {
+        match root.get("asyncapi").and_then(Value::text) {
             Some(version) if version.starts_with('2') => return Some(Self::AsyncApi2),
             Some(version) => {
                 findings.error(

@@ -1,10 +1,9 @@
 //! Where the upstream is, as the definition says it.
 
-use serde_json::Value;
-
 use crate::api::cluster::Addresses;
 use crate::document::diagnostic::{Findings, Pointer};
-use crate::document::tree::{Section, scalar};
+use crate::document::tree::{self, Section};
+use crate::document::value::Value;
 use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
 use crate::model::endpoint_config::EndpointConfig;
 
@@ -90,7 +89,7 @@ pub(crate) fn of_3(
         if url.is_empty() || url.starts_with('/') {
             continue;
         }
-        let parsed = substitute(url, server.get("variables"))
+        let parsed = substitute(url, &server, findings)
             .and_then(|url| Endpoint::parse(&url, addresses.scheme).map_err(|error| error.to_string()));
         match parsed {
             Ok(endpoint) if has_variable_host(url) => templated.push(endpoint),
@@ -118,7 +117,9 @@ fn has_variable_host(url: &str) -> bool {
 }
 
 /// The address with the default value in place of each variable.
-fn substitute(url: &str, variables: Option<&Value>) -> Result<String, String> {
+fn substitute(url: &str, server: &Section<'_>, findings: &mut Findings) -> Result<String, String> {
+    let variables = server.get("variables");
+    let pointer = server.pointer.key("variables");
     let mut out = String::new();
     let mut rest = url;
     while let Some((before, after)) = rest.split_once('{') {
@@ -127,9 +128,9 @@ fn substitute(url: &str, variables: Option<&Value>) -> Result<String, String> {
             .ok_or_else(|| format!("{url:?} has an open brace"))?;
         let value = variables
             .and_then(|variables| variables.get(name)?.get("default"))
-            .and_then(scalar);
+            .and_then(|value| tree::text(value, server.file, &pointer.key(name).key("default"), findings));
         out.push_str(before);
-        out.push_str(&value.ok_or_else(|| format!("variable {name:?} has no default"))?);
+        out.push_str(value.ok_or_else(|| format!("variable {name:?} has no default"))?);
         rest = tail;
     }
     out.push_str(rest);

@@ -2,11 +2,10 @@
 
 use std::cell::Cell;
 
-use serde_json::Value;
-
 use super::format::Format;
 use crate::document::refs;
-use crate::document::tree::{Section, scalar};
+use crate::document::tree::Section;
+use crate::document::value::Value;
 use crate::model::{MockContent, MockResponse};
 
 /// Examples of one response are capped: they are sent to every enforcer.
@@ -97,7 +96,10 @@ fn content_of_2(response: &Value, room: &Room) -> Result<Vec<MockContent>, Full>
     let of = |(media_type, example): (&String, &Value)| {
         Ok(MockContent {
             media_type: media_type.clone(),
-            examples: vec![(String::new(), room.take(media_type, example.to_string())?)],
+            examples: vec![(
+                String::new(),
+                room.take(media_type, example.to_json().to_string())?,
+            )],
         })
     };
     examples.iter().take(MAX_EXAMPLES).map(of).collect()
@@ -111,11 +113,14 @@ fn content_of_3(root: &Value, response: &Value, room: &Room) -> Result<Vec<MockC
     for (media_type, media) in content.iter().take(MAX_EXAMPLES) {
         let mut examples = Vec::new();
         match (media.get("example"), media.get("examples")) {
-            (Some(example), _) => examples.push((String::new(), room.take(media_type, example.to_string())?)),
+            (Some(example), _) => examples.push((
+                String::new(),
+                room.take(media_type, example.to_json().to_string())?,
+            )),
             (None, Some(Value::Object(named))) => {
                 for (name, example) in named.iter().take(MAX_EXAMPLES) {
                     if let Some(value) = end(root, example).and_then(|example| example.get("value")) {
-                        examples.push((name.clone(), room.take(name, value.to_string())?));
+                        examples.push((name.clone(), room.take(name, value.to_json().to_string())?));
                     }
                 }
             }
@@ -139,8 +144,8 @@ fn headers_of_3(root: &Value, response: &Value, room: &Room) -> Result<Vec<(Stri
     let mut all = Vec::new();
     for (name, header) in headers {
         let example = end(root, header).and_then(|header| header.get("example"));
-        if let Some(text) = example.and_then(scalar) {
-            all.push((name.clone(), room.take(name, text)?));
+        if let Some(text) = example.and_then(Value::text) {
+            all.push((name.clone(), room.take(name, text.to_owned())?));
         }
     }
     Ok(all)

@@ -8,7 +8,7 @@
 
 pub(crate) mod asyncapi;
 mod defined;
-mod extensions;
+pub(crate) mod extensions;
 mod format;
 pub(crate) mod graphql;
 mod hosts;

@@ -1,7 +1,5 @@
 //! OpenAPI 2.0, 3.0 and 3.1: what routing and policy need of a definition. Schemas are never looked at.
 
-use serde_json::Value;
-
 use super::defined::{Circumstances, Defined};
 use super::format::Format;
 use super::hosts::Hosts;
@@ -11,6 +9,7 @@ use crate::api;
 use crate::api::cluster::{self, Side};
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::tree::Section;
+use crate::document::value::Value;
 use crate::model::Cors;
 
 /// Reads an OpenAPI definition.
@@ -26,7 +25,7 @@ pub(crate) fn read(
     let description = info
         .as_ref()
         .and_then(|info| info.get("description"))
-        .and_then(Value::as_str);
+        .and_then(Value::text);
     let addresses = circumstances.addresses;
     let named = cluster::named(&top, addresses, findings);
     let schemes = schemes(&top, root, format, findings);
@@ -49,12 +48,14 @@ pub(crate) fn read(
         .get("security")
         .map(|value| security::requirements(file, &requirement_pointer, value, findings));
     let tier = extensions::tier(&top, findings);
-    let mut owned = |key: &str| top.text_or_warn(key, findings).map(str::to_owned);
-    let base_path = owned("x-wso2-basePath");
-    let auth_header = owned("x-wso2-auth-header").filter(|header| !header.is_empty());
+    // No number begins with a slash.
+    let base_path = top.certain_text_or_warn("x-wso2-basePath", findings);
+    let auth_header = top
+        .text_or_warn("x-wso2-auth-header", findings)
+        .filter(|header| !header.is_empty());
     Some(Defined {
         description: description.map(str::to_owned),
-        base_path,
+        base_path: base_path.map(str::to_owned),
         hosts,
         production,
         sandbox,
@@ -63,7 +64,7 @@ pub(crate) fn read(
         disable_security: disable.unwrap_or(false) || extensions::is_unsecured(&top),
         resources,
         tier,
-        auth_header,
+        auth_header: auth_header.map(str::to_owned),
         cors: top.get("x-wso2-cors").map(|value| cors(&top, value, findings)),
         http2_backend: top
             .flag_or_warn("x-wso2-http2-backend-enabled", findings)

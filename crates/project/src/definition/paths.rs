@@ -3,8 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::{Map, Value};
-
 use super::defined::Circumstances;
 use super::format::Format;
 use super::{extensions, hosts, mock, normal, order, security};
@@ -12,6 +10,7 @@ use crate::api::cluster::{self, Side};
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::refs;
 use crate::document::tree::Section;
+use crate::document::value::{Object, Value};
 use crate::model::endpoint::EndpointCluster;
 use crate::model::id::name_based;
 use crate::model::{MockResponse, Operation, OperationPolicies, Resource};
@@ -202,7 +201,7 @@ impl Paths<'_> {
         item: &'v Value,
         pointer: &Pointer<'_>,
         findings: &mut Findings,
-    ) -> Option<std::borrow::Cow<'v, Map<String, Value>>>
+    ) -> Option<std::borrow::Cow<'v, Object>>
     where
         Self: 'v,
     {
@@ -223,7 +222,7 @@ impl Paths<'_> {
             findings.refusal(self.file, &pointer.key("$ref"), "references expand to too much");
             return None;
         }
-        let mut merged = Map::new();
+        let mut merged = Object::new();
         for layer in layers {
             let Value::Object(layer) = layer else {
                 findings.error(self.file, pointer, "must be an object");
@@ -383,6 +382,6 @@ fn values(value: &Value, enough: usize) -> usize {
     match value {
         Value::Array(items) => below(&mut items.iter()),
         Value::Object(map) => below(&mut map.values()),
-        Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => 1,
+        Value::Null | Value::Scalar(_) | Value::String(_) => 1,
     }
 }

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
-
-use crate::document::diagnostic::{Diagnostic, pointer_token};
+use super::diagnostic::{Diagnostic, pointer_token};
+use super::value::{Object, Value};
 
 /// Keys under which it is said who may call, in definitions, `api.yaml` and lists of certificates.
 const GUARDS: [&str; 13] = [
@@ -105,7 +104,7 @@ fn same(first: Option<&Value>, second: Option<&Value>, names: bool) -> bool {
         first.and_then(Value::as_object),
         second.and_then(Value::as_object),
     );
-    let keys: BTreeSet<&String> = one.into_iter().chain(other).flat_map(Map::keys).collect();
+    let keys: BTreeSet<&String> = one.into_iter().chain(other).flat_map(Object::keys).collect();
     let objects = keys.into_iter().all(|key| {
         let (one, other) = (
             one.and_then(|map| map.get(key)),
@@ -125,5 +124,5 @@ fn same(first: Option<&Value>, second: Option<&Value>, names: bool) -> bool {
 }
 
 fn items(value: Option<&Value>) -> &[Value] {
-    value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    value.and_then(Value::as_array).unwrap_or_default()
 }

@@ -1,15 +1,14 @@
 //! Typed looks into a parsed file; every mismatch is a finding with its pointer.
 
-use serde_json::{Map, Value};
-
 use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::value::{Object, Value};
 
 /// An object in a file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Section<'a> {
     pub(crate) file: &'a str,
     pub(crate) pointer: Pointer<'a>,
-    pub(crate) map: &'a Map<String, Value>,
+    pub(crate) map: &'a Object,
     /// Keys match in any case, as in `api.yaml` (exact matches first).
     pub(crate) any_case: bool,
 }
@@ -57,28 +56,30 @@ impl<'a> Section<'a> {
         self.entry(key).map(|(_, value)| value)
     }
 
+    /// Text, as written.
     pub(crate) fn text(&self, key: &str, findings: &mut Findings) -> Option<&'a str> {
         let (key, value) = self.entry(key)?;
-        match value {
-            Value::String(text) => Some(text),
-            // The value isn't repeated: `1.10` has become 1.1 by now.
-            Value::Number(_) | Value::Bool(_) => {
-                findings.error(
-                    self.file,
-                    &self.pointer.key(key),
-                    "must be text: put quotes around it",
-                );
-                None
-            }
-            Value::Array(_) | Value::Null | Value::Object(_) => {
-                findings.error(self.file, &self.pointer.key(key), "must be text");
-                None
-            }
+        let pointer = self.pointer.key(key);
+        let text = text(value, self.file, &pointer, findings);
+        if text.is_none() {
+            findings.error(self.file, &pointer, "must be text");
         }
+        text
     }
 
-    /// Text, where another type has no effect but a warning.
+    /// Text, as written, where lists and objects have no effect but a warning.
     pub(crate) fn text_or_warn(&self, key: &str, findings: &mut Findings) -> Option<&'a str> {
+        let (key, value) = self.entry(key)?;
+        let pointer = self.pointer.key(key);
+        let text = text(value, self.file, &pointer, findings);
+        if text.is_none() {
+            findings.warning(self.file, &pointer, "ignored: must be text");
+        }
+        text
+    }
+
+    /// Text that is nothing else to any reader, where another type has no effect but a warning.
+    pub(crate) fn certain_text_or_warn(&self, key: &str, findings: &mut Findings) -> Option<&'a str> {
         let (key, value) = self.entry(key)?;
         if value.as_str().is_none() {
             findings.warning(self.file, &self.pointer.key(key), "ignored: must be text");
@@ -86,15 +87,20 @@ impl<'a> Section<'a> {
         value.as_str()
     }
 
+    /// A truth value, in quotes or not.
     pub(crate) fn flag(&self, key: &str, findings: &mut Findings) -> Option<bool> {
         let (key, value) = self.entry(key)?;
-        if value.as_bool().is_none() {
+        let quoted = value
+            .as_str()
+            .and_then(|text| text.to_ascii_lowercase().parse().ok());
+        let flag = value.as_bool().or(quoted);
+        if flag.is_none() {
             findings.error(self.file, &self.pointer.key(key), "must be true or false");
         }
-        value.as_bool()
+        flag
     }
 
-    /// A flag, where another type has no effect but a warning.
+    /// A flag, where another type, text included, has no effect but a warning.
     pub(crate) fn flag_or_warn(&self, key: &str, findings: &mut Findings) -> Option<bool> {
         let (key, value) = self.entry(key)?;
         if value.as_bool().is_none() {
@@ -133,9 +139,10 @@ impl<'a> Section<'a> {
         let pointer = self.pointer.key(key);
         let mut texts = Vec::new();
         for (index, item) in self.list(key, findings).iter().enumerate() {
-            match item {
-                Value::String(text) => texts.push(text.clone()),
-                _ => findings.error(self.file, &pointer.index(index), "must be text"),
+            let pointer = pointer.index(index);
+            match text(item, self.file, &pointer, findings) {
+                Some(text) => texts.push(text.to_owned()),
+                None => findings.error(self.file, &pointer, "must be text"),
             }
         }
         texts
@@ -152,12 +159,15 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A scalar as text.
-pub(crate) fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::String(text) => Some(text.clone()),
-        Value::Array(_) | Value::Null | Value::Object(_) => None,
+/// The text of a scalar as written, and a warning where other readers may see another one.
+pub(crate) fn text<'v>(
+    value: &'v Value,
+    file: &str,
+    pointer: &Pointer<'_>,
+    findings: &mut Findings,
+) -> Option<&'v str> {
+    if let Some(told) = value.ambiguity() {
+        findings.warning(file, pointer, told);
     }
+    value.text()
 }

@@ -6,8 +6,7 @@ pub(crate) mod id;
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
+use crate::document::value::{Object, Value};
 use crate::model::endpoint::{Endpoint, EndpointCluster};
 
 /// One API as its project describes it, valid by construction: every base path, endpoint and path here has passed the
@@ -256,7 +255,7 @@ pub struct PolicyReference {
     /// `policyVersion`.
     pub version: String,
     /// `parameters` as written.
-    pub parameters: serde_json::Map<String, Value>,
+    pub parameters: Object,
 }
 
 /// A policy of the request flow that is attached to nothing.

@@ -1,10 +1,8 @@
 //! Facts of `api.yaml` for a definition that comes without one.
 
-use serde_json::Value;
-
-use crate::document::Info;
 use crate::document::diagnostic::{Findings, Pointer};
-use crate::document::tree::scalar;
+use crate::document::tree;
+use crate::document::value::Value;
 use crate::model::Identity;
 use crate::model::id;
 use crate::source::layout::file_name;
@@ -15,29 +13,18 @@ const MAX_NAME: usize = 255;
 /// What `apictl init` gives an API without a version.
 const DEFAULT_VERSION: &str = "1.0.0";
 
-/// Name and version from `info`; without them from the file's name, and `1.0.0`. `written` gives scalars as they stand in a
-/// YAML file, where `1.10` would else become `1.1`.
+/// Name and version from `info`, as written; without them from the file's name, and `1.0.0`.
 pub(crate) fn name_and_version(
     root: &Value,
-    written: impl FnOnce() -> Info,
     file: &str,
     findings_file: &str,
     findings: &mut Findings,
 ) -> (String, String) {
-    let field = |key: &str| root.get("info").and_then(|info| info.get(key));
-    let (mut title, mut version) = (field("title").and_then(scalar), field("version").and_then(scalar));
-    if [field("title"), field("version")]
-        .into_iter()
-        .flatten()
-        .any(|value| !value.is_string())
-    {
-        let written = written();
-        title = written.title.or(title);
-        version = written.version.or(version);
-    }
     let info = Pointer::Root.key("info");
-    let mut tidy = |text: Option<String>, key, default: String| {
-        let text = one_line(&text.unwrap_or_default());
+    let mut tidy = |key, default: String| {
+        let value = root.get("info").and_then(|info| info.get(key));
+        let text = value.and_then(|value| tree::text(value, findings_file, &info.key(key), findings));
+        let text = one_line(text.unwrap_or_default());
         if text.is_empty() {
             findings.warning(
                 findings_file,
@@ -52,12 +39,8 @@ pub(crate) fn name_and_version(
         .rsplit_once('.')
         .map_or(file_name(file), |(stem, _)| stem);
     let stem = one_line(stem);
-    let name = tidy(
-        title,
-        "title",
-        if stem.is_empty() { "api".to_owned() } else { stem },
-    );
-    let version = tidy(version, "version", DEFAULT_VERSION.to_owned());
+    let name = tidy("title", if stem.is_empty() { "api".to_owned() } else { stem });
+    let version = tidy("version", DEFAULT_VERSION.to_owned());
     // Blanks in a version would end up in paths; `apictl` drops them as well.
     (name, version.replace(' ', ""))
 }

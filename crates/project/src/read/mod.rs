@@ -7,8 +7,6 @@ mod twins;
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use self::chosen::Chosen;
 use crate::api::attachments;
 use crate::api::cluster::{self, Addresses, Group, Side};
@@ -17,6 +15,7 @@ use crate::definition::{Circumstances, Defined, Format};
 use crate::definition::{asyncapi, graphql, openapi, security};
 use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::Section;
+use crate::document::value::Value;
 use crate::document::{self, Keep};
 use crate::model::endpoint::{EndpointCluster, Scheme};
 use crate::model::id;
@@ -112,7 +111,7 @@ fn assemble(
     }
     agree(kind, format, file, findings);
 
-    let identity = identity(api, file, root, layout, alone, settings, findings);
+    let identity = identity(api, file, root, alone, findings);
     let addresses = Addresses {
         scheme: if kind == ApiKind::Ws {
             Scheme::Ws
@@ -304,9 +303,7 @@ fn identity(
     api: Option<&ApiYaml>,
     file: &str,
     root: &Value,
-    layout: &Layout<'_>,
     alone: Option<&str>,
-    settings: &Settings<'_>,
     findings: &mut Findings,
 ) -> Identity {
     if let Some(api) = api {
@@ -322,11 +319,7 @@ fn identity(
             revision_id: api.revision_id,
         };
     }
-    let content = layout
-        .one(Role::Definition)
-        .map_or(&[][..], |(_, content)| content);
-    let written = || document::info_as_written(content, &settings.limits);
-    let (name, version) = derive::name_and_version(root, written, alone.unwrap_or(file), file, findings);
+    let (name, version) = derive::name_and_version(root, alone.unwrap_or(file), file, findings);
     let uuid = id::digest(&name, &version);
     Identity {
         uuid,

@@ -360,6 +360,38 @@ fn names_and_versions_of_bare_definitions() {
         }
         assert!(crate::read::derive::is_base_path(&api.base_path), "{info}");
     }
+    // Whatever else is odd in it, and in JSON as well.
+    for (head, version) in [
+        ("info: {title: [A], version: 1.10}", "1.10"),
+        ("info: {title: A, version: 1.20, version: 1.10}", "1.10"),
+        ("info: {title: A, title: B, version: 1.10}", "1.10"),
+        ("info: {version: 1}\ninfo: {title: A, version: 1.10}", "1.10"),
+        ("info: {title: A, ~: x, version: 1.10}", "1.10"),
+        ("null: x\ninfo: {title: A, version: 1.10}", "1.10"),
+        ("info: {title: A, version: !!float 1.10}", "1.10"),
+        ("info: {title: A, version: !!int 0x10}", "0x10"),
+        ("info: {title: A, version: no}", "no"),
+        ("x: &v 1.10\ninfo: {title: A, version: *v}", "1.10"),
+        ("x: &i {version: 1.10}\ninfo: {<<: *i, title: A}", "1.10"),
+    ] {
+        let got = alone(&format!("openapi: 3.0.0\n{head}\n{PATHS}"));
+        assert_eq!(accepted(got).identity.version, version, "{head}");
+    }
+    let json = "{\"openapi\": \"3.0.0\", \"info\": {\"title\": 12e0, \"version\": 1.10 }, \"paths\": {\"/pets\": {\"get\": {}}}}";
+    let reading = alone(json).unwrap();
+    let identity = &reading.project.identity;
+    assert_eq!(
+        (identity.name.as_str(), identity.version.as_str()),
+        ("12e0", "1.10")
+    );
+    let note = "taken as written; other readers may make another number of it: put quotes around it";
+    assert_eq!(
+        lines(&reading.warnings)[..2],
+        [
+            format!("warning: my api.yaml#/info/title: {note}"),
+            format!("warning: my api.yaml#/info/version: {note}"),
+        ]
+    );
     let nothing = alone(&format!("openapi: 3.0.0\n{PATHS}"));
     assert_eq!(
         warnings(nothing)[..2],

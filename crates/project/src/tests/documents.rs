@@ -9,7 +9,7 @@ fn tree(text: &[u8], limits: &Limits) -> Result<(serde_json::Value, Vec<String>)
     let value = parse("f", text, Keep::All, limits, &mut findings);
     let findings = findings.into_sorted();
     match value {
-        Some(value) => Ok((value, lines(&findings))),
+        Some(value) => Ok((value.to_json(), lines(&findings))),
         None => Err(findings
             .into_iter()
             .find(|finding| finding.severity == Severity::Error)
@@ -153,12 +153,160 @@ fn broken_files_are_refused_with_their_place() {
     for text in [
         format!("{{\"a\": {}}}", nested(98)),
         format!("a: {}\n", nested(98)),
+        format!("a: {}1{}\n", "{<<: [{b: ".repeat(32), "}]}".repeat(32)),
     ] {
         assert!(
             tree(text.as_bytes(), &Limits::default()).is_ok(),
             "98 levels are fine"
         );
     }
+}
+
+/// Quoted text may hold all but the lowest control characters (YAML 1.2.2 section 5.1).
+#[test]
+fn control_characters_in_quotes() {
+    for c in ('\u{7f}'..='\u{9f}').chain(['\u{f0000}', '\u{fff9}']) {
+        let want = json!({"a": format!("{c}x\u{7f}"), "b": c.to_string(), c.to_string(): "\u{f0000}\u{80}"});
+        let text = format!("# {c}\na: \"{c}x\\x7F\"\nb: '{c}'\n'{c}': \"\\U000F0000\u{80}\" # {c}\n");
+        let got = tree(text.as_bytes(), &Limits::default());
+        assert_eq!(got, Ok((want, Vec::new())), "{c:?}");
+        let want = json!({"a": format!("{c}x")});
+        let got = tree(want.to_string().as_bytes(), &Limits::default());
+        assert_eq!(got, Ok((want, Vec::new())), "{c:?}");
+    }
+    for (text, want) in [
+        (
+            "a: 'ä'\nb: x\u{80}y\n",
+            "unexpected character U+0080, which may stand in quotes only at line 2, column 4",
+        ),
+        (
+            "a: |\n  \u{7f}\n",
+            "unexpected character U+007F, which may stand in quotes only at line 2, column 3",
+        ),
+        (
+            "\u{9f}: 1\n",
+            "unexpected character U+009F, which may stand in quotes only at line 1, column 1",
+        ),
+        ("a: 'x\u{1}'\n", " at line 1, column 6"),
+        ("a: \"\u{0}\"\n", ""),
+    ] {
+        let got = tree(text.as_bytes(), &Limits::default()).expect_err(text);
+        assert!(
+            got.starts_with("not valid YAML: ") && got.ends_with(want),
+            "{text:?}: {got}"
+        );
+    }
+}
+
+/// Tags are for those who ask for the value.
+#[test]
+fn what_nobody_reads_is_not_resolved() {
+    const ODD: &str = "{a: !!timestamp 2020-01-01, b: !!int abc, c: !!seq {a: 1}, d: !!map [1], e: !!float x, f: !!bool 7, g: !!null x, \
+        h: !!binary =, i: !Ref x, j: !!set {x, y}, k: ! 12, l: !!str 12, m: !!python/none , n: !!float 1.10, o: !!int '0x10'}";
+    let want = json!({
+        "a": "2020-01-01", "b": "abc", "c": {"a": 1}, "d": [1], "e": "x", "f": "7", "g": null, "h": "=", "i": "x",
+        "j": {"x": null, "y": null}, "k": "12", "l": "12", "m": null, "n": 1.1, "o": 16,
+    });
+    let got = tree(format!("--- {ODD}").as_bytes(), &Limits::default());
+    assert_eq!(got, Ok((want, Vec::new())));
+    let places = [
+        format!("components: {{schemas: {{A: {{example: {ODD}}}}}, examples: {ODD}}}\n{PATHS}"),
+        format!("x-any: {ODD}\n{PATHS}"),
+        format!("paths:\n  /pets:\n    get:\n      requestBody: {ODD}\n      responses: {{200: {ODD}}}\n"),
+        format!("x: &odd {ODD}\ndefinitions: [*odd, *odd]\n{PATHS}"),
+    ];
+    for place in places {
+        let definition = openapi(&format!("servers: [{{url: 'http://b1'}}]\n{place}"));
+        assert_eq!(warnings(alone(&definition)), Vec::<String>::new(), "{place}");
+    }
+    let reading = pets(
+        &format!("  additionalProperties: {ODD}\n{ENDPOINT}"),
+        &openapi(PATHS),
+    );
+    assert_eq!(warnings(reading), Vec::<String>::new());
+}
+
+#[test]
+fn aliases_and_merges() {
+    let cases = [
+        ("a: &a {b: &b [1, *c]}\n", Err("unknown anchor")),
+        (
+            "a: &a [1, *a]\n",
+            Err("an alias stands within what it names at line 1, column 11"),
+        ),
+        ("a: &a {<<: *a}\n", Err("an alias stands within what it names")),
+        (
+            "a: {<<: 1}\n",
+            Err("<< must be followed by an object, or a list of them"),
+        ),
+        (
+            "a: {<<: [[]]}\n",
+            Err("<< must be followed by an object, or a list of them"),
+        ),
+        ("? [a]\n: 1\n", Err("a key must be text at line 1, column 3")),
+        ("a: &a [1]\n? *a\n: 1\n", Err("a key must be text")),
+        ("a: 1\n---\n", Err("the file has more than one document")),
+        ("a: &a k\n*a : 1\n", Ok(json!({"a": "k", "k": 1}))),
+        (
+            "a: &a {b: &b [1], c: *b}\nd: [*a, *b]\n",
+            Ok(json!({"a": {"b": [1], "c": [1]}, "d": [{"b": [1], "c": [1]}, [1]]})),
+        ),
+        ("a: &x 1\nb: &x 2\nc: *x\n", Ok(json!({"a": 1, "b": 2, "c": 2}))),
+        ("a: {<<: , b: 1}\n", Ok(json!({"a": {"b": 1}}))),
+        ("a: {'<<': 1}\n", Ok(json!({"a": {"<<": 1}}))),
+        (
+            "a: {<<: {b: 1}, <<: {b: 2, c: 3}}\n",
+            Ok(json!({"a": {"b": 1, "c": 3}})),
+        ),
+        (
+            "a: &a {b: 1}\nc: &c {<<: *a, d: 2}\ne: {<<: *c}\n",
+            Ok(json!({"a": {"b": 1}, "c": {"d": 2, "b": 1}, "e": {"d": 2, "b": 1}})),
+        ),
+        ("", Ok(json!(null))),
+        ("# nothing\n", Ok(json!(null))),
+    ];
+    for (text, want) in cases {
+        let got = tree(text.as_bytes(), &Limits::default());
+        match want {
+            Ok(want) => assert_eq!(got, Ok((want, Vec::new())), "{text}"),
+            Err(want) => {
+                let got = got.expect_err(text);
+                assert!(
+                    got.starts_with("not valid YAML: ") && got.contains(want),
+                    "{text}: {got}"
+                );
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    /// The tokens are those that the reader of JSON sees.
+    #[test]
+    fn json_says_what_its_reader_says(value in json_value(), pretty: bool) {
+        let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+        let got = tree(format!("{{\"a\": {}}}", text.unwrap()).as_bytes(), &Limits::default());
+        proptest::prop_assert_eq!(got, Ok((json!({"a": value}), Vec::new())));
+    }
+}
+
+fn json_value() -> impl proptest::strategy::Strategy<Value = serde_json::Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(|flag| json!(flag)),
+        any::<i64>().prop_map(|number| json!(number)),
+        any::<f64>()
+            .prop_filter("finite", |number| number.is_finite())
+            .prop_map(|number| json!(number)),
+        "[\\[\\]{},:\"\\\\ a\n\u{7f}ä]{0,6}".prop_map(|text| json!(text)),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|items| json!(items)),
+            prop::collection::btree_map("[\"\\\\a,:}]{0,3}", inner, 0..4).prop_map(|members| json!(members)),
+        ]
+    })
 }
 
 #[test]
@@ -174,6 +322,12 @@ fn expansion_is_bounded() {
         "x".repeat(1 << 20),
         vec!["*t"; 90].join(", ")
     );
+    // Left out or not, it is passed by.
+    let dropped = format!(
+        "paths:\n  x: &t {{summary: \"\\n{}\"}}\n{}",
+        "x".repeat(1 << 20),
+        (0..90).map(|i| format!("  {i}: *t\n")).collect::<String>()
+    );
     let small = Limits {
         nodes: 50,
         ..Limits::default()
@@ -181,6 +335,11 @@ fn expansion_is_bounded() {
     let cases = [
         ("billion laughs", laughs.into_bytes(), Limits::default()),
         ("long text, many aliases", copies.into_bytes(), Limits::default()),
+        (
+            "long text, many aliases, left out",
+            dropped.into_bytes(),
+            Limits::default(),
+        ),
         (
             "too many values in JSON",
             b"{\"a\": [1,2,3,4,5,6,7,8,9,10]}".to_vec(),
@@ -192,8 +351,12 @@ fn expansion_is_bounded() {
         ("too many values in YAML", b"- 1\n".repeat(100), small),
     ];
     for (name, text, limits) in cases {
-        let got = tree(&text, &limits).expect_err(name);
-        assert!(got.starts_with("not valid "), "{name}: {got}");
+        for keep in [Keep::All, Keep::Definition] {
+            let mut findings = Findings::default();
+            assert_eq!(parse("f", &text, keep, &limits, &mut findings), None, "{name}");
+            let got = lines(&findings.into_sorted());
+            assert!(got[0].starts_with("error: f: not valid "), "{name}: {got:?}");
+        }
     }
 }
 

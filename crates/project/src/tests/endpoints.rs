@@ -137,6 +137,38 @@ fn openapi_2_schemes_must_be_a_list() {
     );
 }
 
+/// The default of a variable is text (OpenAPI 3.0.3, Server Variable Object).
+#[test]
+fn server_variables_are_taken_as_written() {
+    let definition = |url: &str, value: &str| {
+        openapi(&format!(
+            "servers: [{{url: '{url}', variables: {{v: {{default: {value}}}}}}}]\n{PATHS}"
+        ))
+    };
+    for value in ["no", "y", "1.10", "017", "0x10", "1_0", "8"] {
+        for url in ["http://b1/{v}", "http://b1/x/{v}/"] {
+            let api = accepted(alone(&definition(url, value)));
+            assert_eq!(
+                urls(api.production.as_ref()),
+                url.replace("{v}", value),
+                "{value}"
+            );
+        }
+    }
+    let host = accepted(alone(&definition("http://h{v}.example/a", "1.10")));
+    assert_eq!(urls(host.production.as_ref()), "http://h1.10.example/a");
+    assert_eq!(
+        warnings(alone(&definition("http://b1/{v}", "no"))),
+        [
+            "warning: my api.yaml#/servers/0/variables/v/default: taken as written; other readers may make true or false of it: put \
+             quotes around it"
+        ]
+    );
+    let json = "{\"openapi\": \"3.0.0\", \"info\": {\"title\": \"t\", \"version\": \"1\"}, \"servers\": [{\"url\": \"http://b1/v{v}\", \
+                \"variables\": {\"v\": {\"default\": 2.0}}}], \"paths\": {\"/a\": {\"get\": {}}}}";
+    assert_eq!(urls(accepted(alone(json)).production.as_ref()), "http://b1/v2.0");
+}
+
 #[test]
 fn api_yaml_shapes() {
     let config = |text: &str| accepted(pets(&format!("  endpointConfig: {text}\n"), &openapi(PATHS)));

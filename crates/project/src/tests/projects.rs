@@ -173,9 +173,9 @@ fn refused_metadata() {
             ],
         ),
         (
-            "version as number",
-            data("data: {name: a, version: 1.0, context: /a, type: HTTP}\n"),
-            &["api.yaml#/data/version: must be text: put quotes around it"],
+            "version as list",
+            data("data: {name: a, version: [1.0], context: /a, type: HTTP}\n"),
+            &["api.yaml#/data/version: must be text"],
         ),
         (
             "unknown type",
@@ -234,6 +234,72 @@ fn refused_metadata() {
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
         let want: Vec<String> = want.iter().map(|line| format!("error: {line}")).collect();
         assert_eq!(errors(project(&files)), want, "{name}");
+    }
+}
+
+/// What has no quotes is what its owner wrote, whatever YAML would make of it.
+#[test]
+fn texts_are_taken_as_written() {
+    const BOOL: &str = "taken as written; other readers may make true or false of it: put quotes around it";
+    const NUMBER: &str =
+        "taken as written; other readers may make another number of it: put quotes around it";
+    let cases = [
+        ("12345", None),
+        ("50", None),
+        ("true", None),
+        ("2.5", None),
+        ("2020-01-01", None),
+        ("'007'", None),
+        ("007", Some(NUMBER)),
+        ("1.10", Some(NUMBER)),
+        ("1.0", Some(NUMBER)),
+        ("0x10", Some(NUMBER)),
+        ("1_000", Some(NUMBER)),
+        ("1e3", Some(NUMBER)),
+        (".inf", Some(NUMBER)),
+        ("y", Some(BOOL)),
+        ("no", Some(BOOL)),
+        ("True", Some(BOOL)),
+    ];
+    for (text, note) in cases {
+        let api = format!(
+            "data:\n  name: {text}\n  version: {text}\n  context: /a\n  type: HTTP\n  apiThrottlingPolicy: {text}\n  \
+             endpointConfig:\n    production_endpoints: {{url: http://b1}}\n    endpoint_security: {{production: {{enabled: 'true', \
+             type: basic, username: {text}, password: {text}, customparameters: {{c: {text}}}}}}}\n  operations:\n  - {{target: /pets, \
+             verb: get, throttlingPolicy: {text}, operationPolicies: {{request: [{{policyName: {text}, policyVersion: {text}}}]}}}}\n"
+        );
+        let targets = format!("data: [{{deploymentEnvironment: {text}}}]\n");
+        let definition = openapi(&format!(
+            "x-wso2-auth-header: {text}\nsecurity: [{{o: [{text}]}}]\ncomponents: {{securitySchemes: {{o: {{type: oauth2}}}}}}\n{PATHS}"
+        ));
+        let reading = project(&[
+            ("api.yaml", &api),
+            ("deployment_environments.yaml", &targets),
+            ("Definitions/swagger.yaml", &definition),
+        ])
+        .unwrap_or_else(|findings| panic!("{text}: {}", lines(&findings).join("\n")));
+        let api = reading.project;
+        let security = api.production_security.unwrap();
+        let policy = &api.resources[0].operations[0].policies.request[0];
+        let got = [
+            api.identity.name.as_str(),
+            &api.identity.version,
+            api.tier.as_deref().unwrap(),
+            &security.username,
+            &security.password,
+            &security.custom_parameters["c"],
+            &policy.name,
+            &policy.version,
+            &api.deployments[0].environment,
+            &api.security[0]["o"][0],
+            api.auth_header.as_deref().unwrap(),
+        ];
+        assert!(security.enabled, "{text}");
+        assert_eq!(got, [text.trim_matches('\''); 11], "{text}");
+        let told = reading.warnings.iter().map(|warning| warning.message.as_str());
+        let told: Vec<&str> = told.filter(|message| message.starts_with("taken")).collect();
+        // The tier of the operation is told as well.
+        assert_eq!(told, note.map_or_else(Vec::new, |note| vec![note; 12]), "{text}");
     }
 }
 

@@ -326,6 +326,13 @@ fn scopes_of_channels() {
             name: "a number among texts",
             channel: json!({"publish": {"x-scopes": ["a", 1]}}),
             schemes: oauth2(),
+            want: &["a", "1"],
+            finding: "",
+        },
+        Case {
+            name: "a list among texts",
+            channel: json!({"publish": {"x-scopes": ["a", []]}}),
+            schemes: oauth2(),
             want: &[],
             finding: "error: #/channels/~1c/publish/x-scopes: must be a list of scopes",
         },
