@@ -7,7 +7,7 @@ use super::security::{self, Schemes};
 use super::{extensions, hosts, paths};
 use crate::api;
 use crate::api::cluster::{self, Side};
-use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::Section;
 use crate::document::value::Value;
 use crate::model::Cors;
@@ -121,7 +121,8 @@ fn hosts(
     }
 }
 
-/// `x-wso2-cors`: switched off means "as configured for all", anything but an object means no CORS at all.
+/// `x-wso2-cors`: switched off means "as configured for all", anything but an object means no CORS at all, and so does one with a
+/// fault, which is told and doesn't refuse the API.
 fn cors(top: &Section<'_>, value: &Value, findings: &mut Findings) -> Cors {
     let Value::Object(map) = value else {
         findings.warning(
@@ -137,10 +138,24 @@ fn cors(top: &Section<'_>, value: &Value, findings: &mut Findings) -> Cors {
         any_case: true,
         ..*top
     };
-    if !section.flag("corsConfigurationEnabled", findings).unwrap_or(true) {
-        return Cors::Global;
+    let mut own = Findings::default();
+    let enabled = section.flag("corsConfigurationEnabled", &mut own).unwrap_or(true);
+    let policy = enabled.then(|| api::cors_policy(&section, &mut own));
+    let broken = own.has_errors();
+    for found in own.into_sorted() {
+        let message = if found.is_error() {
+            format!("CORS is off: {}", found.message)
+        } else {
+            found.message
+        };
+        findings.push(Diagnostic::warning(found.file, found.pointer, message));
     }
-    let policy = api::cors_policy(&section, findings);
+    if broken {
+        return Cors::Off;
+    }
+    let Some(policy) = policy else {
+        return Cors::Global;
+    };
     if policy.allow_origins.is_empty() {
         findings.warning(
             top.file,

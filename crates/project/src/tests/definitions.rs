@@ -530,6 +530,62 @@ fn cors() {
         ),
         (2, 1, true)
     );
+    // A truth value in quotes is one.
+    for (text, credentials) in [
+        ("true", true),
+        ("'true'", true),
+        ("\"False\"", false),
+        ("'FALSE'", false),
+    ] {
+        let Cors::Custom(custom) = policy(&format!(
+            "x-wso2-cors: {{AccessControlAllowOrigins: [a], CorsConfigurationEnabled: 'true', AccessControlAllowCredentials: {text}}}\n"
+        )) else {
+            panic!("{text}")
+        };
+        assert_eq!(custom.allow_credentials, credentials, "{text}");
+    }
+    assert_eq!(
+        policy("x-wso2-cors: {corsConfigurationEnabled: 'false'}\n"),
+        Cors::Global
+    );
+    // Anything else takes the policy away, not the API.
+    for (text, place) in [
+        (
+            "AccessControlAllowCredentials: maybe",
+            "AccessControlAllowCredentials: CORS is off: must be true or false",
+        ),
+        (
+            "AccessControlAllowCredentials: 1",
+            "AccessControlAllowCredentials: CORS is off: must be true or false",
+        ),
+        (
+            "corsConfigurationEnabled: [false]",
+            "corsConfigurationEnabled: CORS is off: must be true or false",
+        ),
+        (
+            "accessControlAllowMethods: GET",
+            "accessControlAllowMethods: CORS is off: must be a list",
+        ),
+        (
+            "accessControlAllowHeaders: [[]]",
+            "accessControlAllowHeaders/0: CORS is off: must be text",
+        ),
+    ] {
+        let reading = pets(
+            ENDPOINT,
+            &openapi(&format!(
+                "x-wso2-cors: {{accessControlAllowOrigins: [a], {text}}}\n{PATHS}"
+            )),
+        )
+        .unwrap();
+        assert_eq!(reading.project.cors, Cors::Off, "{text}");
+        assert_eq!(
+            lines(&reading.warnings),
+            [format!(
+                "warning: p/Definitions/swagger.yaml#/x-wso2-cors/{place}"
+            )]
+        );
+    }
     let hyphens = pets(
         ENDPOINT,
         &openapi(&format!(
