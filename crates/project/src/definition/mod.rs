@@ -18,6 +18,7 @@ pub(crate) mod openapi;
 pub mod order;
 mod paths;
 pub(crate) mod security;
+pub(crate) mod spelling;
 
 pub(crate) use self::defined::{Circumstances, Defined};
 pub(crate) use self::format::Format;

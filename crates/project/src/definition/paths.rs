@@ -16,7 +16,7 @@ use crate::model::id::name_based;
 use crate::model::{MockResponse, Operation, OperationPolicies, Resource};
 
 /// Methods that are routed, in the order operations are listed.
-const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
+pub(crate) const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
 
 /// Methods OpenAPI knows and this gateway doesn't route: the enforcer of the original chokes on them, and neither is meant
 /// to pass a gateway.

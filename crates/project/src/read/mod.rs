@@ -12,7 +12,7 @@ use crate::api::attachments;
 use crate::api::cluster::{self, Addresses, Group, Side};
 use crate::api::{ApiYaml, MAX_TEXT};
 use crate::definition::{Circumstances, Defined, Format};
-use crate::definition::{asyncapi, graphql, openapi, security};
+use crate::definition::{asyncapi, graphql, openapi, security, spelling};
 use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::Section;
 use crate::document::value::Value;
@@ -279,8 +279,11 @@ fn read_definition<'f>(
     };
     let mocked = api.is_some_and(|api| api.implementation == Implementation::Mocked);
     let keep = if mocked { Keep::All } else { Keep::Definition };
-    let value = document::parse(file, content, keep, limits, findings)?;
+    let mut value = document::parse(file, content, keep, limits, findings)?;
     let format = Format::of(file, &value, findings)?;
+    if format == Format::OpenApi2 {
+        spelling::correct(file, &mut value, findings);
+    }
     Some((file, value, format))
 }
 

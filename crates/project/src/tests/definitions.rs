@@ -508,6 +508,71 @@ fn extensions() {
     );
 }
 
+/// As the original's reader of OpenAPI 2 does it.
+#[test]
+fn keys_of_openapi_2_may_have_any_case() {
+    let json = serde_json::json!({
+        "swagger": "2.0",
+        "Info": {"Title": "Odd", "VERSION": "7"},
+        "Host": "h.example",
+        "basepath": "/v9",
+        "Schemes": ["https"],
+        "SecurityDefinitions": {"O": {"Type": "oauth2"}, "Type": {"type": "basic"}},
+        "Security": [{"O": ["a"]}],
+        "Paths": {
+            "/Get": {"GET": {"Security": [{"O": ["b"]}]}, "Parameters": [], "post": {}, "Post": {"security": []}},
+            "x-Get": {"GET": {}},
+        },
+    })
+    .to_string();
+    let reading = alone(&json).unwrap();
+    let api = reading.project;
+    assert_eq!(
+        (api.identity.name.as_str(), api.identity.version.as_str()),
+        ("Odd", "7")
+    );
+    assert_eq!(api.production.unwrap().endpoints[0].url, "https://h.example/v9");
+    assert_eq!(api.security[0]["O"], ["a"]);
+    let operations: Vec<&str> = api.resources[0]
+        .operations
+        .iter()
+        .map(|operation| operation.method.as_str())
+        .collect();
+    assert_eq!(
+        (api.resources[0].path.as_str(), operations),
+        ("/Get", vec!["GET", "POST"])
+    );
+    assert_eq!(api.resources[0].operations[0].security[0]["O"], ["b"]);
+    let want = [
+        "Info: taken for info",
+        "Host: taken for host",
+        "basepath: taken for basePath",
+        "Schemes: taken for schemes",
+        "SecurityDefinitions: taken for securityDefinitions",
+        "Security: taken for security",
+        "Paths: taken for paths",
+        "info/Title: taken for title",
+        "info/VERSION: taken for version",
+        "securityDefinitions/O/Type: taken for type",
+        "paths/~1Get/GET: taken for get",
+        "paths/~1Get/Parameters: taken for parameters",
+        "paths/~1Get/Post: ignored: post is given as well",
+        "paths/~1Get/get/Security: taken for security",
+    ];
+    let got = lines(&reading.warnings);
+    assert_eq!(got.len(), want.len(), "{got:?}");
+    for (got, want) in got.iter().zip(want) {
+        assert!(
+            got.starts_with(&format!("warning: my api.yaml#/{want}")),
+            "{got}: {want}"
+        );
+    }
+    // Beside `api.yaml` as well; in OpenAPI 3 the case matters.
+    assert_eq!(accepted(pets(ENDPOINT, &json)).base_path, "/v9");
+    let three = json.replace("\"swagger\":\"2.0\"", "\"openapi\":\"3.0.0\"");
+    assert_eq!(accepted(alone(&three)).resources.len(), 0);
+}
+
 #[test]
 fn cors() {
     let policy = |text: &str| accepted(pets(ENDPOINT, &openapi(&format!("{text}{PATHS}")))).cors;
