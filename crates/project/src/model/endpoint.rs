@@ -33,7 +33,8 @@ pub struct Endpoint {
     pub host: String,
     /// Port; the scheme's default when the text has none.
     pub port: u16,
-    /// Path in front of every request path; empty or starting with `/`, as written.
+    /// Path in front of every request path; empty or starting with `/`, as written but for what may not stand in a path (RFC 3986
+    /// section 3.3), letters beyond ASCII above all, which is percent-encoded.
     pub base_path: String,
     /// The text, trimmed and with a scheme: the key of the certificate map.
     pub url: String,
@@ -151,7 +152,7 @@ impl Endpoint {
         if !is_host(host) {
             return Err(InvalidEndpoint::Host(host.to_owned()));
         }
-        let (host, base_path) = (host.to_owned(), path.to_owned());
+        let (host, base_path) = (host.to_owned(), encoded(path));
         Ok(Self {
             scheme,
             host,
@@ -187,6 +188,21 @@ impl Endpoint {
             ..Self::parse(address, default)?
         })
     }
+}
+
+/// A path as it goes over the wire: escapes as they are, everything else that may not stand in a path escaped.
+fn encoded(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
+    for (at, byte) in path.bytes().enumerate() {
+        let digits = path.as_bytes().get(at + 1..at + 3).unwrap_or_default();
+        let is_escape = byte == b'%' && digits.len() == 2 && digits.iter().all(u8::is_ascii_hexdigit);
+        if is_escape || byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 /// The original's rule: two characters or more, no underscore, no IPv6.
@@ -249,6 +265,14 @@ mod tests {
                 "host.example",
                 80,
                 "",
+            ),
+            (
+                "http://host/\u{fc}/\u{1f600}%c3%BC/%/%4x/{a}\"b\\c~(d);e=f,@:",
+                "http://host/\u{fc}/\u{1f600}%c3%BC/%/%4x/{a}\"b\\c~(d);e=f,@:",
+                "http",
+                "host",
+                80,
+                "/%C3%BC/%F0%9F%98%80%c3%BC/%25/%254x/%7Ba%7D%22b%5Cc~(d);e=f,@:",
             ),
         ];
         for (text, url, scheme, host, port, path) in cases {
