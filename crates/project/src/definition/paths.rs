@@ -18,9 +18,14 @@ use crate::model::{MockResponse, Operation, OperationPolicies, Resource};
 /// Methods that are routed, in the order operations are listed.
 pub(crate) const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
 
-/// Methods OpenAPI knows and this gateway doesn't route: the enforcer of the original chokes on them, and neither is meant
-/// to pass a gateway.
-const UNROUTED: [&str; 2] = ["connect", "trace"];
+/// Methods OpenAPI knows and this gateway doesn't route: the enforcer of the original chokes on the first and the last, neither of
+/// which is meant to pass a gateway; `query` came with OpenAPI 3.2.
+const UNROUTED: [&str; 3] = ["connect", "query", "trace"];
+
+const UNROUTED_REASON: &str = "ignored: this method is not routed";
+
+/// Operations of any other method, by its name (OpenAPI 3.2, Path Item Object).
+const ADDITIONAL: &str = "additionalOperations";
 
 /// Values that references to path items and to named endpoints may bring in, all together. A shared path item is read anew for
 /// each path that refers to it, so that a small file could otherwise become a large project.
@@ -176,9 +181,14 @@ impl Paths<'_> {
 
     /// What a path item says and nobody listens to.
     fn without_effect(&self, item: &Section<'_>, findings: &mut Findings) {
+        let additional = item.get(ADDITIONAL).and_then(Value::as_object);
+        for method in additional.into_iter().flat_map(Object::keys) {
+            let pointer = item.pointer.key(ADDITIONAL);
+            findings.warning(self.file, &pointer.key(method), UNROUTED_REASON);
+        }
         for key in item.map.keys() {
-            let reason = if UNROUTED.contains(&key.as_str()) {
-                "ignored: this method is not routed"
+            let reason = if UNROUTED.contains(&key.to_ascii_lowercase().as_str()) {
+                UNROUTED_REASON
             } else if METHODS.contains(&key.to_ascii_lowercase().as_str()) && !METHODS.contains(&key.as_str())
             {
                 "ignored: methods are written in lower case"

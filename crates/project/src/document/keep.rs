@@ -53,9 +53,9 @@ impl Keep {
                 _ => Self::All,
             },
             Self::PathItem => match key {
-                "connect" | "delete" | "get" | "head" | "options" | "patch" | "post" | "put" | "trace" => {
-                    Self::Operation
-                }
+                "connect" | "delete" | "get" | "head" | "options" | "patch" | "post" | "put" | "query"
+                | "trace" => Self::Operation,
+                "additionalOperations" => Self::MapOf(&Self::Operation),
                 "description" | "summary" => Self::Drop,
                 "parameters" => Self::MapOf(&Self::Reference),
                 _ => Self::All,

@@ -71,6 +71,23 @@ fn path_items() {
             "warning: my api.yaml: no endpoint is given: calls will be answered 503 until there is one",
         ]
     );
+    let later = openapi(
+        "servers: [{url: 'http://b1'}]\npaths:\n  /a:\n    get: {}\n    query: {requestBody: {}}\n    Trace: {}\n    connect: {}\n    \
+         additionalOperations: {COPY: {}, x/y: {$ref: '#/nowhere'}}\n  /b: {query: {}, additionalOperations: [1]}\n",
+    );
+    let later = alone(&later.replace("3.0.3", "3.2.0")).unwrap();
+    assert_eq!(paths(&later.project.resources), [("/a", vec!["GET"])]);
+    assert_eq!(
+        lines(&later.warnings),
+        [
+            "warning: my api.yaml#/paths/~1a/additionalOperations/COPY: ignored: this method is not routed",
+            "warning: my api.yaml#/paths/~1a/additionalOperations/x~1y: ignored: this method is not routed",
+            "warning: my api.yaml#/paths/~1a/query: ignored: this method is not routed",
+            "warning: my api.yaml#/paths/~1a/Trace: ignored: this method is not routed",
+            "warning: my api.yaml#/paths/~1a/connect: ignored: this method is not routed",
+            "warning: my api.yaml#/paths/~1b/query: ignored: this method is not routed",
+        ]
+    );
     let swapped = alone(&text).unwrap().project;
     assert_eq!(swapped, reading.project, "reading is repeatable, ids included");
 }
