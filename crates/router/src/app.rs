@@ -296,6 +296,9 @@ impl Running {
             Ok(_) => warn!("a worker panicked"),
             Err(_) => warn!("a worker did not end in time"),
         }
+        if left_behind {
+            self.succession.served().await;
+        }
         self.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(3), async {
             while let Some(ended) = self.tasks.join_next().await {

@@ -27,7 +27,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -296,6 +296,23 @@ impl Succession {
             self.shelf().clear();
         }
         awaited
+    }
+
+    /// Waits for the successor that somebody was told to start to serve, for as long as somebody is there to start it, and for
+    /// five seconds at most: a router with nothing left to do would take its sockets along.
+    pub(crate) async fn served(&self) {
+        let left = async {
+            let expected = *self.0.expected.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(until) = expected {
+                sleep_until(until).await;
+            }
+            self.0.fate.closed().await;
+        };
+        tokio::select! {
+            () = self.relieved().cancelled() => {}
+            () = left => {}
+            () = sleep(BOUND) => warn!("no successor serves"),
+        }
     }
 
     /// Hands over to who comes to the door, and tells who asks what becomes of us. Ends, with what is under way, when it is
