@@ -35,8 +35,8 @@ use crate::worker::Worker;
 
 /// How long checks in progress may take once the process is told to stop.
 const DRAIN_BOUND: Duration = Duration::from_secs(10);
-/// Longest wait between two attempts to reach the adapter, whatever `XDS_RETRY_PERIOD` says.
-const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// Longest wait between two attempts to reach the adapter, whatever `XDS_RETRY_PERIOD` says: what is deployed waits for it.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 /// Name of the last-good file in the state folder.
 const LAST_GOOD: &str = "enforcer.snapshot";
 

@@ -41,8 +41,8 @@ pub(crate) struct Feed {
     clusters: HashMap<String, Arc<Cluster>>,
     listeners: BTreeMap<String, snapshot::Listener>,
     writers: HashMap<String, LineWriter>,
-    /// Operators of access logs that were warned of.
-    unknown: HashSet<String>,
+    /// What was warned of in the settings of access logs.
+    faults: HashSet<String>,
     /// Types whose initial content is there.
     complete: [bool; TYPES.len()],
     version: u64,
@@ -68,7 +68,7 @@ impl Feed {
             clusters,
             listeners: BTreeMap::new(),
             writers: HashMap::new(),
-            unknown: HashSet::new(),
+            faults: HashSet::new(),
             complete: [false; TYPES.len()],
             version: 0,
         }
@@ -194,9 +194,14 @@ impl Feed {
 
     fn listener(&mut self, listener: &snapshot::Listener) -> Listener {
         let log = listener.access_log.as_ref().and_then(|settings| {
-            self.access_log(settings)
-                .inspect_err(|reason| warn!(reason, listener = listener.name, "no access log"))
-                .ok()
+            let log = self.access_log(settings);
+            // Once, though all listeners have the same, and get it again with every change.
+            if let Err(reason) = &log
+                && self.faults.insert(reason.clone())
+            {
+                warn!(reason, path = settings.path, "no access log");
+            }
+            log.ok()
         });
         Listener {
             name: listener.name.clone(),
@@ -216,7 +221,7 @@ impl Feed {
         };
         let format = Format::parse(&text).map_err(|error| error.to_string())?;
         for operator in format.unknown() {
-            if self.unknown.insert(operator.clone()) {
+            if self.faults.insert(operator.clone()) {
                 warn!(operator, "unknown operator of the access log, `-` in every line");
             }
         }

@@ -238,6 +238,26 @@ async fn what_is_wrong_with_the_key_server_is_not_the_callers_fault() {
 }
 
 #[tokio::test]
+async fn a_key_server_that_hangs_does_not_hold_up_those_who_make_up_key_ids() {
+    let server = KeyServer::start(&json!({ "keys": [jwk("ours", "a")] })).await;
+    let world = World::new(policy(), server.settings());
+    let waits = |kid: &str| {
+        let value = format!("Bearer {}", with_kid(kid));
+        match world.check(&get(&[("authorization", &value)])) {
+            Err(Need::Keys(_, bound)) => bound,
+            other => panic!("{other:?}"),
+        }
+    };
+    // The first keys are worth the wait.
+    assert_eq!(waits("a"), Duration::from_secs(6));
+    assert_eq!(world.waited(&with_kid("a")).await, "admitted");
+    server.gate.forget_permits(1000);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert_eq!(waits("made up"), Duration::from_millis(500));
+}
+
+#[tokio::test]
 async fn rotated_keys_are_found_and_old_ones_forgotten() {
     let server = KeyServer::start(&json!({ "keys": [jwk("ours", "a")] })).await;
     let world = World::new(policy(), server.settings());
