@@ -50,11 +50,10 @@ pub(crate) fn archive(path: &Path) -> anyhow::Result<Vec<u8>> {
     archive_definition(&name_of(path), &content)
 }
 
-/// A project archive around a bare definition.
+/// An archive of a bare definition, which is read before anybody is asked to take it.
 pub(crate) fn archive_definition(name: &str, content: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let files =
-        trireme_project::scaffold(Definition { name, content }, &Limits::default()).map_err(refused)?;
-    Ok(trireme_project::archive("project", files)?)
+    trireme_project::read(&Definition { name, content }, &reading(Defaults::Derive)).map_err(refused)?;
+    Ok(trireme_project::archive_alone(name, content)?)
 }
 
 /// The files of a new project around a definition.

@@ -45,7 +45,7 @@ pub use crate::model::{
 pub use crate::read::{Reading, named, read};
 pub use crate::scaffold::{ScaffoldOptions, scaffold, scaffold_with};
 pub use crate::settings::{Defaults, Limits, Settings};
-pub use crate::source::archive::{ArchiveError, archive};
+pub use crate::source::archive::{ArchiveError, archive, archive_alone};
 pub use crate::source::{Archive, Definition, Files, Folder, Memory, ProjectSource};
 
 #[cfg(test)]

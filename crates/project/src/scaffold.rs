@@ -10,7 +10,7 @@ use crate::document::diagnostic::{Diagnostic, Findings};
 use crate::document::value::{Object, Value as Written};
 use crate::document::{self, Keep};
 use crate::model::endpoint::{Balance, EndpointCluster};
-use crate::model::{ApiKind, ApiProject, SecurityScheme};
+use crate::model::{ApiKind, ApiProject};
 use crate::read::{derive, read};
 use crate::settings::Limits;
 use crate::settings::{Defaults, Settings};
@@ -85,7 +85,7 @@ pub fn scaffold_with(
     root.sort_all_objects();
     let yaml =
         |value: &Value| to_yaml(value).map_err(|reason| vec![Diagnostic::error(definition.name, "", reason)]);
-    let api = api_yaml(&project, &place, options);
+    let api = api_yaml(&project, &place, options, declares_schemes(&root));
     let targets = json!({
         "type": "deployment_environments",
         "version": RELEASE,
@@ -174,7 +174,7 @@ impl Place {
     }
 }
 
-fn api_yaml(project: &ApiProject, place: &Place, options: &ScaffoldOptions) -> Value {
+fn api_yaml(project: &ApiProject, place: &Place, options: &ScaffoldOptions, declared: bool) -> Value {
     let identity = &project.identity;
     let mut data = Map::new();
     let mut set = |key: &str, value: Value| data.insert(key.to_owned(), value);
@@ -200,7 +200,7 @@ fn api_yaml(project: &ApiProject, place: &Place, options: &ScaffoldOptions) -> V
     if let Some(header) = &project.auth_header {
         set("authorizationHeader", json!(header));
     }
-    if let Some(schemes) = schemes(project) {
+    if let Some(schemes) = schemes(project, declared) {
         set("securityScheme", json!(schemes));
     }
     set("visibility", json!("PUBLIC"));
@@ -213,9 +213,17 @@ fn api_yaml(project: &ApiProject, place: &Place, options: &ScaffoldOptions) -> V
 /// A definition whose schemes are all API keys, passwords and the like tells what its upstream asks for. The gateway has no such
 /// credentials to give out, so nobody could call the API; callers show a token to it instead, and what the upstream asks for
 /// passes through.
-fn schemes(project: &ApiProject) -> Option<[&'static str; 1]> {
-    let schemes = &project.security_schemes;
-    (!schemes.is_empty() && !schemes.iter().any(SecurityScheme::asks_for_token)).then_some(["oauth2"])
+fn schemes(project: &ApiProject, declared: bool) -> Option<[&'static str; 1]> {
+    // The others were left out when the definition was read.
+    (declared && project.security_schemes.is_empty()).then_some(["oauth2"])
+}
+
+/// Whether a definition declares security schemes.
+fn declares_schemes(root: &Value) -> bool {
+    ["/securityDefinitions", "/components/securitySchemes"]
+        .iter()
+        .filter_map(|pointer| root.pointer(pointer)?.as_object())
+        .any(|schemes| !schemes.is_empty())
 }
 
 /// Production decides about the shape, the sandbox only when there's no production.

@@ -1,5 +1,6 @@
 //! Whole projects in, whole models or exact findings out.
 
+mod bare;
 mod definitions;
 mod documents;
 mod endpoints;

@@ -267,11 +267,11 @@ mod tests {
                 "openapi: 3.0.3\ninfo: {{title: A, version: '1'}}\nservers: [{{url: 'http://up.test'}}]\n\
                  paths: {{/a: {{get: {{responses: {{}}}}}}}}\n{line}\n"
             );
-            let source = trireme_project::Definition {
-                name: "a.yaml",
-                content: text.as_bytes(),
-            };
-            let judged = validate(&source, trireme_project::Settings::new(Defaults::Derive));
+            let mut source = source(testing::API, "");
+            source
+                .0
+                .insert("Definitions/swagger.yaml".to_owned(), text.into_bytes());
+            let judged = validate(&source, trireme_project::Settings::new(Defaults::Require));
             let errors: Vec<_> = judged.err().unwrap_or_default();
             let messages: Vec<&str> = errors.iter().map(|finding| &*finding.message).collect();
             assert_eq!(

@@ -14,6 +14,8 @@ pub(crate) struct Circumstances<'a> {
     /// Stable id of the API, for the ids of its resources.
     pub(crate) uuid: &'a str,
     pub(crate) addresses: Addresses,
+    /// There is no project around it: it means what its standard says.
+    pub(crate) alone: bool,
     /// Hosts in the definition don't count.
     pub(crate) prototyped: bool,
     /// Examples are needed.

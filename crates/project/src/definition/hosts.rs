@@ -62,6 +62,35 @@ pub(crate) fn of_2(top: &Section<'_>, addresses: Addresses, findings: &mut Findi
     }
 }
 
+/// `servers` of a definition without a project, at the root or on a path item: the first that has an address, variables at their
+/// defaults. The others are alternatives, which nobody chooses between here (OpenAPI 3, Server Object).
+pub(crate) fn first_of_3(
+    top: &Section<'_>,
+    pointer: Pointer<'_>,
+    servers: Option<&Value>,
+    addresses: Addresses,
+    findings: &mut Findings,
+) -> Hosts {
+    let mut first: Option<Endpoint> = None;
+    each(
+        top,
+        pointer,
+        servers,
+        addresses,
+        findings,
+        |pointer, _, endpoint, findings| match &first {
+            None => first = Some(endpoint),
+            Some(first) if *first == endpoint => {}
+            Some(_) => findings.warning(top.file, pointer, "not called: the first server is"),
+        },
+    );
+    Hosts {
+        base_path: first.as_ref().map(|endpoint| endpoint.base_path.clone()),
+        production: group(first.into_iter().collect()),
+        ..Hosts::default()
+    }
+}
+
 /// `servers`, at the root or on a path item.
 pub(crate) fn of_3(
     top: &Section<'_>,
@@ -70,15 +99,47 @@ pub(crate) fn of_3(
     addresses: Addresses,
     findings: &mut Findings,
 ) -> Hosts {
-    let Some(servers) = servers else {
-        return Hosts::default();
-    };
-    let Value::Array(servers) = servers else {
-        findings.error(top.file, &pointer, "must be a list of servers");
-        return Hosts::default();
-    };
     let mut production = Vec::new();
     let mut templated = Vec::new();
+    each(
+        top,
+        pointer,
+        servers,
+        addresses,
+        findings,
+        |_, url, endpoint, _| {
+            if has_variable_host(url) {
+                templated.push(endpoint);
+            } else {
+                production.push(endpoint);
+            }
+        },
+    );
+    let base_path = production
+        .last()
+        .map(|endpoint: &Endpoint| endpoint.base_path.clone());
+    Hosts {
+        production: group(production),
+        sandbox: None,
+        base_path,
+        templated: group(templated),
+    }
+}
+
+/// Calls `take` with each server that has an address: where it stands, as it is written, and at the defaults of its variables.
+fn each(
+    top: &Section<'_>,
+    pointer: Pointer<'_>,
+    servers: Option<&Value>,
+    addresses: Addresses,
+    findings: &mut Findings,
+    mut take: impl FnMut(&Pointer<'_>, &str, Endpoint, &mut Findings),
+) {
+    let servers = match servers {
+        None => return,
+        Some(Value::Array(servers)) => servers,
+        Some(_) => return findings.error(top.file, &pointer, "must be a list of servers"),
+    };
     for (index, server) in servers.iter().enumerate() {
         let item_pointer = pointer.index(index);
         let Some(server) = Section::new(top.file, item_pointer, server, findings) else {
@@ -92,21 +153,11 @@ pub(crate) fn of_3(
         let parsed = substitute(url, &server, findings)
             .and_then(|url| Endpoint::parse(&url, addresses.scheme).map_err(|error| error.to_string()));
         match parsed {
-            Ok(endpoint) if has_variable_host(url) => templated.push(endpoint),
-            Ok(endpoint) => production.push(endpoint),
+            Ok(endpoint) => take(&server.pointer, url, endpoint, findings),
             Err(reason) => {
                 findings.warning(top.file, &server.pointer.key("url"), format!("ignored: {reason}"));
             }
         }
-    }
-    let base_path = production
-        .last()
-        .map(|endpoint: &Endpoint| endpoint.base_path.clone());
-    Hosts {
-        production: group(production),
-        sandbox: None,
-        base_path,
-        templated: group(templated),
     }
 }
 

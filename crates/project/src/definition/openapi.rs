@@ -116,7 +116,12 @@ fn hosts(
         _ if circumstances.prototyped => Hosts::default(),
         Format::OpenApi3 | Format::AsyncApi2 => {
             let pointer = top.pointer.key("servers");
-            hosts::of_3(top, pointer, top.get("servers"), addresses, findings)
+            let of = if circumstances.alone {
+                hosts::first_of_3
+            } else {
+                hosts::of_3
+            };
+            of(top, pointer, top.get("servers"), addresses, findings)
         }
     }
 }

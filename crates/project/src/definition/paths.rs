@@ -164,11 +164,7 @@ impl Paths<'_> {
         let servers = (self.format == Format::OpenApi3 && !self.circumstances.prototyped)
             .then(|| item.get("servers"))
             .flatten()
-            .and_then(|servers| {
-                let pointer = item.pointer.key("servers");
-                let addresses = self.circumstances.addresses;
-                hosts::of_3(&item, pointer, Some(servers), addresses, findings).production
-            });
+            .and_then(|servers| self.servers(&item, servers, findings));
         Some(Resource {
             id: name_based(&[self.circumstances.uuid, path]),
             path: path.to_owned(),
@@ -177,6 +173,48 @@ impl Paths<'_> {
             sandbox,
             extensions: extensions::kept(item.map),
         })
+    }
+
+    /// The servers of a path item. Where it names others than the API's and none of them can be called, its requests must not go to
+    /// the API's.
+    fn servers(
+        &self,
+        item: &Section<'_>,
+        servers: &Value,
+        findings: &mut Findings,
+    ) -> Option<EndpointCluster> {
+        let pointer = item.pointer.key("servers");
+        let addresses = self.circumstances.addresses;
+        if !self.circumstances.alone {
+            return hosts::of_3(item, pointer, Some(servers), addresses, findings).production;
+        }
+        let found = hosts::first_of_3(item, pointer, Some(servers), addresses, findings).production;
+        if found.is_none() && servers.as_array().is_some_and(|servers| !servers.is_empty()) {
+            let message = "no usable address is given, and the API's servers are not meant: name a host";
+            findings.refusal(self.file, &item.pointer.key("servers"), message);
+        }
+        found
+    }
+
+    /// Whether the requirements of an operation can be met by nobody at all: there are none, or one of them asks for nothing
+    /// (OpenAPI 3, Security Requirement Object). In a definition without a project that opens it.
+    fn is_open(&self, section: &Section<'_>, method: &str, path: &str, findings: &mut Findings) -> bool {
+        let Some(Value::Array(requirements)) = section.get("security") else {
+            return false;
+        };
+        let asks_nothing = |requirement: &Value| {
+            requirement
+                .as_object()
+                .is_some_and(|requirement| requirement.is_empty())
+        };
+        let open = self.circumstances.alone
+            && section.get("x-wso2-disable-security").is_none()
+            && (requirements.is_empty() || requirements.iter().any(asks_nothing));
+        if open {
+            let message = format!("{method} {path} can be called without a token");
+            findings.warning(self.file, &section.pointer.key("security"), message);
+        }
+        open
     }
 
     /// What a path item says and nobody listens to.
@@ -284,6 +322,7 @@ impl Paths<'_> {
         let method = method.to_ascii_uppercase();
         let requirement_pointer = section.pointer.key("security");
         let requirements = section.get("security");
+        let open = self.is_open(section, &method, path, findings);
         let tier = extensions::tier(section, findings);
         Operation {
             id: name_based(&[self.circumstances.uuid, path, &method]),
@@ -291,7 +330,7 @@ impl Paths<'_> {
                 .map(|value| security::requirements(self.file, &requirement_pointer, value, findings))
                 .unwrap_or_default(),
             tier,
-            disable_security: disable || extensions::is_unsecured(section),
+            disable_security: disable || open || extensions::is_unsecured(section),
             policies: OperationPolicies::default(),
             uri_mapping: None,
             mock: self.examples(section, findings),

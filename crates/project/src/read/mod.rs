@@ -1,6 +1,7 @@
 //! From files to an [`ApiProject`]: the steps in order.
 
 mod attach;
+mod bare;
 mod chosen;
 pub(crate) mod derive;
 mod twins;
@@ -50,12 +51,13 @@ pub fn read(source: &dyn ProjectSource, settings: &Settings<'_>) -> Result<Readi
     let files = source.load(&settings.limits, &|path| layout::role(path).is_some())?;
     let mut findings = Findings::default();
     let layout = Layout::new(&files, &mut findings);
-    let project = assemble(&layout, source.alone(), settings, &mut findings);
+    let alone = source.alone();
+    let project = assemble(&layout, alone.as_deref(), settings, &mut findings);
     let failed = findings.has_errors();
     let mut findings = findings.into_sorted();
-    if let Some(name) = source.alone() {
+    if let Some(name) = alone {
         for finding in findings.iter_mut().filter(|finding| finding.file == DEFINITION) {
-            name.clone_into(&mut finding.file);
+            (*name).clone_into(&mut finding.file);
         }
     }
     match project {
@@ -93,7 +95,8 @@ fn assemble(
     findings: &mut Findings,
 ) -> Option<ApiProject> {
     let limits = &settings.limits;
-    let (api_file, api, broken_api) = read_api(layout, settings, findings);
+    let required = settings.defaults == Defaults::Require && alone.is_none();
+    let (api_file, api, broken_api) = read_api(layout, settings, required, findings);
     let api = api.as_ref();
     let root = read_definition(layout, api, limits, findings);
     let (file, root, format) = match &root {
@@ -123,6 +126,7 @@ fn assemble(
     let circumstances = Circumstances {
         uuid: &identity.uuid,
         addresses,
+        alone: api.is_none() && !broken_api,
         prototyped: api.is_some_and(|api| api.prototyped),
         mocked: api.is_some_and(|api| api.implementation == Implementation::Mocked),
     };
@@ -138,7 +142,10 @@ fn assemble(
     twins::check(&project, file, findings);
     match api {
         Some(api) => attach::policies(&mut project, api, api_file, findings),
-        None => chosen::check_bare(&project, file, findings),
+        None => {
+            chosen::check_bare(&project, file, findings);
+            bare::finish(&mut project);
+        }
     }
     overrides(&mut project, settings, addresses, findings);
     if broken_api {
@@ -154,6 +161,7 @@ fn assemble(
 fn read_api<'f>(
     layout: &Layout<'f>,
     settings: &Settings<'_>,
+    required: bool,
     findings: &mut Findings,
 ) -> (&'f str, Option<ApiYaml>, bool) {
     if let Some((file, content)) = layout.one(Role::Api) {
@@ -162,7 +170,6 @@ fn read_api<'f>(
         let broken = api.is_none();
         return (file, api, broken);
     }
-    let required = settings.defaults == Defaults::Require;
     if required {
         findings.push(Diagnostic::error(API, "", "api.yaml or api.json not found"));
     }
@@ -323,7 +330,7 @@ fn identity(
         };
     }
     let (name, version) = derive::name_and_version(root, alone.unwrap_or(file), file, findings);
-    let uuid = id::digest(&name, &version);
+    let uuid = id::digest(&bare::name(&name), &version);
     Identity {
         uuid,
         name,
@@ -488,12 +495,12 @@ fn has_endpoint(
         let (pointer, message) = if !has_api_yaml && servers.is_some_and(|servers| !servers.is_empty()) {
             (
                 "/servers",
-                "no usable address is given: calls will be answered 503 until there is one",
+                "no usable address is given: calls will be refused until there is one",
             )
         } else {
             (
                 "",
-                "no endpoint is given: calls will be answered 503 until there is one",
+                "no endpoint is given: calls will be refused until there is one",
             )
         };
         findings.push(Diagnostic::warning(file, pointer, message));

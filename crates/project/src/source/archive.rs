@@ -1,5 +1,6 @@
 //! Zip archives: bounded reading and writing.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{Cursor, Read, Write};
 
@@ -8,7 +9,8 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use crate::document::diagnostic::Diagnostic;
 use crate::settings::Limits;
-use crate::source::{Archive, Files, ProjectSource, clean};
+use crate::source::layout::{Role, role};
+use crate::source::{Archive, DEFINITION, Files, ProjectSource, clean};
 
 /// Expansion below this size is never looked at: a page of spaces compresses well and harms nobody.
 const RATIO_FREE_BYTES: u64 = 1 << 20;
@@ -42,9 +44,42 @@ impl ProjectSource for Archive<'_> {
             let name = repeated_name(self.0, archive.central_directory_start()).unwrap_or_default();
             return Err(vec![Diagnostic::error(name, "", TWICE)]);
         }
+        if alone(&archive).is_some() {
+            let chosen = survey(&archive, limits, &|_| true)?;
+            let files = unpack(&mut archive, chosen, limits)?;
+            return Ok(files
+                .into_values()
+                .map(|content| (DEFINITION.to_owned(), content))
+                .collect());
+        }
         let chosen = survey(&archive, limits, wanted)?;
         unpack(&mut archive, chosen, limits)
     }
+
+    fn alone(&self) -> Option<Cow<'_, str>> {
+        // Few of them, so that the directory is small whatever else is in the file.
+        let few = memchr::memmem::find_iter(self.0, CENTRAL_RECORD).take(9).count() < 9;
+        let archive = few.then(|| ZipArchive::new(Cursor::new(self.0)).ok()).flatten()?;
+        alone(&archive).map(Cow::Owned)
+    }
+}
+
+/// The name of the only entry, if it is that of a definition without a project.
+fn alone(archive: &ZipArchive<Cursor<&[u8]>>) -> Option<String> {
+    let name = (archive.len() == 1)
+        .then(|| archive.name_for_index(0))
+        .flatten()?;
+    name.ok().filter(|name| is_definition(name)).map(Cow::into_owned)
+}
+
+/// The only file of a project could be its `api.yaml` as well.
+fn is_definition(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    !name.contains(['/', '\\'])
+        && ["json", "yaml", "yml"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+        && !matches!(role(name), Some(Role::Api | Role::Deployments))
 }
 
 const TWICE: &str = "two entries of the archive have this name";
@@ -286,6 +321,19 @@ pub enum ArchiveError {
     /// The end of the archive could not be written.
     #[error("cannot finish the archive")]
     Finish(#[source] zip::result::ZipError),
+}
+
+/// Packs a definition without a project around it, by the name of its file: what [`Archive`] takes for one.
+///
+/// # Errors
+/// As [`archive`].
+pub fn archive_alone(name: &str, content: &[u8]) -> Result<Vec<u8>, ArchiveError> {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut name: String = name.chars().filter(|c| !c.is_control() && *c != ':').collect();
+    if !is_definition(&name) {
+        name = format!("definition-{name}.yaml");
+    }
+    archive("", [(name, content)])
 }
 
 /// Packs files below one root folder, the way `apictl` does: `<root>/<path>`, forward slashes, deflated; a path that ends

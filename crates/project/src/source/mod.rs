@@ -4,6 +4,7 @@ pub(crate) mod archive;
 pub(crate) mod folder;
 pub(crate) mod layout;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -22,13 +23,14 @@ pub trait ProjectSource {
     /// All reasons for which the source as a whole is refused.
     fn load(&self, limits: &Limits, wanted: &dyn Fn(&str) -> bool) -> Result<Files, Vec<Diagnostic>>;
 
-    /// Name of the only file when this is a definition without a project around it.
-    fn alone(&self) -> Option<&str> {
+    /// Name of the only file when this is a definition without a project around it. That one is loaded by the name that a
+    /// definition has in a project.
+    fn alone(&self) -> Option<Cow<'_, str>> {
         None
     }
 }
 
-/// A project as zip archive.
+/// A project as zip archive, or a definition without one: an archive whose only entry is a YAML or JSON file at its root.
 #[derive(Debug, Clone, Copy)]
 pub struct Archive<'a>(pub &'a [u8]);
 
@@ -56,12 +58,12 @@ impl ProjectSource for Definition<'_> {
         Ok(Files::from([(DEFINITION.to_owned(), self.content.to_vec())]))
     }
 
-    fn alone(&self) -> Option<&str> {
-        Some(self.name)
+    fn alone(&self) -> Option<Cow<'_, str>> {
+        Some(self.name.into())
     }
 }
 
-/// Where [`Definition`] puts its file.
+/// Where a definition without a project is put.
 pub(crate) const DEFINITION: &str = "Definitions/swagger.yaml";
 
 impl ProjectSource for Memory {

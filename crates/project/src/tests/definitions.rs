@@ -68,7 +68,7 @@ fn path_items() {
         [
             "warning: my api.yaml#/paths/~1b/trace: ignored: this method is not routed",
             "warning: my api.yaml#/paths/c: ignored: a path must start with /",
-            "warning: my api.yaml: no endpoint is given: calls will be answered 503 until there is one",
+            "warning: my api.yaml: no endpoint is given: calls will be refused until there is one",
         ]
     );
     let later = openapi(
@@ -224,7 +224,7 @@ fn servers_without_a_host() {
     assert_eq!(
         warnings(alone(&text)),
         [
-            "warning: my api.yaml#/servers: no usable address is given: calls will be answered 503 until there is one"
+            "warning: my api.yaml#/servers: no usable address is given: calls will be refused until there is one"
         ]
     );
 }
@@ -331,13 +331,13 @@ fn names_and_versions_of_bare_definitions() {
     let cases = [
         (
             "title: Pet Store, version: 1.10",
-            "Pet Store",
+            "PetStore",
             "1.10",
             "/pet-store/1.10",
         ),
         (
             "title: '  Pets\n  & More  ', version: v2 beta",
-            "Pets & More",
+            "Pets&More",
             "v2beta",
             "/pets-more/v2beta",
         ),
@@ -350,12 +350,12 @@ fn names_and_versions_of_bare_definitions() {
         ("title: 2048, version: 2", "2048", "2", "/2048/2"),
         (
             "title: Caf\u{e9} API, version: '2021-03-01'",
-            "Caf\u{e9} API",
+            "Caf\u{e9}API",
             "2021-03-01",
             "/caf-api/2021-03-01",
         ),
-        ("version: '../..'", "my api", "../..", "/my-api"),
-        ("title: '', version: ''", "my api", "1.0.0", "/my-api/1.0.0"),
+        ("version: '../..'", "myapi", "../..", "/my-api"),
+        ("title: '', version: ''", "myapi", "1.0.0", "/my-api/1.0.0"),
     ];
     for (info, name, version, base_path) in cases {
         let api = accepted(alone(&format!(
@@ -549,7 +549,8 @@ fn keys_of_openapi_2_may_have_any_case() {
         ("Odd", "7")
     );
     assert_eq!(api.production.unwrap().endpoints[0].url, "https://h.example/v9");
-    assert_eq!(api.security[0]["O"], ["a"]);
+    assert_eq!(api.resources[0].operations[0].security[0]["O"], ["b"]);
+    assert_eq!(api.resources[0].operations[1].security[0]["O"], ["a"]);
     let operations: Vec<&str> = api.resources[0]
         .operations
         .iter()
