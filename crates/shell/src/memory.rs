@@ -8,32 +8,64 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Milliseconds after which it gives free memory back. Left to itself it waits for a second and then for more to do, which an
 /// idle process has not. It reads this once, before `main`.
-#[cfg(all(target_os = "linux", not(test)))]
+#[cfg(target_os = "linux")]
 const DELAY: (&str, &str) = ("MIMALLOC_PURGE_DELAY", "0");
+/// The program that runs, wherever it was found.
+#[cfg(all(target_os = "linux", not(test)))]
+const OWN: &str = "/proc/self/exe";
 
 /// Starts the program anew in this very process, once, for the allocator to be told; another value than ours stays as it is. A
-/// system that does not allow it costs memory only.
+/// system that does not allow it costs memory only. Whether that is so: then SIGPIPE ends the process, see
+/// [`crate::signals::outlive_pipes`].
 #[cfg(all(target_os = "linux", not(test)))]
 #[expect(
     clippy::disallowed_methods,
     reason = "the allocator's own variable, which is none of the gateway's settings"
 )]
-pub(crate) fn settle() {
+pub(crate) fn settle() -> bool {
+    if std::env::var_os(DELAY.0).is_some() {
+        return false;
+    }
+    start_anew(OWN);
+    true
+}
+
+/// Comes back only when that fails. The standard library has made SIGPIPE what it is by default by then.
+#[cfg(target_os = "linux")]
+fn start_anew(program: &str) {
     use std::os::unix::process::CommandExt as _;
 
-    let (name, value) = DELAY;
-    if std::env::var_os(name).is_some() {
-        return;
-    }
     let mut arguments = std::env::args_os();
-    let mut program = std::process::Command::new("/proc/self/exe");
+    let mut command = std::process::Command::new(program);
     if let Some(own) = arguments.next() {
-        program.arg0(own);
+        command.arg0(own);
     }
-    // It gives an error, or does not come back.
-    let _error = program.args(arguments).env(name, value).exec();
+    let _error = command.args(arguments).env(DELAY.0, DELAY.1).exec();
 }
 
 /// See the other one.
 #[cfg(any(not(target_os = "linux"), test))]
-pub(crate) fn settle() {}
+pub(crate) fn settle() -> bool {
+    false
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::{ErrorKind, IoSlice, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// A caller who goes away would end it otherwise.
+    #[tokio::test]
+    async fn a_process_that_cannot_start_anew_outlives_its_callers() {
+        start_anew("/none/such");
+        crate::signals::outlive_pipes().unwrap();
+        let (mut own, caller) = UnixStream::pair().unwrap();
+        drop(caller);
+        let error = own
+            .write_vectored(&[IoSlice::new(b"a"), IoSlice::new(b"b")])
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+    }
+}

@@ -94,9 +94,7 @@ pub fn run<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    if !arguments.check && !arguments.health {
-        memory::settle();
-    }
+    let unsettled = !arguments.check && !arguments.health && memory::settle();
     let process = match P::read(arguments.strict) {
         Ok(process) => process,
         Err(wrong) => {
@@ -123,7 +121,13 @@ pub fn run<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
         }
     };
     let code = match runtime(settings.threads) {
-        Ok(runtime) => runtime.block_on(serve(process, settings.exit_on_stdin_eof, &log)),
+        Ok(runtime) => runtime.block_on(async {
+            if unsettled && let Err(error) = signals::outlive_pipes() {
+                error!(%error, "signals are not to be had");
+                return ExitCode::FAILURE;
+            }
+            serve(process, settings.exit_on_stdin_eof, &log).await
+        }),
         Err(error) => {
             error!(%error, "cannot start a runtime");
             ExitCode::FAILURE

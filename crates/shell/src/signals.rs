@@ -1,4 +1,4 @@
-//! What ends a process: signals, and the end of standard input when the parent is to be outlived by nobody.
+//! What ends a process, and what does not: signals, and the end of standard input when the parent is to be outlived by nobody.
 
 use std::io::Read;
 
@@ -35,4 +35,13 @@ pub(crate) fn watch(token: &CancellationToken, stdin: bool) -> std::io::Result<(
             })?;
     }
     Ok(())
+}
+
+/// Keeps SIGPIPE from ending the process where nobody ignores it any more. To be called on a runtime.
+///
+/// # Errors
+/// When the system gives no signals.
+pub(crate) fn outlive_pipes() -> std::io::Result<()> {
+    // What takes a signal goes on to do so when nobody listens.
+    signal(SignalKind::pipe()).map(drop)
 }
