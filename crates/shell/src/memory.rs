@@ -26,13 +26,17 @@ pub(crate) fn settle() -> bool {
     if std::env::var_os(DELAY.0).is_some() {
         return false;
     }
-    start_anew(OWN);
+    // By its path, which is what `ps` and `pgrep` know it by; that is gone when a successor was put in its place.
+    if let Ok(path) = std::env::current_exe() {
+        start_anew(&path);
+    }
+    start_anew(OWN.as_ref());
     true
 }
 
 /// Comes back only when that fails. The standard library has made SIGPIPE what it is by default by then.
 #[cfg(target_os = "linux")]
-fn start_anew(program: &str) {
+fn start_anew(program: &std::path::Path) {
     use std::os::unix::process::CommandExt as _;
 
     let mut arguments = std::env::args_os();
@@ -59,7 +63,7 @@ mod tests {
     /// A caller who goes away would end it otherwise.
     #[tokio::test]
     async fn a_process_that_cannot_start_anew_outlives_its_callers() {
-        start_anew("/none/such");
+        start_anew("/none/such".as_ref());
         crate::signals::outlive_pipes().unwrap();
         let (mut own, caller) = UnixStream::pair().unwrap();
         drop(caller);
