@@ -117,12 +117,15 @@ impl Pools {
         }))
     }
 
-    /// Calls those who wait where there is room again: another worker has given a connection up, and cannot tell them.
+    /// Calls those who wait where there is room again: another worker has given a connection up, and cannot tell them. Where
+    /// there is none and nobody here needs what is idle, makes some.
     pub(crate) fn call(&self) {
         for cluster in self.clusters.borrow().values() {
-            if cluster.limits.has_room() {
-                for host in cluster.hosts.borrow().values() {
+            for host in cluster.hosts.borrow().values() {
+                if cluster.limits.has_room() {
                     host.queue.call_one();
+                } else if cluster.limits.is_short() && host.queue.is_over() {
+                    host.close_one();
                 }
             }
         }
@@ -182,16 +185,19 @@ impl HostPool {
             UpstreamProtocol::Http1 => STREAMS,
             UpstreamProtocol::Http2 { max_streams, .. } => max_streams.unwrap_or(STREAMS).clamp(1, STREAMS),
         };
-        if let Some(lease) = self.reuse(streams) {
+        // Who waits goes first, or it would wait for as long as others come.
+        let mut may_go = self.queue.is_over();
+        if may_go && let Some(lease) = self.reuse(streams) {
             return Ok(lease);
         }
         let _wait = cluster.limits.wait(origin).ok_or(Unleased::Overflow)?;
         let mut in_vain = false;
         let multiplexed = matches!(cluster.config.protocol, UpstreamProtocol::Http2 { .. });
-        let deadline = Instant::now() + cluster.config.connect_timeout.max(Duration::from_millis(100));
+        let bound = cluster.config.connect_timeout.max(Duration::from_millis(100));
+        let mut deadline = Instant::now() + bound;
         loop {
             // One handshake serves all who wait for an HTTP/2 connection.
-            let permit = if multiplexed && self.connecting.get() {
+            let permit = if !std::mem::replace(&mut may_go, true) || (multiplexed && self.connecting.get()) {
                 None
             } else if self.open.get() == 0 {
                 // Every worker may have one connection whatever the others hold, else it could never serve.
@@ -204,15 +210,20 @@ impl HostPool {
                 if !(multiplexed && self.connecting.get()) {
                     // In the queue: as long as the request may take.
                     place.await;
+                    deadline = Instant::now() + bound;
                 } else if timeout_at(deadline, place).await.is_err() {
                     return Err(Unleased::Connect(Unreachable("connection timeout".into())));
                 }
                 if let Some(lease) = self.reuse(streams) {
+                    self.pass_on(streams);
                     return Ok(lease);
                 }
                 in_vain = !multiplexed;
                 continue;
             };
+            if !multiplexed {
+                self.pass_on(streams);
+            }
             let _connecting = multiplexed.then(|| Connecting::start(self));
             let open = Open::new(self);
             let outcome = connect(cluster, host, (permit, open)).await;
@@ -220,6 +231,17 @@ impl HostPool {
             return outcome
                 .map(|connection| self.lease(connection))
                 .map_err(Unleased::Connect);
+        }
+    }
+
+    /// Calls the next if there is something for it: it may have come when somebody was called, who did not take it all.
+    fn pass_on(&self, streams: u32) {
+        let shared = || {
+            let shared = self.shared.borrow();
+            shared.iter().any(|connection| connection.streams.get() < streams)
+        };
+        if self.limits.has_room() || !self.idle.borrow().is_empty() || shared() {
+            self.queue.call_one();
         }
     }
 
@@ -295,6 +317,15 @@ impl HostPool {
             .retain(|connection| !connection.sender.is_closed());
     }
 
+    /// Closes the connection that is idle for the longest time.
+    fn close_one(&self) {
+        let mut idle = self.idle.borrow_mut();
+        let oldest = idle.iter().enumerate().min_by_key(|(_, idle)| idle.since);
+        if let Some((at, _)) = oldest {
+            idle.swap_remove(at);
+        }
+    }
+
     fn retire(&self) {
         self.retired.set(true);
         self.idle.borrow_mut().clear();
@@ -348,7 +379,7 @@ impl Lease {
         // That of HTTP/2 calls when it is dropped.
         let Kind::Http1(sender) = kind else { return };
         // Where all connections are taken and nobody waits for one here, somebody waits on another worker.
-        let elsewhere = pool.queue.is_empty() && pool.limits.is_short();
+        let elsewhere = pool.queue.is_over() && pool.limits.is_short();
         if !last && !sender.is_closed() && !pool.retired.get() && !elsewhere {
             pool.idle.borrow_mut().push(Idle {
                 sender,
@@ -417,29 +448,70 @@ impl Drop for Connecting {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+    use hyper_util::rt::TokioIo;
     use trireme_routing::snapshot::{self, ClusterLimits, Endpoint};
 
     use super::*;
     use crate::cluster::transport::Builder;
 
-    #[tokio::test]
-    async fn addresses_that_nobody_is_connected_to_are_forgotten() {
+    fn cluster(protocol: UpstreamProtocol, max_connections: u32, port: u16) -> Arc<Cluster> {
         let config = snapshot::Cluster {
             name: "c".to_owned(),
             endpoints: vec![Endpoint {
                 host: "127.0.0.1".to_owned(),
-                port: 80,
+                port,
                 priority: 0,
                 tls: None,
             }],
             connect_timeout: Duration::ZERO,
             dns_refresh: Duration::ZERO,
             respect_dns_ttl: false,
-            protocol: UpstreamProtocol::Http1,
+            protocol,
             health: None,
-            limits: ClusterLimits::default(),
+            limits: ClusterLimits {
+                max_connections: Some(max_connections),
+                ..ClusterLimits::default()
+            },
         };
-        let cluster = Cluster::new(config, 0, Arc::default(), &mut Builder::default()).unwrap();
+        Cluster::new(config, 0, Arc::default(), &mut Builder::default()).unwrap()
+    }
+
+    fn from(host: u8) -> Origin {
+        Origin {
+            network: [192, 0, 2, host].into(),
+            connection: host.into(),
+        }
+    }
+
+    /// A connection that is idle, and the upstream's end of it.
+    async fn idle(pool: &Rc<HostPool>) -> tokio::io::DuplexStream {
+        let (io, upstream) = tokio::io::duplex(1024);
+        let held = (pool.limits.force(Resource::Connection), Open::new(pool));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(io)).await.unwrap();
+        tokio::task::spawn_local(async move {
+            drop(connection.await);
+            drop(held);
+        });
+        sender.ready().await.unwrap();
+        pool.idle.borrow_mut().push(Idle {
+            sender,
+            local: None,
+            since: Instant::now(),
+        });
+        upstream
+    }
+
+    /// Lets the tasks of connections run.
+    async fn settle() {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn addresses_that_nobody_is_connected_to_are_forgotten() {
+        let cluster = cluster(UpstreamProtocol::Http1, 1024, 80);
         let hosts = cluster.hosts();
         let pools = Pools::default();
         let count = || {
@@ -453,5 +525,218 @@ mod tests {
         assert_eq!(count(), 1, "a connection is open");
         drop(open);
         assert_eq!(count(), 0);
+    }
+
+    /// Who comes while a connection is handed over does not get it before those who wait, or they would wait as long as others come.
+    #[tokio::test]
+    async fn who_comes_later_does_not_go_first() {
+        let tasks = tokio::task::LocalSet::new();
+        let test = async {
+            let cluster = cluster(UpstreamProtocol::Http1, 1, 80);
+            let host = Arc::clone(&cluster.hosts()[0]);
+            let pool = Pools::default().of(&cluster).host(&host);
+            let tally = Tally::default();
+            let _upstream = idle(&pool).await;
+            let acquire = |from| Box::pin(pool.acquire(&cluster, &host, from, &tally));
+            let lease = acquire(from(1)).await.unwrap();
+            let mut waiting = acquire(from(2));
+            assert!((&mut waiting).now_or_never().is_none());
+            lease.give_back();
+            let mut later = acquire(from(1));
+            assert!((&mut later).now_or_never().is_none(), "another one waits");
+            let lease = waiting.now_or_never().expect("its turn").unwrap();
+            assert!((&mut later).now_or_never().is_none());
+            lease.give_back();
+            assert!(later.now_or_never().expect("nobody else waits").is_ok());
+        };
+        tasks.run_until(test).await;
+    }
+
+    /// What comes back while somebody is called is for those who came meanwhile.
+    #[tokio::test]
+    async fn all_that_is_there_is_handed_out() {
+        let tasks = tokio::task::LocalSet::new();
+        let test = async {
+            let cluster = cluster(UpstreamProtocol::Http1, 3, 80);
+            let host = Arc::clone(&cluster.hosts()[0]);
+            let pool = Pools::default().of(&cluster).host(&host);
+            let tally = Tally::default();
+            let _upstreams = [idle(&pool).await, idle(&pool).await, idle(&pool).await];
+            let acquire = |from| Box::pin(pool.acquire(&cluster, &host, from, &tally));
+            let leases = [
+                acquire(from(1)).await,
+                acquire(from(1)).await,
+                acquire(from(1)).await,
+            ];
+            let mut first = acquire(from(2));
+            assert!((&mut first).now_or_never().is_none());
+            let [one, two, three] = leases.map(Result::unwrap);
+            one.give_back();
+            two.give_back();
+            three.give_back();
+            let mut later = [acquire(from(3)), acquire(from(3))];
+            for later in &mut later {
+                assert!(later.now_or_never().is_none());
+            }
+            let _first = first.now_or_never().expect("called").unwrap();
+            for later in later {
+                assert!(later.now_or_never().is_some());
+            }
+        };
+        tasks.run_until(test).await;
+    }
+
+    /// Connections that nobody uses are not kept from requests of other workers, which would wait until they are swept.
+    #[tokio::test]
+    async fn what_is_idle_makes_room_for_other_workers() {
+        let tasks = tokio::task::LocalSet::new();
+        let test = async {
+            let cluster = cluster(UpstreamProtocol::Http1, 3, 80);
+            let host = Arc::clone(&cluster.hosts()[0]);
+            let (own, other) = (Pools::default(), Pools::default());
+            let full = own.of(&cluster).host(&host);
+            let _upstreams = [idle(&full).await, idle(&full).await];
+            let busy = other.of(&cluster).host(&host);
+            let _upstream = idle(&busy).await;
+            let tally = Tally::default();
+            let acquire = || Box::pin(busy.acquire(&cluster, &host, from(1), &tally));
+            let _lease = acquire().await.unwrap();
+            let mut waiting = acquire();
+            assert!((&mut waiting).now_or_never().is_none());
+            own.call();
+            settle().await;
+            assert_eq!((full.open.get(), cluster.limits.has_room()), (1, true));
+            own.call();
+            settle().await;
+            assert_eq!(full.open.get(), 1, "there is room");
+        };
+        tasks.run_until(test).await;
+    }
+
+    /// The time for a handshake begins when there is one to wait for.
+    #[tokio::test(start_paused = true)]
+    async fn a_long_wait_in_the_queue_is_no_slow_handshake() {
+        let http2 = UpstreamProtocol::Http2 {
+            max_streams: None,
+            header_table_size: None,
+        };
+        let cluster = cluster(http2, 1, 80);
+        let host = Arc::clone(&cluster.hosts()[0]);
+        let pool = Pools::default().of(&cluster).host(&host);
+        let tally = Tally::default();
+        let _full = (pool.limits.force(Resource::Connection), Open::new(&pool));
+        let mut waiting = Box::pin(pool.acquire(&cluster, &host, from(1), &tally));
+        assert!((&mut waiting).now_or_never().is_none());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let _connecting = Connecting::start(&pool);
+        pool.queue.call_one();
+        assert!((&mut waiting).now_or_never().is_none(), "it has only just begun");
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert!(matches!(waiting.now_or_never(), Some(Err(Unleased::Connect(_)))));
+    }
+
+    /// A port whose connections end now and then.
+    async fn unsteady(seed: u64) -> u16 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::task::spawn_local(async move {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut open = Vec::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                open.push(connection);
+                if open.len() > 1 && random.u8(..3) == 0 {
+                    open.swap_remove(random.usize(..open.len()));
+                }
+            }
+        });
+        port
+    }
+
+    /// Requests come, are served, fail and are given up in any order, on one worker or on `two`: none waits for ever, and nothing stays
+    /// counted. One worker alone needs no ticks for that.
+    async fn crowd(protocol: UpstreamProtocol, two: bool, seed: u64) {
+        let cluster = cluster(protocol, 3, unsteady(seed).await);
+        let host = Arc::clone(&cluster.hosts()[0]);
+        let workers = [Pools::default(), Pools::default()];
+        let mut tasks = tokio::task::JoinSet::new();
+        for number in 0..200_u64 {
+            let (cluster, host) = (Arc::clone(&cluster), Arc::clone(&host));
+            let pool = workers[usize::from(two && number % 3 == 0)]
+                .of(&cluster)
+                .host(&host);
+            let mut random = fastrand::Rng::with_seed(seed * 1000 + number);
+            tasks.spawn_local(async move {
+                let tally = Tally::default();
+                for _ in 0..random.u8(..50) {
+                    tokio::task::yield_now().await;
+                }
+                let origin = from(random.u8(1..5));
+                let mut acquiring = Box::pin(pool.acquire(&cluster, &host, origin, &tally));
+                if random.u8(..4) == 0 {
+                    // Gives up, perhaps in the moment in which it is called.
+                    drop((&mut acquiring).now_or_never());
+                    for _ in 0..random.u8(..20) {
+                        tokio::task::yield_now().await;
+                    }
+                    return;
+                }
+                let Ok(lease) = acquiring.await else { return };
+                for _ in 0..random.u8(..9) {
+                    tokio::task::yield_now().await;
+                }
+                match random.u8(..4) {
+                    0 => drop(lease),
+                    _ => lease.give_back(),
+                }
+            });
+        }
+        let mut ticks = tokio::time::interval(Duration::from_millis(1));
+        let all = async {
+            while !tasks.is_empty() {
+                tokio::select! {
+                    _ = tasks.join_next() => {}
+                    _ = ticks.tick(), if two => workers.iter().for_each(|pools| pools.call()),
+                }
+            }
+        };
+        let all = tokio::time::timeout(Duration::from_secs(20), all).await;
+        assert!(all.is_ok(), "{seed}: {} wait for ever", tasks.len());
+        for pools in &workers {
+            let pool = pools.of(&cluster).host(&host);
+            assert!(pool.queue.is_over(), "{seed}");
+            assert!(!pool.connecting.get(), "{seed}");
+            let shared = pool.shared.borrow();
+            assert!(
+                shared.iter().all(|connection| connection.streams.get() == 0),
+                "{seed}"
+            );
+        }
+        assert!(
+            !cluster.limits.has_room() && !cluster.limits.is_short(),
+            "{seed}: nobody waits"
+        );
+        for pools in &workers {
+            pools.sweep(Instant::now(), |_| false);
+        }
+        while cluster.limits.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn in_a_crowd_nobody_waits_for_ever() {
+        let http2 = |max_streams| UpstreamProtocol::Http2 {
+            max_streams: Some(max_streams),
+            header_table_size: None,
+        };
+        let tasks = tokio::task::LocalSet::new();
+        let test = async {
+            for seed in 0..8 {
+                for protocol in [UpstreamProtocol::Http1, http2(1), http2(4)] {
+                    crowd(protocol, seed % 2 == 0, seed).await;
+                }
+            }
+        };
+        tasks.run_until(test).await;
     }
 }

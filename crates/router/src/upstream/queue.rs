@@ -12,7 +12,11 @@ use crate::places::Origin;
 
 /// Who waits.
 #[derive(Debug, Default)]
-pub(super) struct Queue(RefCell<Turns<IpAddr, Connections>>);
+pub(super) struct Queue {
+    turns: RefCell<Turns<IpAddr, Connections>>,
+    /// Those who were called and have not heard of it.
+    called: Cell<usize>,
+}
 
 /// Those of a network, by number.
 type Connections = Turns<u64, VecDeque<Rc<Waiting>>>;
@@ -49,15 +53,17 @@ impl Queue {
     /// Takes the last place of those from the same connection, or the first one when it was called in vain.
     pub(super) fn join(&self, origin: Origin, in_vain: bool) -> Place<'_> {
         let waiting = Rc::<Waiting>::default();
-        self.0.borrow_mut().add(origin.network, in_vain, |connections| {
-            connections.add(origin.connection, in_vain, |line| {
-                let waiting = Rc::clone(&waiting);
-                match in_vain {
-                    true => line.push_front(waiting),
-                    false => line.push_back(waiting),
-                }
+        self.turns
+            .borrow_mut()
+            .add(origin.network, in_vain, |connections| {
+                connections.add(origin.connection, in_vain, |line| {
+                    let waiting = Rc::clone(&waiting);
+                    match in_vain {
+                        true => line.push_front(waiting),
+                        false => line.push_back(waiting),
+                    }
+                });
             });
-        });
         Place {
             queue: self,
             origin,
@@ -66,29 +72,39 @@ impl Queue {
         }
     }
 
-    /// Whether nobody waits.
+    /// Whether nobody waits to be called.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.turns.borrow().is_empty()
+    }
+
+    /// Whether nobody waits, nor was called just now.
+    pub(super) fn is_over(&self) -> bool {
+        self.called.get() == 0 && self.is_empty()
     }
 
     /// Calls the next.
     pub(super) fn call_one(&self) {
-        let next = self.0.borrow_mut().pop();
+        let next = self.turns.borrow_mut().pop();
         if let Some(next) = next {
-            next.call();
+            self.call(&next);
         }
     }
 
     /// Calls everybody.
     pub(super) fn call_all(&self) {
-        let mut all = self.0.take();
+        let mut all = self.turns.take();
         while let Some(next) = all.pop() {
-            next.call();
+            self.call(&next);
         }
     }
 
+    fn call(&self, next: &Waiting) {
+        self.called.set(self.called.get() + 1);
+        next.call();
+    }
+
     fn leave(&self, origin: Origin, waiting: &Rc<Waiting>) {
-        self.0.borrow_mut().edit(origin.network, |connections| {
+        self.turns.borrow_mut().edit(origin.network, |connections| {
             connections.edit(origin.connection, |line| {
                 line.retain(|other| !Rc::ptr_eq(other, waiting));
             });
@@ -169,12 +185,20 @@ impl Waiting {
 
 // === impl Place ===
 
+impl Place<'_> {
+    fn hear(&mut self) {
+        if !std::mem::replace(&mut self.heard, true) {
+            self.queue.called.set(self.queue.called.get() - 1);
+        }
+    }
+}
+
 impl Future for Place<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if self.waiting.called.get() {
-            self.heard = true;
+            self.hear();
             return Poll::Ready(());
         }
         let mut waker = self.waiting.waker.borrow_mut();
@@ -189,7 +213,10 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         match (self.waiting.called.get(), self.heard) {
             (false, _) => self.queue.leave(self.origin, &self.waiting),
-            (true, false) => self.queue.call_one(),
+            (true, false) => {
+                self.hear();
+                self.queue.call_one();
+            }
             (true, true) => {}
         }
     }
@@ -239,8 +266,9 @@ mod tests {
         let (third, fourth) = (queue.join(from(1, 1), false), queue.join(from(2, 2), false));
         drop(third);
         queue.call_one();
+        assert!(!queue.is_over(), "who was called has not heard");
         assert_eq!(fourth.now_or_never(), Some(()), "who left before is not called");
-        assert!(queue.is_empty());
+        assert!(queue.is_over());
     }
 
     #[test]
@@ -253,6 +281,6 @@ mod tests {
         let (all, every) = (queue.join(from(1, 1), false), queue.join(from(2, 2), false));
         queue.call_all();
         assert_eq!((all.now_or_never(), every.now_or_never()), (Some(()), Some(())));
-        assert!(queue.is_empty());
+        assert!(queue.is_over());
     }
 }
