@@ -69,13 +69,24 @@ impl Limits {
         }
     }
 
-    /// One in so many of the requests that may be under way.
-    pub(crate) const fn share(&self, parts: u32) -> u32 {
-        self.requests.max / parts
+    /// How many requests one network may hold up, which is one in so many `parts` and one at least. Where requests wait for a
+    /// connection: of those that all connections carry, `streams` each. Where it is busy: of those that may be under way. None
+    /// where nobody is in need.
+    pub(crate) fn share(&self, parts: u32, streams: u32) -> Option<u32> {
+        let whole = if self.is_short() {
+            self.requests
+                .max
+                .min(self.connections.max.saturating_mul(streams))
+        } else if self.is_busy() {
+            self.requests.max
+        } else {
+            return None;
+        };
+        Some((whole / parts).max(1))
     }
 
     /// Whether half of the requests that may be under way are, or half of the connections that may be open.
-    pub(crate) fn is_busy(&self) -> bool {
+    fn is_busy(&self) -> bool {
         let half = |counter: &Counter| counter.now.load(Ordering::Relaxed) >= counter.max / 2;
         half(&self.requests) || half(&self.connections)
     }

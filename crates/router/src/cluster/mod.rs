@@ -107,6 +107,9 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 // === impl Cluster ===
 
 impl Cluster {
+    /// Greatest number of requests at once on one connection.
+    pub(crate) const STREAMS: u32 = 100;
+
     /// Builds a cluster; reads the certificate files it names. `usage` is that of the version before, or new.
     pub(crate) fn new(
         mut config: snapshot::Cluster,
@@ -271,6 +274,16 @@ impl Cluster {
             .told
             .compare_exchange(told, second + 1, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
+    }
+
+    /// Requests at once on one connection until another is made.
+    pub(crate) fn streams(&self) -> u32 {
+        match self.config.protocol {
+            UpstreamProtocol::Http1 => 1,
+            UpstreamProtocol::Http2 { max_streams, .. } => {
+                max_streams.unwrap_or(Self::STREAMS).clamp(1, Self::STREAMS)
+            }
+        }
     }
 
     /// Notes that the cluster is in use, so that its names are looked up again.

@@ -155,8 +155,11 @@ impl Untaken {
         for ((_, from), mut held) in self.0 {
             let count = held.streams.len();
             let all = held.cluster.holders.note(from, worker, count, now);
-            let share = usize::try_from(held.cluster.limits.share(SHARE)).unwrap_or(usize::MAX);
-            if all <= share || !held.cluster.limits.is_busy() {
+            let Some(share) = held.cluster.limits.share(SHARE, held.cluster.streams()) else {
+                continue;
+            };
+            let share = usize::try_from(share).unwrap_or(usize::MAX);
+            if all <= share {
                 continue;
             }
             held.streams.sort_unstable_by_key(|(since, _)| *since);

@@ -51,8 +51,6 @@ pub(crate) enum Sender {
     Http2(http2::SendRequest<RequestBody>),
 }
 
-/// Streams on one connection until another is made, unless the cluster says less.
-pub(super) const STREAMS: u32 = 100;
 /// Greatest head of an answer over HTTP/1, in bytes.
 const HEAD: usize = 128 << 10;
 /// What is read ahead of a caller on one stream of HTTP/2, in bytes. A connection takes that much of all its streams: those
@@ -132,7 +130,7 @@ where
     builder
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(STREAM_WINDOW * STREAMS)
+        .initial_connection_window_size(STREAM_WINDOW * Cluster::STREAMS)
         .max_header_list_size(64 << 10);
     if let UpstreamProtocol::Http2 {
         header_table_size: Some(size),

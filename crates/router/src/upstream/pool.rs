@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use trireme_routing::snapshot::UpstreamProtocol;
 
 use super::body::RequestBody;
-use super::connect::{Connection, STREAMS, Sender, Unreachable, connect};
+use super::connect::{Connection, Sender, Unreachable, connect};
 use super::queue::Queue;
 use crate::cluster::limits::{Limits, Resource};
 use crate::cluster::{Cluster, Host};
@@ -181,10 +181,7 @@ impl HostPool {
         origin: Origin,
         tally: &Tally,
     ) -> Result<Lease, Unleased> {
-        let streams = match cluster.config.protocol {
-            UpstreamProtocol::Http1 => STREAMS,
-            UpstreamProtocol::Http2 { max_streams, .. } => max_streams.unwrap_or(STREAMS).clamp(1, STREAMS),
-        };
+        let streams = cluster.streams();
         // Who waits goes first, or it would wait for as long as others come.
         let mut may_go = self.queue.is_over();
         if may_go && let Some(lease) = self.reuse(streams) {

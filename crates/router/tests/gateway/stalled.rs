@@ -163,6 +163,55 @@ async fn callers_of_http_1_who_stop_reading_do_not_either() {
     drop(stalled);
 }
 
+/// The same where connections are fewer than the requests that may be under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nor_do_they_where_connections_are_few() {
+    let upstream = Upstream::answering(|_| Response::new(full(vec![b'x'; 16 << 20]))).await;
+    let mut setup = Setup::to(upstream.address);
+    setup.clusters[0].limits.max_connections = Some(8);
+    let gateway = setup.start().await;
+    let mut stalled = Vec::new();
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
+        let head = b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        stalled.push(stream);
+    }
+    eventually("the cluster is full", async || upstream.arrived().len() >= 8).await;
+    let reply = get_from_elsewhere(gateway.http()).await;
+    assert_eq!(
+        (reply.status, reply.body.len()),
+        (200, 16 << 20),
+        "{}",
+        reply.head
+    );
+    drop(stalled);
+}
+
+/// A share that is less than one request is nobody's: the one that is served slowly is not ended for want of others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_caller_of_a_narrow_api_is_served_to_the_end() {
+    let upstream = Upstream::answering(|_| Response::new(full(vec![b'x'; 16 << 20]))).await;
+    let mut setup = Setup::to(upstream.address);
+    setup.clusters[0].limits.max_requests = Some(3);
+    let gateway = setup.start().await;
+    let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
+    let head = b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\nconnection: close\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    eventually("it is sent", async || upstream.arrived().len() == 1).await;
+    // Others come and go, for longer than a caller may pause where somebody is in need.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(2) {
+        assert_eq!(get(gateway.http(), "/api/x").await.status, 200);
+    }
+    let mut answer = Vec::new();
+    timeout(BOUND, stream.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .expect("no reset");
+    assert_eq!(Reply::parse(&answer).body.len(), 16 << 20);
+}
+
 /// An upstream sends as much as the windows of its streams take; streams that nobody reads leave their connection's to others.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_nobody_reads_leave_their_upstream_connection_to_others() {
