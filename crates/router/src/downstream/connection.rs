@@ -50,8 +50,8 @@ pub(crate) struct Conn {
     refused: Cell<Option<(u64, DownstreamError)>>,
     head_since: Cell<Option<Instant>>,
     http2: Cell<bool>,
-    /// Its socket takes no more at the moment.
-    blocked: Cell<bool>,
+    /// Since when its socket takes no more.
+    blocked: Cell<Option<Instant>>,
     /// An HTTP/2 peer knows that the process shuts down.
     told: Cell<bool>,
     doom: Cell<Option<Doom>>,
@@ -264,7 +264,9 @@ impl Conn {
 
     /// Its socket takes bytes, or does not at the moment.
     pub(crate) fn block(&self, blocked: bool) {
-        self.blocked.set(blocked);
+        let since = self.blocked.get().filter(|_| blocked);
+        self.blocked
+            .set(since.or_else(|| blocked.then(|| self.worker.clock.get())));
     }
 
     /// Bytes came in or went out.
@@ -310,7 +312,7 @@ impl Conn {
                 now,
                 idle,
                 peer: self.peer.address.ip(),
-                blocked: self.blocked.get(),
+                blocked: self.blocked.get().is_some(),
             };
             self.streams.review(looks, untaken);
             if self.streams.is_over() {
@@ -321,7 +323,13 @@ impl Conn {
                 .saturating_add(Duration::from_secs(1));
             // The exchange watches its upstream side; this is a caller who stopped reading or sending. Where nothing at
             // all moves on the connection, every stream of it is idle.
-            if !idle.is_zero() && quiet >= longest {
+            let blocked = self
+                .blocked
+                .get()
+                .map_or(Duration::ZERO, |since| now.duration_since(since));
+            // One who takes nothing is no better for what it sends meanwhile.
+            let longest_blocked = bound(idle, IDLE).max(longest);
+            if (!idle.is_zero() && quiet >= longest) || blocked >= longest_blocked {
                 self.end(Doom::Cut);
             }
             return;
@@ -403,7 +411,7 @@ impl Registered {
             refused: Cell::new(None),
             head_since: Cell::new(None),
             http2: Cell::new(false),
-            blocked: Cell::new(false),
+            blocked: Cell::new(None),
             told: Cell::new(false),
             doom: Cell::new(None),
             waker: RefCell::new(None),

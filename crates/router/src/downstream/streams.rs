@@ -97,6 +97,8 @@ impl Streams {
     pub(crate) fn begin(&self, live: &Rc<Live>) {
         if let Some(stream) = &*self.current.borrow() {
             live.watch();
+            // What was to end on HTTP/1 may have come to its end by itself.
+            stream.doomed.set(false);
             *stream.live.borrow_mut() = Some(Rc::clone(live));
         }
     }
@@ -214,5 +216,26 @@ impl<F: Future<Output = ()>> Future for Running<F> {
 impl<F> Drop for Running<F> {
     fn drop(&mut self) {
         self.streams.all.borrow_mut().try_remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_exchange_of_a_connection_does_not_pay_for_the_last() {
+        let streams = Streams::default();
+        streams.be_one();
+        let live = || Rc::new(Live::new(Instant::now()));
+        let first = live();
+        streams.begin(&first);
+        if let Some(stream) = &*streams.current.borrow() {
+            stream.end(&first);
+        }
+        assert!(streams.is_over());
+        // It was taken to the end before anybody looked again.
+        streams.begin(&live());
+        assert!(!streams.is_over());
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout};
 use trireme_routing::snapshot::{ClusterLimits, UpstreamProtocol};
 
-use crate::support::{BOUND, Reply, Setup, Upstream, eventually, full, get};
+use crate::support::{BOUND, Reply, Setup, Upstream, api, eventually, forwarding, full, get};
 
 /// A frame of HTTP/2 (RFC 9113 section 4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -84,6 +84,34 @@ async fn a_stalled_stream_ends_though_its_connection_is_busy() {
         }
     };
     timeout(BOUND, answer).await.expect("a PING is answered");
+}
+
+/// A caller whose socket takes nothing is no slow one for as long as it likes, whatever it sends meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_and_never_reads_is_cut() {
+    let upstream = Upstream::answering(|_| Response::new(full(vec![b'x'; 16 << 20]))).await;
+    let mut setup = Setup::to(upstream.address);
+    setup.fragments[0].virtual_hosts[0].routes =
+        vec![forwarding(api("/api", "^/api(/.*)*", r"\1"), |forward| {
+            forward.idle_timeout = Duration::from_secs(1)
+        })];
+    setup.http.stream_idle_timeout = Duration::from_secs(1);
+    let gateway = setup.start().await;
+    let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // Windows without an end, and GET, http, /api/x, gw.test.
+    bytes.extend(frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]));
+    bytes.extend(frame(8, 0, 0, &[0x7f, 0, 0, 0]));
+    let head = [b"\x82\x86\x04\x06/api/x\x01\x07".as_slice(), b"gw.test"].concat();
+    bytes.extend(frame(1, 5, 1, &head));
+    stream.write_all(&bytes).await.unwrap();
+    let sends = async {
+        // Frames of a kind that is unknown are passed over.
+        while stream.write_all(&frame(0xee, 0, 0, &[])).await.is_ok() {
+            gateway.admin("/ready").await;
+        }
+    };
+    timeout(BOUND, sends).await.expect("the connection is cut");
 }
 
 /// Limits of a cluster that is soon full.
