@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -50,7 +50,8 @@ pub(crate) struct Looks {
 /// One stream.
 #[derive(Debug, Default)]
 struct Stream {
-    live: RefCell<Option<Rc<Live>>>,
+    /// None when its exchange is over.
+    live: RefCell<Weak<Live>>,
     doomed: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -99,7 +100,7 @@ impl Streams {
             live.watch();
             // What was to end on HTTP/1 may have come to its end by itself.
             stream.doomed.set(false);
-            *stream.live.borrow_mut() = Some(Rc::clone(live));
+            *stream.live.borrow_mut() = Rc::downgrade(live);
         }
     }
 
@@ -112,13 +113,13 @@ impl Streams {
             UNTAKEN.min(looks.idle)
         };
         for (_, stream) in self.all.borrow().iter() {
-            let live = stream.live.borrow();
-            let Some((live, since)) = live.as_ref().and_then(|live| Some((live, live.untaken()?))) else {
+            let live = stream.live.borrow().upgrade();
+            let Some((live, since)) = live.and_then(|live| live.untaken().map(|since| (live, since))) else {
                 continue;
             };
             let waited = looks.now.saturating_duration_since(since);
             if waited >= longest && !looks.blocked {
-                stream.end(live);
+                stream.end(&live);
             } else if waited >= UNTAKEN_IN_NEED
                 && let Some(cluster) = live.cluster()
             {
@@ -167,8 +168,8 @@ impl Untaken {
             held.streams.sort_unstable_by_key(|(since, _)| *since);
             let surplus = count - count.saturating_mul(share) / all;
             for (_, stream) in held.streams.iter().take(surplus) {
-                if let Some(live) = &*stream.live.borrow() {
-                    stream.end(live);
+                if let Some(live) = stream.live.borrow().upgrade() {
+                    stream.end(&live);
                 }
             }
         }
@@ -235,7 +236,18 @@ mod tests {
         }
         assert!(streams.is_over());
         // It was taken to the end before anybody looked again.
-        streams.begin(&live());
+        let second = live();
+        streams.begin(&second);
         assert!(!streams.is_over());
+    }
+
+    /// Or clusters that are gone would be kept, and probed, for as long as callers who asked them last stay connected.
+    #[test]
+    fn an_exchange_that_is_over_is_not_kept() {
+        let streams = Streams::default();
+        streams.be_one();
+        let live = Rc::new(Live::new(Instant::now()));
+        streams.begin(&live);
+        assert_eq!(Rc::strong_count(&live), 1);
     }
 }
