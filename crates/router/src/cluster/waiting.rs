@@ -18,8 +18,9 @@ struct Counts {
 }
 
 impl Waiting {
-    /// Counts a request. Whether its network or its connection has less than an even part of `places` then: such a one gets in
-    /// even where there is no place, which adds twice as many at most.
+    /// Counts a request. Whether its network or its connection has no more than an even part of `places` then: such a one gets
+    /// in even where there is no place. Parts get smaller while others come and are not taken back, so that this adds, for
+    /// networks and for connections, `places` / 1 + `places` / 2 + … at most: 15 times 1,024 for that many.
     pub(super) fn enter(&self, origin: Origin, places: u32) -> bool {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let network = add(&mut counts.networks, origin.network, places);
@@ -93,5 +94,24 @@ mod tests {
             .filter(|host| waiting.enter(from(*host, u64::from(*host)), 16))
             .count();
         assert_eq!(admitted, 16);
+    }
+
+    /// Who comes with ever more networks and connections gets as much as it can, which has an end.
+    #[test]
+    fn what_is_let_in_has_an_end() {
+        let waiting = Waiting::default();
+        let mut admitted = 0;
+        for number in 0..=u16::MAX {
+            let network = IpAddr::from([198, 18, number.to_be_bytes()[0], number.to_be_bytes()[1]]);
+            for connection in [2, 3] {
+                let connection = u64::from(number) * connection;
+                let origin = Origin { network, connection };
+                while waiting.enter(origin, 1024) {
+                    admitted += 1;
+                }
+                waiting.leave(origin);
+            }
+        }
+        assert!(admitted > 2 * 1024 && admitted < 15 * 1024, "{admitted}");
     }
 }
