@@ -650,11 +650,12 @@ mod tests {
     }
 
     /// Requests come, are served, fail and are given up in any order, on one worker or on `two`: none waits for ever, and nothing stays
-    /// counted. One worker alone needs no ticks for that.
+    /// counted. One worker alone needs no ticks for that. The cluster may be replaced meanwhile.
     async fn crowd(protocol: UpstreamProtocol, two: bool, seed: u64) {
         let cluster = cluster(protocol, 3, unsteady(seed).await);
         let host = Arc::clone(&cluster.hosts()[0]);
         let workers = [Pools::default(), Pools::default()];
+        let pools = [0, 1].map(|at: usize| workers[at].of(&cluster).host(&host));
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..200_u64 {
             let (cluster, host) = (Arc::clone(&cluster), Arc::clone(&host));
@@ -690,6 +691,11 @@ mod tests {
         let mut ticks = tokio::time::interval(Duration::from_millis(1));
         let all = async {
             while !tasks.is_empty() {
+                if tasks.len() == 60 && seed.is_multiple_of(3) {
+                    for pools in &workers {
+                        pools.sweep(Instant::now(), |_| false);
+                    }
+                }
                 tokio::select! {
                     _ = tasks.join_next() => {}
                     _ = ticks.tick(), if two => workers.iter().for_each(|pools| pools.call()),
@@ -698,8 +704,7 @@ mod tests {
         };
         let all = tokio::time::timeout(Duration::from_secs(20), all).await;
         assert!(all.is_ok(), "{seed}: {} wait for ever", tasks.len());
-        for pools in &workers {
-            let pool = pools.of(&cluster).host(&host);
+        for pool in &pools {
             assert!(pool.queue.is_over(), "{seed}");
             assert!(!pool.connecting.get(), "{seed}");
             let shared = pool.shared.borrow();
@@ -715,9 +720,19 @@ mod tests {
         for pools in &workers {
             pools.sweep(Instant::now(), |_| false);
         }
-        while cluster.limits.connections() > 0 {
-            tokio::task::yield_now().await;
-        }
+        // What is gone is kept by nobody else.
+        drop(pools);
+        let closed = async {
+            while cluster.limits.connections() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let closed = tokio::time::timeout(Duration::from_secs(20), closed).await;
+        assert!(
+            closed.is_ok(),
+            "{seed}: {} connections",
+            cluster.limits.connections()
+        );
     }
 
     #[tokio::test]
