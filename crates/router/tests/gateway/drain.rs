@@ -156,3 +156,57 @@ async fn the_drain_time_is_a_bound() {
         started.elapsed()
     );
 }
+
+/// Neither that their cluster is replaced nor that the router stops is a loss to requests that wait for a connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_connection_is_served_by_the_cluster_that_was() {
+    let go = Arc::new(AtomicBool::new(false));
+    let release = Arc::clone(&go);
+    let upstream = Upstream::scripted(move |_, mut stream| {
+        let release = Arc::clone(&release);
+        async move {
+            let mut buffer = [0; 4096];
+            while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                while !release.load(Ordering::Relaxed) {
+                    tokio::task::yield_now().await;
+                }
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nGET /x";
+                stream.write_all(answer).await.unwrap();
+            }
+        }
+    })
+    .await;
+    for stops in [false, true] {
+        go.store(false, Ordering::Relaxed);
+        let mut setup = Setup::to(upstream.address);
+        setup.workers = 1;
+        setup.clusters[0].limits.max_connections = Some(1);
+        let mut changed = setup.clusters[0].clone();
+        changed.connect_timeout = Duration::from_secs(6);
+        let mut gateway = setup.start().await;
+        let address = gateway.http();
+        let calls: Vec<_> = (0..10)
+            .map(|_| {
+                tokio::spawn(async move {
+                    let mut stream = TcpStream::connect(address).await.unwrap();
+                    one(&mut stream).await
+                })
+            })
+            .collect();
+        eventually("all are checked", async || gateway.enforcer.seen().len() == 10).await;
+        let body = trireme_routing::encode::cluster(&changed).value;
+        gateway
+            .publish_raw(trireme_proto::names::type_url::CLUSTER, "up", body)
+            .await;
+        if stops {
+            gateway.begin_drain();
+        }
+        go.store(true, Ordering::Relaxed);
+        for call in calls {
+            let reply = timeout(BOUND, call).await.expect("nobody is forgotten").unwrap();
+            assert_eq!(reply.map(|reply| reply.status), Ok(200), "{stops}");
+        }
+        gateway.begin_drain();
+        gateway.ended().await;
+    }
+}
