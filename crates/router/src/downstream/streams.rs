@@ -156,17 +156,12 @@ impl Untaken {
     /// many as its part of all is.
     pub(crate) fn relieve(self, worker: usize, now: Instant) {
         for ((_, from), mut held) in self.0 {
-            let count = held.streams.len();
-            let all = held.cluster.holders.note(from, worker, count, now);
+            let part = held.cluster.holders.note(from, worker, held.streams.len(), now);
             let Some(share) = held.cluster.limits.share(SHARE, held.cluster.streams()) else {
                 continue;
             };
-            let share = usize::try_from(share).unwrap_or(usize::MAX);
-            if all <= share {
-                continue;
-            }
+            let surplus = part.surplus(usize::try_from(share).unwrap_or(usize::MAX));
             held.streams.sort_unstable_by_key(|(since, _)| *since);
-            let surplus = count - count.saturating_mul(share) / all;
             for (_, stream) in held.streams.iter().take(surplus) {
                 if let Some(live) = stream.live.borrow().upgrade() {
                     stream.end(&live);
