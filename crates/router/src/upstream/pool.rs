@@ -314,12 +314,18 @@ impl HostPool {
             .retain(|connection| !connection.sender.is_closed());
     }
 
-    /// Closes the connection that is idle for the longest time.
+    /// Closes a connection that nobody uses: the one that is idle for the longest time, or one without a stream.
     fn close_one(&self) {
         let mut idle = self.idle.borrow_mut();
         let oldest = idle.iter().enumerate().min_by_key(|(_, idle)| idle.since);
         if let Some((at, _)) = oldest {
             idle.swap_remove(at);
+            return;
+        }
+        let mut shared = self.shared.borrow_mut();
+        let unused = shared.iter().position(|connection| connection.streams.get() == 0);
+        if let Some(at) = unused {
+            shared.swap_remove(at);
         }
     }
 
@@ -451,6 +457,7 @@ mod tests {
 
     use super::*;
     use crate::cluster::transport::Builder;
+    use crate::exec::LocalExec;
 
     fn cluster(protocol: UpstreamProtocol, max_connections: u32, port: u16) -> Arc<Cluster> {
         let config = snapshot::Cluster {
@@ -608,6 +615,52 @@ mod tests {
             assert_eq!(full.open.get(), 1, "there is room");
         };
         tasks.run_until(test).await;
+    }
+
+    /// The same of HTTP/2, whose connections are not swept.
+    #[tokio::test]
+    async fn connections_without_a_stream_make_room_for_other_workers() {
+        let tasks = tokio::task::LocalSet::new();
+        let test = async {
+            let http2 = UpstreamProtocol::Http2 {
+                max_streams: Some(1),
+                header_table_size: None,
+            };
+            let cluster = cluster(http2, 3, 80);
+            let host = Arc::clone(&cluster.hosts()[0]);
+            let (own, other) = (Pools::default(), Pools::default());
+            let full = own.of(&cluster).host(&host);
+            let (_one, _two) = (unused(&full).await, unused(&full).await);
+            let busy = other.of(&cluster).host(&host);
+            let _upstream = unused(&busy).await;
+            let tally = Tally::default();
+            let acquire = || Box::pin(busy.acquire(&cluster, &host, from(1), &tally));
+            let _lease = acquire().await.unwrap();
+            let mut waiting = acquire();
+            assert!((&mut waiting).now_or_never().is_none());
+            let _used = full.reuse(1).unwrap();
+            own.call();
+            settle().await;
+            assert_eq!((full.open.get(), cluster.limits.has_room()), (1, true));
+        };
+        tasks.run_until(test).await;
+    }
+
+    /// A connection of HTTP/2 without a stream, and the upstream's end of it.
+    async fn unused(pool: &Rc<HostPool>) -> tokio::io::DuplexStream {
+        let (io, upstream) = tokio::io::duplex(1024);
+        let held = (pool.limits.force(Resource::Connection), Open::new(pool));
+        let (sender, connection) = http2::handshake(LocalExec, TokioIo::new(io)).await.unwrap();
+        tokio::task::spawn_local(async move {
+            drop(connection.await);
+            drop(held);
+        });
+        pool.shared.borrow_mut().push(Rc::new(Shared {
+            sender,
+            local: None,
+            streams: Cell::new(0),
+        }));
+        upstream
     }
 
     /// The time for a handshake begins when there is one to wait for.
