@@ -372,6 +372,8 @@ async fn circuit_breakers() {
     })
     .await;
     let mut setup = Setup::to(upstream.address);
+    // Each may have one request under way whatever the others have.
+    setup.workers = 1;
     setup.clusters[0].limits = ClusterLimits {
         max_requests: Some(2),
         ..ClusterLimits::default()
