@@ -22,7 +22,6 @@ pub(crate) const CONFIG: &[(&str, bool)] = &[
     ("enforcer.authService.port", true),
     ("enforcer.filters", false),
     ("enforcer.jwtGenerator", false),
-    ("enforcer.jwtGenerator.enabled", true),
     ("enforcer.jwtGenerator.jwksRatelimitQuota", true),
     ("enforcer.jwtGenerator.jwksRatelimitTimeWindowInSeconds", true),
     ("enforcer.jwtGenerator.keypair", true),

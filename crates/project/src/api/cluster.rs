@@ -198,12 +198,16 @@ fn security(section: &Section<'_>, findings: &mut Findings) -> EndpointSecurity 
         .entry("customparameters")
         .or_else(|| section.entry("customParameters"));
     let mut custom_parameters = BTreeMap::new();
-    if let Some((key, Value::Object(parameters))) = custom {
-        let pointer = section.pointer.key(key);
-        for (name, value) in parameters {
-            let text = tree::text(value, section.file, &pointer.key(name), findings);
-            custom_parameters.extend(text.map(|text| (name.clone(), text.to_owned())));
+    match custom {
+        Some((key, Value::Object(parameters))) => {
+            let pointer = section.pointer.key(key);
+            for (name, value) in parameters {
+                let text = tree::text(value, section.file, &pointer.key(name), findings);
+                custom_parameters.extend(text.map(|text| (name.clone(), text.to_owned())));
+            }
         }
+        None | Some((_, Value::Null)) => {}
+        Some((key, _)) => findings.error(section.file, &section.pointer.key(key), "must be an object"),
     }
     let enabled = section.flag("enabled", findings).unwrap_or(false);
     EndpointSecurity {

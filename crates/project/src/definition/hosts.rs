@@ -35,13 +35,26 @@ pub(crate) fn of_2(top: &Section<'_>, addresses: Addresses, findings: &mut Findi
         .filter(|path| !path.is_empty())
         .map(str::to_owned);
     let schemes = top.list("schemes", findings);
-    let secure = schemes.iter().any(|scheme| scheme.as_str() == Some("https"));
+    let secure = schemes.iter().position(|scheme| {
+        let scheme = scheme.as_str().unwrap_or_default();
+        scheme.trim().eq_ignore_ascii_case("https")
+    });
+    if let Some(at) = secure
+        && schemes.get(at).and_then(Value::as_str) != Some("https")
+    {
+        let pointer = top.pointer.key("schemes");
+        findings.warning(top.file, &pointer.index(at), "taken for https");
+    }
     let host = top
         .text_or_warn("host", findings)
         .map(str::trim)
         .filter(|host| !host.is_empty());
     let endpoint = host.and_then(|host| {
-        let scheme = if secure { Scheme::Https } else { addresses.scheme };
+        let scheme = if secure.is_some() {
+            Scheme::Https
+        } else {
+            addresses.scheme
+        };
         let path = base_path.as_deref().unwrap_or_default();
         let slash = if path.is_empty() || path.starts_with('/') {
             ""

@@ -6,7 +6,7 @@ mod chosen;
 pub(crate) mod derive;
 mod twins;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::chosen::Chosen;
 use crate::api::attachments;
@@ -108,6 +108,7 @@ fn assemble(
         None if format == Some(Format::AsyncApi2) => ApiKind::Ws,
         None => ApiKind::Http,
     };
+    not_served(layout, findings);
     let attached = Attached::read(layout, limits, findings);
     if format.is_none() && kind != ApiKind::GraphQl {
         return None;
@@ -153,7 +154,29 @@ fn assemble(
     }
     let told = if api.is_some() { api_file } else { file };
     has_endpoint(&project, api.is_some(), settings, told, root, findings);
+    if let Some(tiers) = limited(&project) {
+        let message = format!("nothing is limited yet: throttling tiers have no effect ({tiers})");
+        findings.warning(told, &Pointer::Root, message);
+    }
     Some(project)
+}
+
+/// What newer exports hold that is no API, or says nothing here. An API product would be deployed as one of its members.
+fn not_served(layout: &Layout<'_>, findings: &mut Findings) {
+    let mut tell = |role, message| {
+        if let Some((file, _)) = layout.one(role) {
+            findings.refusal(file, &Pointer::Root, message);
+        }
+    };
+    tell(
+        Role::Product,
+        "API products are not served: deploy the APIs that it is made of",
+    );
+    tell(Role::McpServer, "MCP servers are not served");
+    if let Some((file, _)) = layout.one(Role::Endpoints) {
+        let message = "has no effect: endpoints are read from api.yaml and the definition";
+        findings.warning(file, &Pointer::Root, message);
+    }
 }
 
 /// `api.yaml` with its name, and whether nothing can be made of the project for its sake. Findings in the definition are worth
@@ -464,6 +487,19 @@ fn overrides(
         };
         cluster::override_from_environment(&digest, side, settings, addresses, cluster, security, findings);
     }
+}
+
+/// Tiers that are meant to limit something, while nothing does.
+fn limited(project: &ApiProject) -> Option<String> {
+    let operations = project.resources.iter().flat_map(|resource| &resource.operations);
+    let tiers = operations.map(|operation| &operation.tier).chain([&project.tier]);
+    let tiers: BTreeSet<&str> = tiers
+        .flatten()
+        .map(|tier| tier.trim())
+        .filter(|tier| !tier.is_empty() && !tier.eq_ignore_ascii_case("unlimited"))
+        .collect();
+    let names: Vec<&str> = tiers.iter().copied().take(8).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// An API nobody answers: refused where `api.yaml` makes endpoints mandatory, else worth a warning.

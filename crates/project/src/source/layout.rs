@@ -24,10 +24,16 @@ pub(crate) enum Role {
     EndpointCertificate,
     /// `Endpoint-certificates/endpoint_certificates.*`.
     EndpointCertificates,
+    /// `endpoints.yaml` or `endpoints.json`, which nobody reads.
+    Endpoints,
     /// An interceptor CA certificate.
     InterceptorCertificate,
+    /// `mcp_server.yaml` or `mcp_server.json`.
+    McpServer,
     /// A file of `Policies/`.
     Policy,
+    /// `api_product.yaml` or `api_product.json`.
+    Product,
     /// `Definitions/schema.*`.
     Schema,
 }
@@ -42,6 +48,9 @@ impl Role {
             | Self::Definition
             | Self::Deployments
             | Self::EndpointCertificates
+            | Self::Endpoints
+            | Self::McpServer
+            | Self::Product
             | Self::Schema => true,
             Self::ClientCertificate
             | Self::EndpointCertificate
@@ -106,7 +115,10 @@ pub(crate) fn role(path: &str) -> Option<Role> {
     }
     match file {
         "api.yaml" | "api.json" => Some(Role::Api),
+        "api_product.yaml" | "api_product.json" => Some(Role::Product),
         "deployment_environments.yaml" => Some(Role::Deployments),
+        "endpoints.yaml" | "endpoints.json" => Some(Role::Endpoints),
+        "mcp_server.yaml" | "mcp_server.json" => Some(Role::McpServer),
         _ => None,
     }
 }

@@ -222,3 +222,26 @@ fn the_first_server_is_called() {
         ]
     );
 }
+
+/// Schemes may be written in any case (RFC 3986 section 3.1).
+#[test]
+fn https_in_any_case_is_https() {
+    for (schemes, url, told) in [
+        ("[HTTPS]", "https://a.test/v1", 1),
+        ("[http, Https]", "https://a.test/v1", 1),
+        ("[https]", "https://a.test/v1", 0),
+        ("[HTTP]", "http://a.test/v1", 0),
+    ] {
+        let text = format!(
+            "swagger: '2.0'\ninfo: {{title: A, version: '1'}}\nhost: a.test\nbasePath: /v1\nschemes: {schemes}\n\
+             paths: {{/a: {{get: {{}}}}}}\n"
+        );
+        let reading = deployed("a.yaml", &text).unwrap();
+        assert_eq!(
+            reading.project.production.unwrap().endpoints[0].url,
+            url,
+            "{schemes}"
+        );
+        assert_eq!(reading.warnings.len(), told, "{schemes}: {:?}", reading.warnings);
+    }
+}

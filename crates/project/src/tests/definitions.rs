@@ -119,6 +119,7 @@ fn references() {
         lines(&reading.warnings),
         [
             "warning: my api.yaml#/paths/~1e/get/responses/404/$ref: $ref other.yaml leads out of the file; only references within it are followed",
+            "warning: my api.yaml: nothing is limited yet: throttling tiers have no effect (T)",
         ]
     );
 

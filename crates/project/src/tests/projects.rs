@@ -562,3 +562,50 @@ fn websocket() {
         "error: Definitions/asyncapi.yaml: an API of type HTTP needs an OpenAPI definition"
     );
 }
+
+#[test]
+fn what_newer_exports_hold_and_nobody_serves_is_named() {
+    let definition =
+        "openapi: 3.0.0\ninfo: {title: A, version: '1'}\npaths: {/a: {get: {x-throttling-tier: Gold}}}\n";
+    let api = api_yaml(ENDPOINT);
+    let with = |file: &str| {
+        project(&[
+            ("api.yaml", &api),
+            ("Definitions/swagger.yaml", definition),
+            (file, "a: 1"),
+        ])
+    };
+    let tier = "warning: api.yaml: nothing is limited yet: throttling tiers have no effect (Gold)";
+    for (file, want) in [
+        (
+            "api_product.yaml",
+            "error: api_product.yaml: API products are not served: deploy the APIs that it is made of",
+        ),
+        (
+            "mcp_server.yaml",
+            "error: mcp_server.yaml: MCP servers are not served",
+        ),
+    ] {
+        assert_eq!(lines(&with(file).unwrap_err()), [want, tier], "{file}");
+    }
+    assert_eq!(
+        lines(&with("endpoints.yaml").unwrap().warnings),
+        [
+            "warning: endpoints.yaml: has no effect: endpoints are read from api.yaml and the definition",
+            tier,
+        ]
+    );
+}
+
+#[test]
+fn parameters_of_credentials_are_an_object() {
+    for (parameters, want) in [("'{}'", true), ("{}", false), ("null", false)] {
+        let api = api_yaml(&format!(
+            "  endpointConfig:\n    production_endpoints: {{url: 'http://backend'}}\n    endpoint_security:\n      production: \
+             {{enabled: true, type: OAUTH, username: u, password: p, customParameters: {parameters}}}\n"
+        ));
+        let definition = "openapi: 3.0.0\ninfo: {title: A, version: '1'}\npaths: {/a: {get: {}}}\n";
+        let read = project(&[("api.yaml", &api), ("Definitions/swagger.yaml", definition)]);
+        assert_eq!(read.is_err(), want, "{parameters}: {read:?}");
+    }
+}
