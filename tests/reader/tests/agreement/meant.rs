@@ -1,0 +1,454 @@
+//! Disagreements that are meant, or known, by kind, and why. Each must be met: what is mended goes.
+//!
+//! A reason that begins with `fault` names a row of faults.md that is still to be mended; the gateway is wrong there, the reader is not.
+
+use std::fmt;
+
+use trireme_reader::{Address, Definition, Demand, Level, Operation, Refusal, Version};
+
+use crate::compare::{Difference, What};
+
+/// One kind.
+struct Meant {
+    name: &'static str,
+    reason: &'static str,
+    /// Part of a warning that must have been given, if any.
+    told: &'static str,
+    /// Only real documents differ so; without them it may be unused.
+    real_only: bool,
+    applies: fn(&Difference<'_>) -> bool,
+}
+
+/// All kinds, with how often each was used.
+pub(crate) struct List(Vec<(&'static Meant, usize)>);
+
+/// Methods that routes are made of.
+const ROUTED: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+
+/// What most entries have.
+const KIND: Meant = Meant {
+    name: "",
+    reason: "",
+    told: "",
+    real_only: false,
+    applies: |_| false,
+};
+
+/// The first that applies counts.
+const ALL: &[Meant] = &[
+    // === what operations answer ===
+    Meant {
+        name: "methods that are not routed",
+        reason: "trace, query and additionalOperations are named (A-F17, E9)",
+        told: "this method is not routed",
+        applies: |difference| {
+            is_unanswered(difference) && difference.operation.is_some_and(|one| !is_routed(one))
+        },
+        ..KIND
+    },
+    Meant {
+        name: "slashes in a row",
+        reason: "a path with two readings is refused unless its API opts in (design D15, E5)",
+        real_only: true,
+        applies: |difference| {
+            is_unanswered(difference) && difference.operation.is_some_and(|one| one.path.contains("//"))
+        },
+        ..KIND
+    },
+    Meant {
+        name: "OPTIONS of a second template for the same requests",
+        reason: "fault: D-M2, the OPTIONS that the first one is given without asking hides it",
+        applies: |difference| {
+            let hidden = |one: &Operation| one.method == "OPTIONS" && has_twin(difference.definition, one);
+            is_unanswered(difference) && difference.operation.is_some_and(hidden)
+        },
+        ..KIND
+    },
+    // === what is refused ===
+    Meant {
+        name: "a key without a name",
+        reason: "apiKey needs `name` (OAS, Security Scheme Object; A-F13)",
+        applies: |difference| is_refused_for(difference, ".name: is empty"),
+        ..KIND
+    },
+    Meant {
+        name: "a key without a name, where no scheme asks for a token",
+        reason: "fault: A-F13, `validate` refuses it, `deploy` takes it and leaves the scheme out",
+        applies: |difference| matches!(&difference.what, What::Ways(why) if why.contains(".name: is empty")),
+        ..KIND
+    },
+    Meant {
+        name: "a scheme that is named by reference",
+        reason: "OpenAPI 3.2 allows it; with scopes it is refused by name, so that nothing is open",
+        applies: |difference| {
+            difference.definition.version == Version::V3_2
+                && is_refused_for(difference, "security scheme \"#/")
+        },
+        ..KIND
+    },
+    Meant {
+        name: "twins that differ in what is the upstream's",
+        reason: "fault: A-F1, without schemes other than OAuth2 and OpenID Connect they ask for the same",
+        applies: |difference| is_refused_for(difference, "matches the same requests"),
+        ..KIND
+    },
+    Meant {
+        name: "twins of which one is open",
+        reason: "fault: E4, they are taken for alike",
+        applies: |difference| {
+            let mut twins = difference
+                .definition
+                .operations
+                .iter()
+                .filter(|one| one.security.refusals.contains(&Refusal::Twins));
+            is_taken(difference) && twins.any(|one| is_routed(one) && one.security.demand == Demand::Open)
+        },
+        ..KIND
+    },
+    Meant {
+        name: "what refuses only methods that are not routed",
+        reason: "it guards nothing",
+        applies: |difference| {
+            let Definition {
+                operations,
+                refusals,
+                elsewhere,
+                ..
+            } = difference.definition;
+            let mut routed = operations.iter().filter(|one| is_routed(one));
+            is_taken(difference)
+                && refusals.is_empty()
+                && elsewhere.is_empty()
+                && routed.all(|one| one.security.refusals.is_empty())
+        },
+        ..KIND
+    },
+    // === what is asked for ===
+    Meant {
+        name: "lists that are met without a credential",
+        reason: "fault: E4 and D-M6, `security: []` and `{}` open nothing",
+        applies: |difference| {
+            let by_standard = difference.operation.is_some_and(|one| !one.security.is_disabled);
+            matches!(&difference.what, What::Demand(Demand::Open, _)) && by_standard
+        },
+        ..KIND
+    },
+    Meant {
+        name: "a scheme that is named by reference, without scopes",
+        reason: "fault: issue 9, 1 (OpenAPI 3.2), taken for an undeclared one: the root's are asked for, or nobody can call",
+        applies: |difference| {
+            matches!(&difference.what, What::Demand(Demand::Token(_), _))
+                && difference
+                    .operation
+                    .is_some_and(|one| one.security.has_references)
+        },
+        ..KIND
+    },
+    Meant {
+        name: "schemes other than OAuth2 and OpenID Connect",
+        reason: "fault: A-F1, beside one of those they do not drop out, and nobody can call",
+        applies: |difference| {
+            let has_others = difference.operation.is_some_and(|one| one.security.has_others);
+            matches!(&difference.what, What::Demand(Demand::Token(_), None)) && has_others
+        },
+        ..KIND
+    },
+    Meant {
+        name: "scopes below `Paths`",
+        reason: "fault: C2 and B7, below a key of OpenAPI 2.0 in another case 017 and no are not taken as written",
+        applies: |difference| difference.definition.version == Version::V2 && is_retyped(difference),
+        ..KIND
+    },
+    Meant {
+        name: "scopes in components.pathItems",
+        reason: "fault: C2, where a path refers to it (OpenAPI 3.1) 017 and no are not taken as written",
+        applies: |difference| difference.definition.version >= Version::V3_1 && is_retyped(difference),
+        ..KIND
+    },
+    Meant {
+        name: "alternatives without scopes",
+        reason: "fault: D-M6, the scopes of all alternatives are looked at together",
+        applies: |difference| {
+            let several = difference
+                .operation
+                .is_some_and(|one| one.security.alternatives > 1);
+            let any = Demand::Token([].into());
+            matches!(&difference.what, What::Demand(read, Some(Demand::Token(_))) if *read == any) && several
+        },
+        ..KIND
+    },
+    // === where requests go ===
+    Meant {
+        name: "no address",
+        reason: "fault: A-F11, a definition without one is given apictl's placeholder",
+        applies: |difference| match &difference.what {
+            What::Production(read, served) => read.is_empty() && served.starts_with("http://localhost:8080/"),
+            What::Sandbox(read, served) => read.is_empty() && served.starts_with("http://localhost:8081/"),
+            _ => false,
+        },
+        ..KIND
+    },
+    Meant {
+        name: "named endpoints",
+        reason: "where there are x-wso2-endpoints, paths are rewritten to the API's base path (spec/adapter.md 5.7)",
+        applies: |difference| {
+            let same = addresses(difference).is_some_and(|(read, served)| hosts(read) == hosts(served));
+            difference.definition.has_named_endpoints && same
+        },
+        ..KIND
+    },
+    Meant {
+        name: "servers and schemes of an operation",
+        reason: "fault: D-M5, requests go to the path's or the root's",
+        applies: |difference| is_production(difference) && written(difference).0 == Level::Operation,
+        ..KIND
+    },
+    Meant {
+        name: "servers with variables",
+        reason: "fault: D-M5, passed over for another one",
+        applies: |difference| is_production(difference) && written(difference).1.contains('{'),
+        ..KIND
+    },
+    Meant {
+        name: "addresses without a scheme",
+        reason: "taken for http, as all endpoints are (spec/adapter.md 4.4)",
+        applies: |difference| {
+            let no_scheme =
+                |url: &str| !url.is_empty() && !url.contains("://") && !url.starts_with(['/', '.']);
+            let is_first = |served: &str| {
+                served.starts_with(&format!(
+                    "http://{}",
+                    written(difference).1.split('/').next().unwrap_or_default()
+                ))
+            };
+            no_scheme(written(difference).1)
+                && addresses(difference).is_some_and(|(read, served)| read.is_empty() && is_first(served))
+        },
+        ..KIND
+    },
+    Meant {
+        name: "hosts that no endpoint has",
+        reason: "one letter, an underscore, IPv6 (spec/adapter.md 4.4)",
+        told: "must be two or more letters",
+        applies: |difference| {
+            let host = Address::parse(written(difference).1)
+                .map(|address| address.host)
+                .unwrap_or_default();
+            is_production(difference) && (host.len() == 1 || host.contains(['_', '[']))
+        },
+        ..KIND
+    },
+    Meant {
+        name: "empty ports",
+        reason: "fault: RFC 3986 section 3.2.3, the port of `http://host:/` is the scheme's; passed over (no row yet)",
+        applies: |difference| is_production(difference) && written(difference).1.contains(":/x"),
+        ..KIND
+    },
+    Meant {
+        name: "schemes in capitals",
+        reason: "fault: D-M8, with `schemes: [HTTPS]` requests go out in plain text",
+        applies: |difference| {
+            let plain =
+                |(read, served): (&str, &str)| read.starts_with("https:") && served.starts_with("http:");
+            difference.definition.version == Version::V2 && addresses(difference).is_some_and(plain)
+        },
+        ..KIND
+    },
+    Meant {
+        name: "hosts of OpenAPI 2.0 with a path",
+        reason: "they may have none; what they spell is taken",
+        applies: |difference| {
+            let is_unread = addresses(difference).is_some_and(|(read, _)| read.is_empty());
+            difference.definition.version == Version::V2 && is_unread && is_production(difference)
+        },
+        ..KIND
+    },
+    Meant {
+        name: "servers of a path, of which the first has no address",
+        reason: "fault: D-M5, requests go to the root's",
+        applies: |difference| is_without_address(difference) && written(difference).0 == Level::Path,
+        ..KIND
+    },
+    Meant {
+        name: "a first server of another scheme",
+        reason: "servers are alternatives, and the next one is taken (spec/adapter.md 4.4)",
+        told: "/servers/0/url: ignored: scheme",
+        applies: |difference| is_without_address(difference) && written(difference).1.starts_with("ftp:"),
+        ..KIND
+    },
+    Meant {
+        name: "a first server that names no host",
+        reason: "servers are alternatives, and the next one is taken (spec/adapter.md 4.4); fault: without a word (issue 9, 3)",
+        applies: is_without_address,
+        ..KIND
+    },
+    Meant {
+        name: "a second template for the same requests with an upstream of its own",
+        reason: "fault: D-M2 (README: two paths that ask for different things), the first one's is called, without a word",
+        applies: |difference| {
+            let is_hidden = difference
+                .operation
+                .is_some_and(|one| has_twin(difference.definition, one));
+            addresses(difference).is_some() && is_hidden
+        },
+        ..KIND
+    },
+    Meant {
+        name: "several servers of a path",
+        reason: "fault: D-M5, requests go to the root's where their paths differ",
+        applies: |difference| {
+            is_production(difference) && has_several(difference) && written(difference).0 == Level::Path
+        },
+        ..KIND
+    },
+    Meant {
+        name: "several servers",
+        reason: "fault: D-M4, all are called in turn, and none where their paths differ",
+        applies: |difference| {
+            let servers = difference
+                .operation
+                .map(|one| one.source.servers.as_slice())
+                .unwrap_or_default();
+            let address =
+                |url: &String| Address::parse(url).or_else(|| Address::parse(&format!("http://{url}")));
+            let named: Vec<String> = servers
+                .iter()
+                .filter_map(address)
+                .map(|address| address.to_string())
+                .collect();
+            let is_named = |host: &&str| host.is_empty() || named.iter().any(|url| url.starts_with(host));
+            let only_named =
+                addresses(difference).is_some_and(|(_, served)| hosts(served).iter().all(is_named));
+            is_production(difference) && has_several(difference) && only_named
+        },
+        ..KIND
+    },
+];
+
+impl List {
+    pub(crate) fn new() -> Self {
+        Self(ALL.iter().map(|meant| (meant, 0)).collect())
+    }
+
+    /// Whether a difference is of a kind that is meant; that kind counts as used.
+    pub(crate) fn has(&mut self, difference: &Difference<'_>) -> bool {
+        let told = |meant: &Meant| {
+            meant.told.is_empty() || difference.told.iter().any(|warning| warning.contains(meant.told))
+        };
+        let found = self
+            .0
+            .iter_mut()
+            .find(|(meant, _)| (meant.applies)(difference) && told(meant));
+        found.map(|(_, used)| *used += 1).is_some()
+    }
+
+    /// Names of the kinds that nothing was of.
+    pub(crate) fn unused(&self, is_whole: bool) -> Vec<&'static str> {
+        let unused = self
+            .0
+            .iter()
+            .filter(|(meant, used)| *used == 0 && (is_whole || !meant.real_only));
+        unused.map(|(meant, _)| meant.name).collect()
+    }
+}
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|(meant, used)| writeln!(f, "{used:6} {}: {}", meant.name, meant.reason))
+    }
+}
+
+fn is_routed(operation: &Operation) -> bool {
+    ROUTED.contains(&operation.method.as_str())
+}
+
+fn is_unanswered(difference: &Difference<'_>) -> bool {
+    matches!(&difference.what, What::Answer(_, served) if served.is_empty())
+}
+
+fn is_taken(difference: &Difference<'_>) -> bool {
+    matches!(difference.what, What::Taken)
+}
+
+fn is_refused_for(difference: &Difference<'_>, reason: &str) -> bool {
+    matches!(&difference.what, What::Refused(why) if why.contains(reason))
+}
+
+fn is_production(difference: &Difference<'_>) -> bool {
+    matches!(difference.what, What::Production(..))
+}
+
+/// The gateway's scopes are what other readers of YAML make of the reader's.
+fn is_retyped(difference: &Difference<'_>) -> bool {
+    let What::Demand(Demand::Token(read), Some(Demand::Token(served))) = &difference.what else {
+        return false;
+    };
+    let retyped = |scope: &str| match scope {
+        "no" => "false".to_owned(),
+        "017" => "17.0".to_owned(),
+        "1.10" => "1.1".to_owned(),
+        _ => scope.to_owned(),
+    };
+    let is_same = |scope: &String| served.contains(scope) || served.contains(&retyped(scope));
+    read.len() == served.len() && read.iter().all(is_same)
+}
+
+/// The reader knows no address, the gateway does.
+fn is_without_address(difference: &Difference<'_>) -> bool {
+    is_production(difference)
+        && addresses(difference).is_some_and(|(read, served)| read.is_empty() && !served.is_empty())
+}
+
+fn has_several(difference: &Difference<'_>) -> bool {
+    difference
+        .operation
+        .is_some_and(|one| one.source.servers.len() > 1)
+}
+
+/// Addresses by both.
+fn addresses<'d>(difference: &'d Difference<'_>) -> Option<(&'d str, &'d str)> {
+    match &difference.what {
+        What::Production(read, served) | What::Sandbox(read, served) => Some((read, served)),
+        What::Answer(..)
+        | What::Demand(..)
+        | What::Extra(_)
+        | What::Identity(..)
+        | What::Refused(_)
+        | What::Taken
+        | What::Ways(_) => None,
+    }
+}
+
+/// Schemes, hosts and ports of addresses.
+fn hosts(addresses: &str) -> Vec<&str> {
+    let host = |address: &'_ str| address.match_indices('/').nth(2).map(|(at, _)| at);
+    addresses
+        .split(' ')
+        .map(|address| host(address).and_then(|at| address.get(..at)).unwrap_or(address))
+        .collect()
+}
+
+/// Who says where production's requests go, and the first server as written.
+fn written<'a>(difference: &Difference<'a>) -> (Level, &'a str) {
+    let source = difference.operation.map(|operation| &operation.source);
+    source.map_or((Level::Root, ""), |source| {
+        (source.level, source.servers.first().map_or("", String::as_str))
+    })
+}
+
+/// Whether another template matches the same requests.
+fn has_twin(definition: &Definition, operation: &Operation) -> bool {
+    let shape = |path: &str| {
+        path.split('?')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches('/')
+            .to_lowercase()
+    };
+    definition
+        .operations
+        .iter()
+        .any(|other| other.path != operation.path && shape(&other.path) == shape(&operation.path))
+}
