@@ -42,7 +42,7 @@ fn text(output: &Output) -> String {
 
 #[tokio::test]
 async fn deploying_goes_on_after_a_full_disk() -> anyhow::Result<()> {
-    const DEFINITION: &str = "openapi: 3.0.3\ninfo: { title: NAME, version: 1.0.0 }\nx-wso2-basePath: /NAME\n\
+    const DEFINITION: &str = "openapi: 3.0.3\ninfo: { title: NAME, version: 1.0.0 }\nx-wso2-basePath: /NAME\nx-note: NOTE\n\
                               servers: [ { url: 'UPSTREAM/' } ]\npaths: { /a: { get: { responses: {} } } }\n";
     let (folder, data) = (tempfile::tempdir()?, tempfile::tempdir()?);
     let state = data.path().join("state");
@@ -55,7 +55,9 @@ async fn deploying_goes_on_after_a_full_disk() -> anyhow::Result<()> {
     let gateway = Gateway::builder().data(data).through(words).start().await?;
     let deploy = async |name: &str| {
         let file = folder.path().join(format!("{name}.yaml"));
-        let definition = DEFINITION.replace("NAME", name);
+        // Nothing that packs well: so little would find room on any disk.
+        let note: String = (0..200_000).map(|_| fastrand::alphanumeric()).collect();
+        let definition = DEFINITION.replace("NAME", name).replace("NOTE", &note);
         std::fs::write(&file, definition.replace("UPSTREAM", &upstream.url()))?;
         gateway
             .trireme(&["deploy", &file.display().to_string()], BOUND)

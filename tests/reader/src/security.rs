@@ -25,6 +25,10 @@ pub struct Security {
     pub has_others: bool,
     /// A requirement names a scheme by reference (OpenAPI 3.2).
     pub has_references: bool,
+    /// The operation has requirements of its own.
+    pub is_own: bool,
+    /// The gateway's own extension keeps it closed, whatever the standard's words are.
+    pub is_kept: bool,
     /// The gateway's own extensions open it, not the standard's words.
     pub is_disabled: bool,
     /// What it refuses the definition for.
@@ -103,6 +107,8 @@ pub(crate) fn of(root: &Node, item: &Node, operation: &Node) -> Security {
         alternatives: count,
         has_others,
         has_references,
+        is_own: own.is_some(),
+        is_kept: !is_disabled && operation.get("x-wso2-disable-security").is_some(),
         is_disabled,
         refusals,
     }

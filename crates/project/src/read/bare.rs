@@ -28,7 +28,8 @@ pub(super) fn finish(project: &mut ApiProject) {
 }
 
 /// Callers show a token with the scopes that are asked for; keys and passwords are the upstream's and pass through. So schemes of
-/// other kinds drop out of every requirement, and an operation that is left without any asks for a token of any scope.
+/// other kinds drop out of every requirement, and an operation that is left without any, or with one that names no scope and is
+/// enough by itself, asks for a token of any scope.
 fn ask_for_tokens(project: &mut ApiProject) {
     project.security_schemes.retain(SecurityScheme::asks_for_token);
     let schemes = project.security_schemes.iter();
@@ -50,5 +51,9 @@ fn ask_for_tokens(project: &mut ApiProject) {
                 requirement.retain(|name, _| tokens.contains(name.as_str()))
             });
         operation.security.retain(|requirement| !requirement.is_empty());
+        let any = |requirement: &Requirement| requirement.values().all(Vec::is_empty);
+        if operation.security.iter().any(any) {
+            operation.security.clear();
+        }
     }
 }

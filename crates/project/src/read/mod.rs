@@ -140,7 +140,6 @@ fn assemble(
     project.mutual_ssl = chosen.mutual_ssl;
     project.application_security = chosen.application_security;
     chosen::apply(&mut project, &odd, chosen, file, findings);
-    twins::check(&project, file, findings);
     match api {
         Some(api) => attach::policies(&mut project, api, api_file, findings),
         None => {
@@ -148,6 +147,7 @@ fn assemble(
             bare::finish(&mut project);
         }
     }
+    twins::check(&project, file, findings);
     overrides(&mut project, settings, addresses, findings);
     if broken_api {
         return None;

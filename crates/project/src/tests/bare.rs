@@ -131,6 +131,7 @@ fn callers_show_tokens_and_the_upstream_gets_its_keys() {
         (operation("security: [{k: [], o: [r]}]"), "o:r"),
         (operation("security: [{k: []}, {o: [r]}]"), "o:r"),
         (operation("security: [{o: [r]}, {c: [w]}]"), "o:r|c:w"),
+        (operation("security: [{o: [r]}, {c: []}]"), ""),
         // Nothing is asked for.
         (operation("security: []"), "open"),
         (operation("security: [{}]"), "open"),

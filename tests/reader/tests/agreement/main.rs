@@ -16,8 +16,6 @@ use served::Served;
 
 /// How many definitions are made.
 const MADE: u64 = 2_000;
-/// Of real definitions, only some below this size are deployed: writing and reading a project takes its time without optimization.
-const LARGE: usize = 60_000;
 /// Most that is shown of one kind of difference.
 const SHOWN: usize = 10;
 
@@ -42,11 +40,11 @@ fn both_readings_agree() {
     };
     for number in 0..MADE {
         let (name, content) = generate::definition(number);
-        comparison.add(&name, &content, true);
+        comparison.add(&name, &content);
     }
     let real = corpus::documents();
-    for (index, (name, content)) in real.iter().flatten().enumerate() {
-        comparison.add(name, content, index % 4 == 0 && content.len() < LARGE);
+    for (name, content) in real.iter().flatten() {
+        comparison.add(name, content);
     }
     if let Some(real) = &real {
         assert_eq!(real.len(), corpus::DOCUMENTS);
@@ -80,23 +78,21 @@ fn both_readings_agree() {
 }
 
 impl Comparison {
-    /// Compares one definition; the project that `deploy` makes of it only on demand: it writes and reads the whole of it again.
-    fn add(&mut self, name: &str, content: &[u8], with_project: bool) {
+    /// Compares one definition, and what is said of it on both ways.
+    fn add(&mut self, name: &str, content: &[u8]) {
         let definition = trireme_reader::read(content).unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
         let validated = served::validated(name, content);
-        let deployed = with_project.then(|| served::deployed(name, content));
+        let deployed = served::deployed(name, content);
         self.definitions += 1;
         self.operations += definition.operations.len();
         self.refused += usize::from(validated.is_err());
-        if let Some(deployed) = &deployed
-            && validated.is_err() != deployed.is_err()
-        {
-            let why = validated
-                .as_ref()
-                .err()
-                .or(deployed.as_ref().err())
-                .map(|errors| errors.join("; "));
-            let what = What::Ways(why.unwrap_or_default());
+        let said = |result: &Result<Served, Vec<String>>| match result {
+            Ok(served) => (true, served.warnings().to_vec()),
+            Err(errors) => (false, errors.clone()),
+        };
+        let (one, other) = (said(&validated), said(&deployed));
+        if one != other {
+            let what = What::Ways(format!("{one:?} and {other:?}"));
             self.look(
                 name,
                 "both",
@@ -108,14 +104,9 @@ impl Comparison {
                 },
             );
         }
-        // What deploy drops of the warnings is another test's.
-        let told = validated
-            .as_ref()
-            .or(deployed.as_ref().unwrap_or(&validated).as_ref())
-            .map_or(&[][..], Served::warnings);
-        for (way, served) in [("validate", Some(&validated)), ("deploy", deployed.as_ref())] {
-            let differences = served.map(|served| compare::differences(&definition, served, told));
-            for difference in differences.into_iter().flatten() {
+        let told = validated.as_ref().map_or(&[][..], Served::warnings);
+        for (way, served) in [("validate", &validated), ("deploy", &deployed)] {
+            for difference in compare::differences(&definition, served, told) {
                 self.look(name, way, &difference);
             }
         }

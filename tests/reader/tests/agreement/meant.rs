@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use trireme_reader::{Address, Definition, Demand, Level, Operation, Refusal, Version};
+use trireme_reader::{Address, Definition, Demand, Level, Operation, Version};
 
 use crate::compare::{Difference, What};
 
@@ -66,15 +66,14 @@ const ALL: &[Meant] = &[
     },
     // === what is refused ===
     Meant {
-        name: "a key without a name",
-        reason: "apiKey needs `name` (OAS, Security Scheme Object; A-F13)",
-        applies: |difference| is_refused_for(difference, ".name: is empty"),
-        ..KIND
-    },
-    Meant {
-        name: "a key without a name, where no scheme asks for a token",
-        reason: "fault: A-F13, `validate` refuses it, `deploy` takes it and leaves the scheme out",
-        applies: |difference| matches!(&difference.what, What::Ways(why) if why.contains(".name: is empty")),
+        name: "servers of a path without an address",
+        reason: "requests must not go to the root's (D-M5): refused by name",
+        applies: |difference| {
+            is_refused_for(
+                difference,
+                "no usable address is given, and the API's servers are not meant",
+            )
+        },
         ..KIND
     },
     Meant {
@@ -83,25 +82,6 @@ const ALL: &[Meant] = &[
         applies: |difference| {
             difference.definition.version == Version::V3_2
                 && is_refused_for(difference, "security scheme \"#/")
-        },
-        ..KIND
-    },
-    Meant {
-        name: "twins that differ in what is the upstream's",
-        reason: "fault: A-F1, without schemes other than OAuth2 and OpenID Connect they ask for the same",
-        applies: |difference| is_refused_for(difference, "matches the same requests"),
-        ..KIND
-    },
-    Meant {
-        name: "twins of which one is open",
-        reason: "fault: E4, they are taken for alike",
-        applies: |difference| {
-            let mut twins = difference
-                .definition
-                .operations
-                .iter()
-                .filter(|one| one.security.refusals.contains(&Refusal::Twins));
-            is_taken(difference) && twins.any(|one| is_routed(one) && one.security.demand == Demand::Open)
         },
         ..KIND
     },
@@ -123,13 +103,44 @@ const ALL: &[Meant] = &[
         },
         ..KIND
     },
+    Meant {
+        name: "twins of which one is open by the standard's words alone",
+        reason: "what the two kinds below keep closed, they ask for other security than the open one",
+        applies: |difference| {
+            let mut operations = difference.definition.operations.iter();
+            let is_closed = |one: &Operation| {
+                let security = &one.security;
+                let inherits = !security.is_own && !security.is_disabled;
+                security.is_kept || (inherits && security.demand == Demand::Open)
+            };
+            is_refused_for(difference, "matches the same requests") && operations.any(is_closed)
+        },
+        ..KIND
+    },
     // === what is asked for ===
     Meant {
-        name: "lists that are met without a credential",
-        reason: "fault: E4 and D-M6, `security: []` and `{}` open nothing",
+        name: "a list that is met without a credential, beside x-wso2-disable-security: false",
+        reason: "the gateway's own word goes before the standard's",
         applies: |difference| {
-            let by_standard = difference.operation.is_some_and(|one| !one.security.is_disabled);
-            matches!(&difference.what, What::Demand(Demand::Open, _)) && by_standard
+            let is_kept = difference.operation.is_some_and(|one| one.security.is_kept);
+            matches!(
+                &difference.what,
+                What::Demand(Demand::Open, Some(Demand::Token(_)))
+            ) && is_kept
+        },
+        ..KIND
+    },
+    Meant {
+        name: "a list of the root that is met without a credential",
+        reason: "it opens nothing: an operation is opened by its own list alone (E4)",
+        applies: |difference| {
+            let inherits = difference
+                .operation
+                .is_some_and(|one| !one.security.is_own && !one.security.is_disabled);
+            matches!(
+                &difference.what,
+                What::Demand(Demand::Open, Some(Demand::Token(_)))
+            ) && inherits
         },
         ..KIND
     },
@@ -144,50 +155,7 @@ const ALL: &[Meant] = &[
         },
         ..KIND
     },
-    Meant {
-        name: "schemes other than OAuth2 and OpenID Connect",
-        reason: "fault: A-F1, beside one of those they do not drop out, and nobody can call",
-        applies: |difference| {
-            let has_others = difference.operation.is_some_and(|one| one.security.has_others);
-            matches!(&difference.what, What::Demand(Demand::Token(_), None)) && has_others
-        },
-        ..KIND
-    },
-    Meant {
-        name: "scopes below `Paths`",
-        reason: "fault: C2 and B7, below a key of OpenAPI 2.0 in another case 017 and no are not taken as written",
-        applies: |difference| difference.definition.version == Version::V2 && is_retyped(difference),
-        ..KIND
-    },
-    Meant {
-        name: "scopes in components.pathItems",
-        reason: "fault: C2, where a path refers to it (OpenAPI 3.1) 017 and no are not taken as written",
-        applies: |difference| difference.definition.version >= Version::V3_1 && is_retyped(difference),
-        ..KIND
-    },
-    Meant {
-        name: "alternatives without scopes",
-        reason: "fault: D-M6, the scopes of all alternatives are looked at together",
-        applies: |difference| {
-            let several = difference
-                .operation
-                .is_some_and(|one| one.security.alternatives > 1);
-            let any = Demand::Token([].into());
-            matches!(&difference.what, What::Demand(read, Some(Demand::Token(_))) if *read == any) && several
-        },
-        ..KIND
-    },
     // === where requests go ===
-    Meant {
-        name: "no address",
-        reason: "fault: A-F11, a definition without one is given apictl's placeholder",
-        applies: |difference| match &difference.what {
-            What::Production(read, served) => read.is_empty() && served.starts_with("http://localhost:8080/"),
-            What::Sandbox(read, served) => read.is_empty() && served.starts_with("http://localhost:8081/"),
-            _ => false,
-        },
-        ..KIND
-    },
     Meant {
         name: "named endpoints",
         reason: "where there are x-wso2-endpoints, paths are rewritten to the API's base path (spec/adapter.md 5.7)",
@@ -201,12 +169,6 @@ const ALL: &[Meant] = &[
         name: "servers and schemes of an operation",
         reason: "fault: D-M5, requests go to the path's or the root's",
         applies: |difference| is_production(difference) && written(difference).0 == Level::Operation,
-        ..KIND
-    },
-    Meant {
-        name: "servers with variables",
-        reason: "fault: D-M5, passed over for another one",
-        applies: |difference| is_production(difference) && written(difference).1.contains('{'),
         ..KIND
     },
     Meant {
@@ -245,28 +207,12 @@ const ALL: &[Meant] = &[
         ..KIND
     },
     Meant {
-        name: "schemes in capitals",
-        reason: "fault: D-M8, with `schemes: [HTTPS]` requests go out in plain text",
-        applies: |difference| {
-            let plain =
-                |(read, served): (&str, &str)| read.starts_with("https:") && served.starts_with("http:");
-            difference.definition.version == Version::V2 && addresses(difference).is_some_and(plain)
-        },
-        ..KIND
-    },
-    Meant {
         name: "hosts of OpenAPI 2.0 with a path",
         reason: "they may have none; what they spell is taken",
         applies: |difference| {
             let is_unread = addresses(difference).is_some_and(|(read, _)| read.is_empty());
             difference.definition.version == Version::V2 && is_unread && is_production(difference)
         },
-        ..KIND
-    },
-    Meant {
-        name: "servers of a path, of which the first has no address",
-        reason: "fault: D-M5, requests go to the root's",
-        applies: |difference| is_without_address(difference) && written(difference).0 == Level::Path,
         ..KIND
     },
     Meant {
@@ -290,36 +236,6 @@ const ALL: &[Meant] = &[
                 .operation
                 .is_some_and(|one| has_twin(difference.definition, one));
             addresses(difference).is_some() && is_hidden
-        },
-        ..KIND
-    },
-    Meant {
-        name: "several servers of a path",
-        reason: "fault: D-M5, requests go to the root's where their paths differ",
-        applies: |difference| {
-            is_production(difference) && has_several(difference) && written(difference).0 == Level::Path
-        },
-        ..KIND
-    },
-    Meant {
-        name: "several servers",
-        reason: "fault: D-M4, all are called in turn, and none where their paths differ",
-        applies: |difference| {
-            let servers = difference
-                .operation
-                .map(|one| one.source.servers.as_slice())
-                .unwrap_or_default();
-            let address =
-                |url: &String| Address::parse(url).or_else(|| Address::parse(&format!("http://{url}")));
-            let named: Vec<String> = servers
-                .iter()
-                .filter_map(address)
-                .map(|address| address.to_string())
-                .collect();
-            let is_named = |host: &&str| host.is_empty() || named.iter().any(|url| url.starts_with(host));
-            let only_named =
-                addresses(difference).is_some_and(|(_, served)| hosts(served).iter().all(is_named));
-            is_production(difference) && has_several(difference) && only_named
         },
         ..KIND
     },
@@ -380,31 +296,10 @@ fn is_production(difference: &Difference<'_>) -> bool {
     matches!(difference.what, What::Production(..))
 }
 
-/// The gateway's scopes are what other readers of YAML make of the reader's.
-fn is_retyped(difference: &Difference<'_>) -> bool {
-    let What::Demand(Demand::Token(read), Some(Demand::Token(served))) = &difference.what else {
-        return false;
-    };
-    let retyped = |scope: &str| match scope {
-        "no" => "false".to_owned(),
-        "017" => "17.0".to_owned(),
-        "1.10" => "1.1".to_owned(),
-        _ => scope.to_owned(),
-    };
-    let is_same = |scope: &String| served.contains(scope) || served.contains(&retyped(scope));
-    read.len() == served.len() && read.iter().all(is_same)
-}
-
 /// The reader knows no address, the gateway does.
 fn is_without_address(difference: &Difference<'_>) -> bool {
     is_production(difference)
         && addresses(difference).is_some_and(|(read, served)| read.is_empty() && !served.is_empty())
-}
-
-fn has_several(difference: &Difference<'_>) -> bool {
-    difference
-        .operation
-        .is_some_and(|one| one.source.servers.len() > 1)
 }
 
 /// Addresses by both.

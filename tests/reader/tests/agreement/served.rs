@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use trireme_policy::api::{Lifecycle, SchemeKind};
 use trireme_policy::{ApiPolicy, api};
-use trireme_project::{
-    Archive, Defaults, Definition, Diagnostic, Limits, ProjectSource, Severity, archive, scaffold,
-};
+use trireme_project::{Archive, Defaults, Definition, Diagnostic, ProjectSource, Severity, archive_alone};
 use trireme_proto::names::{CLUSTER_HEADER, context};
 use trireme_reader::{Address, Demand};
 use trireme_routing::snapshot::{Action, Check, Revision};
@@ -35,10 +33,9 @@ pub(crate) struct Answer {
     pub(crate) sandbox: BTreeSet<Address>,
 }
 
-/// A definition as `trireme deploy` sends it: a project is made around it.
+/// A definition as `trireme deploy` sends it.
 pub(crate) fn deployed(name: &str, content: &[u8]) -> Result<Served, Vec<String>> {
-    let files = scaffold(Definition { name, content }, &Limits::default()).map_err(told)?;
-    let packed = archive("project", files).expect("a project of a few files is packed");
+    let packed = archive_alone(name, content).expect("one file is packed");
     in_force(&Archive(&packed), Defaults::Require)
 }
 
