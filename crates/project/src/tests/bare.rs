@@ -171,7 +171,13 @@ fn called(text: &str) -> (Vec<String>, Vec<String>, Vec<String>) {
 
 #[test]
 fn the_first_server_is_called() {
-    let cases: [(&str, &[&str], &[&str], &[&str]); 6] = [
+    type Case = (
+        &'static str,
+        &'static [&'static str],
+        &'static [&'static str],
+        &'static [&'static str],
+    );
+    let cases: [Case; 6] = [
         (
             "servers: [{url: 'http://a.test/v1'}, {url: 'http://b.test'}]\npaths: {/a: {get: {}}}",
             &["http://a.test/v1"],
