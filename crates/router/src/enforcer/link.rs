@@ -86,6 +86,8 @@ enum Link {
 
 /// Longest wait of a check for a connection that is being made.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How often a check is asked again because its connection broke: a connection that was just made may break as well.
+const AGAIN: u32 = 3;
 /// Between attempts to connect: the first as long as a check may be waiting, then more with every attempt.
 const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_millis(500);
 /// A peer that lives answers a ping within `TIMEOUT`; it is sent when nothing came for `INTERVAL`.
@@ -136,11 +138,15 @@ impl Client {
     }
 
     async fn answer(&self, facts: &Facts<'_>) -> Result<Answer, CheckError> {
-        match self.ask(facts).await {
+        let mut answer = self.ask(facts).await;
+        for _ in 0..AGAIN {
             // Lost with its connection, undecided: the next one is asked, if there is one in time.
-            Err(CheckError::Unreachable) if self.0.is_linked(PATIENCE).await => self.ask(facts).await,
-            answer => answer,
+            if answer != Err(CheckError::Unreachable) || !self.0.is_linked(PATIENCE).await {
+                break;
+            }
+            answer = self.ask(facts).await;
         }
+        answer
     }
 
     async fn ask(&self, facts: &Facts<'_>) -> Result<Answer, CheckError> {
