@@ -55,7 +55,8 @@ async fn a_restart_of_the_router_refuses_nothing() -> anyhow::Result<()> {
         let tally = load.finish().await;
         println!("{name}: {tally:?}");
         let answered = tally.get(&Outcome::Status(200)).copied().unwrap_or_default();
-        assert!(answered > 8, "{name}: {tally:?}");
+        // Every caller of the smallest load has had an answer.
+        assert!(answered >= 8, "{name}: {tally:?}");
         assert_eq!(tally.len(), 1, "{name}: {tally:?}");
     }
     gateway.stop().await?;
