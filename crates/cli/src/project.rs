@@ -78,7 +78,6 @@ pub(crate) fn validate(path: &Path) -> anyhow::Result<Report> {
     if content.starts_with(ARCHIVE_MARK) {
         return Ok(report(&Archive(&content), Defaults::Require));
     }
-    // The project that is made around a definition says the rest.
     let definition = Definition {
         name: &name_of(path),
         content: &content,

@@ -136,7 +136,7 @@ pub struct EnforcerEnv {
     pub adapter_server_name: String,
     /// `XDS_MAX_MSG_SIZE` (4194304): greatest discovery message in bytes.
     pub max_message_bytes: usize,
-    /// `XDS_RETRY_PERIOD` (15): most seconds between two attempts to reach the adapter.
+    /// `XDS_RETRY_PERIOD` (15): most seconds between two attempts to reach the adapter, of which the enforcer lets one pass at most.
     pub retry_period: Duration,
 }
 

@@ -42,7 +42,7 @@ impl fmt::Debug for Settings<'_> {
 pub enum Defaults {
     /// Take them from the definition, or make sensible ones: a bare OpenAPI file is a complete project.
     Derive,
-    /// Refuse the project, as the original does.
+    /// Refuse the project, as the original does. A definition alone is none: it is read as by [`Defaults::Derive`].
     Require,
 }
 

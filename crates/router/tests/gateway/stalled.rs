@@ -115,17 +115,29 @@ async fn who_sends_and_never_reads_is_cut() {
 }
 
 /// Limits of a cluster that is soon full.
-fn narrow(pending: u32) -> ClusterLimits {
+fn narrow() -> ClusterLimits {
     ClusterLimits {
         max_connections: Some(64),
-        max_pending: Some(pending),
+        max_pending: Some(64),
         max_requests: Some(64),
         max_retries: None,
     }
 }
 
-/// GET from another address of this machine.
-async fn get_from_elsewhere(gateway: std::net::SocketAddr) -> Reply {
+/// Connections of HTTP/1.1 whose callers ask and never read.
+async fn stop_reading(gateway: std::net::SocketAddr, count: usize) -> Vec<TcpStream> {
+    let mut stalled = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(gateway).await.unwrap();
+        let head = b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        stalled.push(stream);
+    }
+    stalled
+}
+
+/// GET from another address of this machine gets the whole answer.
+async fn served_elsewhere(gateway: std::net::SocketAddr, bytes: usize) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
     let exchange = async {
@@ -136,7 +148,8 @@ async fn get_from_elsewhere(gateway: std::net::SocketAddr) -> Reply {
         stream.read_to_end(&mut answer).await.expect("no reset");
         Reply::parse(&answer)
     };
-    timeout(BOUND, exchange).await.expect("an answer in time")
+    let reply = timeout(BOUND, exchange).await.expect("an answer in time");
+    assert_eq!((reply.status, reply.body.len()), (200, bytes), "{}", reply.head);
 }
 
 /// One address holds every connection of a cluster and every place in its queue; another caller is served all the same.
@@ -144,7 +157,7 @@ async fn get_from_elsewhere(gateway: std::net::SocketAddr) -> Reply {
 async fn one_address_does_not_switch_an_api_off() {
     let upstream = big().await;
     let mut setup = Setup::to(upstream.address);
-    setup.clusters[0].limits = narrow(64);
+    setup.clusters[0].limits = narrow();
     let gateway = setup.start().await;
     let mut stalled = Vec::new();
     for _ in 0..4 {
@@ -152,13 +165,7 @@ async fn one_address_does_not_switch_an_api_off() {
     }
     eventually("the cluster is full", async || upstream.arrived().len() >= 64).await;
     for _ in 0..20 {
-        let reply = get_from_elsewhere(gateway.http()).await;
-        assert_eq!(
-            (reply.status, reply.body.len()),
-            (200, 200 << 10),
-            "{}",
-            reply.head
-        );
+        served_elsewhere(gateway.http(), 200 << 10).await;
     }
     drop(stalled);
 }
@@ -169,24 +176,12 @@ async fn callers_of_http_1_who_stop_reading_do_not_either() {
     // More than the sockets on the way take in.
     let upstream = Upstream::answering(|_| Response::new(full(vec![b'x'; 16 << 20]))).await;
     let mut setup = Setup::to(upstream.address);
-    setup.clusters[0].limits = narrow(64);
+    setup.clusters[0].limits = narrow();
     let gateway = setup.start().await;
-    let mut stalled = Vec::new();
-    for _ in 0..100 {
-        let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
-        let head = b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\n\r\n";
-        stream.write_all(head).await.unwrap();
-        stalled.push(stream);
-    }
+    let stalled = stop_reading(gateway.http(), 100).await;
     eventually("the cluster is full", async || upstream.arrived().len() >= 64).await;
     for _ in 0..4 {
-        let reply = get_from_elsewhere(gateway.http()).await;
-        assert_eq!(
-            (reply.status, reply.body.len()),
-            (200, 16 << 20),
-            "{}",
-            reply.head
-        );
+        served_elsewhere(gateway.http(), 16 << 20).await;
     }
     drop(stalled);
 }
@@ -198,21 +193,9 @@ async fn nor_do_they_where_connections_are_few() {
     let mut setup = Setup::to(upstream.address);
     setup.clusters[0].limits.max_connections = Some(8);
     let gateway = setup.start().await;
-    let mut stalled = Vec::new();
-    for _ in 0..20 {
-        let mut stream = TcpStream::connect(gateway.http()).await.unwrap();
-        let head = b"GET /api/x HTTP/1.1\r\nhost: gw.test\r\n\r\n";
-        stream.write_all(head).await.unwrap();
-        stalled.push(stream);
-    }
+    let stalled = stop_reading(gateway.http(), 20).await;
     eventually("the cluster is full", async || upstream.arrived().len() >= 8).await;
-    let reply = get_from_elsewhere(gateway.http()).await;
-    assert_eq!(
-        (reply.status, reply.body.len()),
-        (200, 16 << 20),
-        "{}",
-        reply.head
-    );
+    served_elsewhere(gateway.http(), 16 << 20).await;
     drop(stalled);
 }
 
