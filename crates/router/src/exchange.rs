@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use tokio::time::{Instant, timeout};
-use trireme_routing::{Matched, Target};
+use trireme_routing::{Matched, Permitted, Target};
 
 use crate::downstream::body::Body;
 use crate::downstream::connection::{Conn, Serve, Unread};
@@ -261,17 +261,12 @@ fn find<'s>(
     parts: &http::request::Parts,
 ) -> Result<Matched<'s>, ProxyError> {
     let header = |name: &str| parts.headers.get(name).map(HeaderValue::as_bytes);
-    let method = &parts.method;
-    match (
-        snapshot
-            .routes
-            .find(&target.host.name, &target.path, method.as_str(), header),
-        target.ambiguity,
-    ) {
-        (Some(matched), _) => Ok(matched),
-        (None, Some(reason)) => Err(edge::ambiguous(reason).into()),
-        (None, None) => Err(DownstreamError::NoRoute.into()),
+    let (routes, method) = (&snapshot.routes, parts.method.as_str());
+    if let Some(matched) = routes.find(&target.host.name, &target.path, method, header) {
+        return Ok(matched);
     }
+    target.admit(Permitted::NONE).map_err(edge::ambiguous)?;
+    Err(DownstreamError::NoRoute.into())
 }
 
 /// Whether the request was read to its end.

@@ -12,6 +12,7 @@
 //!
 //! Read [`snapshot`] first, then [`table`]; for a filter `filter`, which has each in one file.
 
+mod ambiguity;
 pub mod decode;
 pub mod encode;
 mod filter;
@@ -25,7 +26,8 @@ pub mod table;
 pub mod target;
 mod wire;
 
+pub use ambiguity::{Ambiguities, Ambiguity, Permitted};
 pub use invalid::Invalid;
 pub use soap::Soap;
 pub use table::{Held, Matched, Rejected, RouteTable, Update};
-pub use target::{Ambiguity, Host, Refused, Target, normal_path};
+pub use target::{Host, Refused, Target, normal_path};

@@ -2,10 +2,11 @@
 //!
 //! Path and host are read once, strictly. A path is brought into one normal form, [`normal_path`], which is what is matched,
 //! checked, limited and sent upstream; the query stays as it came. A path that two programs may read in two ways even so
-//! is marked as ambiguous; it is refused unless the API it belongs to opts in.
+//! is marked as ambiguous, with every kind of reason ([`Ambiguity`]); it is refused unless the API it belongs to opts in to
+//! all of them.
 //!
 //! ```
-//! use trireme_routing::{Ambiguity, Target};
+//! use trireme_routing::{Ambiguity, Permitted, Target};
 //!
 //! let target = Target::parse("/pets/7?full=true", "Example.COM:9095")?;
 //! assert_eq!((&*target.path, target.query), ("/pets/7", Some("full=true")));
@@ -14,16 +15,19 @@
 //! let target = Target::parse("/p%65ts/%c3%a9?q=%65", "example.com")?;
 //! assert_eq!((&*target.path, target.query), ("/pets/%C3%A9", Some("q=%65")));
 //!
-//! let target = Target::parse("/pets/..%2Fadmin", "example.com")?;
-//! // … find the route, then:
-//! assert_eq!(target.admit(false), Err(Ambiguity::EncodedSlash));
+//! let target = Target::parse("/pets/a%2Fb", "example.com")?;
+//! // … find the route, which says what it takes, then:
+//! assert_eq!(target.admit(Permitted::NONE), Err(Ambiguity::EncodedSlash));
+//! assert_eq!(target.admit(Permitted::ENCODED_SLASH), Ok(()));
 //! # Ok::<(), trireme_routing::Refused>(())
 //! ```
 
 use std::borrow::Cow;
-use std::fmt;
 use std::net::Ipv6Addr;
 
+use crate::{Ambiguities, Ambiguity, Permitted};
+
+mod readings;
 #[cfg(test)]
 mod tests;
 
@@ -37,9 +41,9 @@ pub struct Target<'a> {
     pub query: Option<&'a str>,
     /// Host.
     pub host: Host<'a>,
-    /// Why the path has two readings, if it has: the first reason met. Such a request is refused unless the matched route
-    /// sets `allow_ambiguous_path`; see [`Target::admit`].
-    pub ambiguity: Option<Ambiguity>,
+    /// Why the path has two readings, if it has: every kind of reason. Such a request is refused unless the matched route
+    /// takes them all; see [`Target::admit`].
+    pub ambiguities: Ambiguities,
     /// The path holds `;` or an escape of a sub-delimiter; see [`Target::readings`].
     delimiters: bool,
 }
@@ -51,31 +55,6 @@ pub struct Host<'a> {
     pub name: Cow<'a, str>,
     /// Port, when one was sent.
     pub port: Option<u16>,
-}
-
-/// Why a path has two readings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Ambiguity {
-    /// `\`, which some take for `/`.
-    Backslash,
-    /// A segment that decodes to `.` or `..`, path parameters (`;…`) aside.
-    DotSegment,
-    /// `%25` followed by two hexadecimal digits, encoded or not: decoded twice it is another path.
-    DoubleEncoding,
-    /// A segment without a name, path parameters aside: `//` and `/;x/`, whose slashes some merge.
-    EmptySegment,
-    /// `%5C`.
-    EncodedBackslash,
-    /// `%00` to `%1F` and `%7F`, which end or split strings.
-    EncodedControl,
-    /// An escape of a sub-delimiter (RFC 3986, 2.2), such as `%2C`: decoded it is another operation of the API.
-    EncodedDelimiter,
-    /// `%2F`.
-    EncodedSlash,
-    /// A UTF-8 sequence longer than needed, such as `%C0%AF`, which lax decoders take for ASCII.
-    OverlongUtf8,
-    /// `;…` behind a segment's name, which servlet containers cut off: without it, it is another operation of the API.
-    PathParameter,
 }
 
 /// A target that no route may opt in to.
@@ -143,61 +122,27 @@ impl<'a> Target<'a> {
             },
             query,
             host: Host::parse(host)?,
-            ambiguity: scan.ambiguity,
+            ambiguities: scan.found,
             delimiters: scan.delimiters,
         })
     }
 
-    /// Refuses an ambiguous path unless the matched route accepts it. Where no route matched, pass `false`.
+    /// Refuses an ambiguous path unless the matched route takes every kind of ambiguity in it. Where no route matched, it is
+    /// [`Permitted::NONE`].
     ///
     /// # Errors
-    /// The reason, when there is one and `allow_ambiguous` is not set.
-    pub fn admit(&self, allow_ambiguous: bool) -> Result<(), Ambiguity> {
-        match self.ambiguity {
-            Some(reason) if !allow_ambiguous => Err(reason),
-            Some(_) | None => Ok(()),
+    /// The first kind, by name, that is not permitted.
+    pub fn admit(&self, permitted: Permitted) -> Result<(), Ambiguity> {
+        let refused = self.ambiguities.without(permitted);
+        if refused.is_empty() {
+            return Ok(());
         }
-    }
-
-    /// What the path is to those who decode sub-delimiters, to those who cut path parameters off, and to those who do both
-    /// in either order. Of little use without the routes: see [`crate::RouteTable::admit`]. None for ordinary paths.
-    ///
-    /// # Errors
-    /// [`Ambiguity::EncodedDelimiter`] when the path has more than [`Target::MAX_DELIMITERS`]: each reading is a look-up more.
-    pub(crate) fn readings(&self) -> Result<Vec<(Ambiguity, String)>, Ambiguity> {
-        if !self.delimiters {
-            return Ok(Vec::new());
-        }
-        if self
-            .path
-            .bytes()
-            .filter(|byte| matches!(byte, b';' | b'%'))
-            .count()
-            > Self::MAX_DELIMITERS
-        {
-            return Err(Ambiguity::EncodedDelimiter);
-        }
-        let (decoded, cut) = (decode(&self.path), cut(&self.path));
-        let both = [self::cut(&decoded), decode(&cut)];
-        let mut readings: Vec<(Ambiguity, String)> = Vec::with_capacity(4);
-        let each = [
-            (Ambiguity::EncodedDelimiter, decoded),
-            (Ambiguity::PathParameter, cut),
-        ];
-        for (reason, path) in each
-            .into_iter()
-            .chain(both.map(|path| (Ambiguity::PathParameter, path)))
-        {
-            if *path != *self.path && readings.iter().all(|(_, known)| *known != path) {
-                readings.push((reason, path));
-            }
-        }
-        Ok(readings)
+        refused.iter().next().map_or(Ok(()), Err)
     }
 
     /// Whether there is anything in the path that some read in another way.
     pub(crate) fn has_readings(&self) -> bool {
-        self.delimiters
+        self.delimiters || !self.ambiguities.is_empty()
     }
 }
 
@@ -247,33 +192,6 @@ impl<'a> Host<'a> {
             Cow::Borrowed(name)
         };
         Ok(Self { name, port })
-    }
-}
-
-// === impl Ambiguity ===
-
-impl Ambiguity {
-    /// Name for answers, logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Backslash => "backslash",
-            Self::DotSegment => "dot_segment",
-            Self::DoubleEncoding => "double_encoding",
-            Self::EmptySegment => "empty_segment",
-            Self::EncodedBackslash => "encoded_backslash",
-            Self::EncodedControl => "encoded_control",
-            Self::EncodedDelimiter => "encoded_delimiter",
-            Self::EncodedSlash => "encoded_slash",
-            Self::OverlongUtf8 => "overlong_utf8",
-            Self::PathParameter => "path_parameter",
-        }
-    }
-}
-
-impl fmt::Display for Ambiguity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -343,29 +261,6 @@ pub fn normal_path(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Decodes the escapes of sub-delimiters in a path of normal form.
-fn decode(path: &str) -> String {
-    let mut decoded = String::with_capacity(path.len());
-    let mut pieces = path.split('%');
-    decoded.extend(pieces.next());
-    for piece in pieces {
-        match escape(piece.as_bytes()) {
-            Some((byte, rest)) if is_delimiter(byte) => {
-                decoded.push(char::from(byte));
-                decoded.extend(rest.iter().copied().map(char::from));
-            }
-            _ => decoded.extend(["%", piece]),
-        }
-    }
-    decoded
-}
-
-/// Cuts `;…` off each segment.
-fn cut(path: &str) -> String {
-    let names = path.split('/').map(|segment| segment.split(';').next());
-    names.map(Option::unwrap_or_default).collect::<Vec<_>>().join("/")
-}
-
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// What a path may hold wherever it likes, and means the same escaped: unreserved characters (RFC 3986, 2.3), `:` and `@`.
@@ -395,7 +290,7 @@ static PASSED: [bool; 256] = {
 /// What one look at a path finds.
 #[derive(Default)]
 struct Scan {
-    ambiguity: Option<Ambiguity>,
+    found: Ambiguities,
     delimiters: bool,
     /// The path is not in normal form.
     differs: bool,
@@ -434,8 +329,8 @@ impl Scan {
         Ok(scan)
     }
 
-    fn found(&mut self, reason: Ambiguity) {
-        self.ambiguity.get_or_insert(reason);
+    fn found(&mut self, kind: Ambiguity) {
+        self.found.insert(kind);
     }
 
     /// Looks at the name of a segment, of which `..;x` has `..` for some.

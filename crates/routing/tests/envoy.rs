@@ -86,7 +86,7 @@ fn endpoint(host: &str, port: u16, priority: u32, tls: Option<UpstreamTls>) -> E
 fn route(name: &str, path: PathMatch, action: Action) -> Route {
     let mut route = Route {
         name: name.to_owned(),
-        allow_ambiguous_path: true,
+        ambiguous_paths: trireme_routing::Permitted::ALL,
         ..Route::new(path, action)
     };
     route.filters.check = Check::Disabled;

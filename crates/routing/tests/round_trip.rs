@@ -7,9 +7,9 @@ use std::time::Duration;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 use trireme_routing::snapshot::*;
-use trireme_routing::{decode, encode, order};
+use trireme_routing::{Permitted, decode, encode, order};
 
 fn text() -> impl Strategy<Value = String> {
     "[a-zA-Z0-9_.-]{1,12}"
@@ -182,33 +182,37 @@ fn route() -> impl Strategy<Value = Route> {
         check,
         option::of(cors()),
         option::of(limit),
-        any::<bool>(),
+        permitted(),
         0..3_usize,
     );
     let name = prop_oneof![anything(), "(/[ab]?){0,4}"];
     (name, path_and_action, methods, headers, filters).prop_map(
-        |(
-            name,
-            (path, action),
-            methods,
-            headers,
-            (check, cors, limit, allow_ambiguous_path, local_guard),
-        )| Route {
-            name,
-            path,
-            methods,
-            headers,
-            action,
-            filters: Filters {
-                check,
-                cors: cors.map(std::sync::Arc::new),
-                limit,
-                ..Filters::default()
-            },
-            allow_ambiguous_path,
-            guard: [Guard::Untold, Guard::Open, Guard::Demand(7)][local_guard],
+        |(name, (path, action), methods, headers, (check, cors, limit, ambiguous_paths, local_guard))| {
+            Route {
+                name,
+                path,
+                methods,
+                headers,
+                action,
+                filters: Filters {
+                    check,
+                    cors: cors.map(std::sync::Arc::new),
+                    limit,
+                    ..Filters::default()
+                },
+                ambiguous_paths,
+                guard: [Guard::Untold, Guard::Open, Guard::Demand(7)][local_guard],
+            }
         },
     )
+}
+
+fn permitted() -> impl Strategy<Value = Permitted> {
+    let kinds = Permitted::ALL
+        .iter()
+        .filter_map(Permitted::only)
+        .collect::<Vec<_>>();
+    subsequence(kinds, 0..=4).prop_map(|kinds| kinds.into_iter().fold(Permitted::NONE, |all, one| all | one))
 }
 
 fn fragment() -> impl Strategy<Value = Fragment> {
@@ -367,7 +371,7 @@ proptest! {
         for fragment in fragments.iter().cloned().map(canonical) {
             for VirtualHost { name: host, routes } in &fragment.virtual_hosts {
                 for route in routes {
-                    let route = Route { allow_ambiguous_path: false, guard: Guard::Untold, ..route.clone() };
+                    let route = Route { ambiguous_paths: Permitted::NONE, guard: Guard::Untold, ..route.clone() };
                     all.push((host.clone(), order::rank(fragment.position, &route.name), fragment.name.clone(), route));
                 }
             }

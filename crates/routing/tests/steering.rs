@@ -10,7 +10,7 @@ use proptest::sample::{select, subsequence};
 use proptest::test_runner::TestRunner;
 use trireme_proto::names::CLUSTER_HEADER;
 use trireme_routing::snapshot::*;
-use trireme_routing::{Matched, RouteTable};
+use trireme_routing::{Matched, Permitted, RouteTable};
 
 const METHODS: [&str; 3] = ["GET", "POST", "OPTIONS"];
 
@@ -269,7 +269,8 @@ fn odd_route() -> impl Strategy<Value = Route> {
             with_body,
         }),
     ];
-    let rules = (any::<bool>(), select(vec![Guard::Untold, Guard::Open]));
+    let permitted = select(vec![Permitted::NONE, Permitted::ENCODED_SLASH, Permitted::ALL]);
+    let rules = (permitted, select(vec![Guard::Untold, Guard::Open]));
     let rewrite = select(vec!["/v", "/w"]);
     (
         select(vec!["/a", "/a/b"]),
@@ -281,7 +282,7 @@ fn odd_route() -> impl Strategy<Value = Route> {
         rewrite,
     )
         .prop_map(
-            |(name, path, methods, headers, check, (allow_ambiguous_path, guard), rewrite)| {
+            |(name, path, methods, headers, check, (ambiguous_paths, guard), rewrite)| {
                 let owned = |text: &str| text.to_owned();
                 let mut route = Route {
                     name: owned(name),
@@ -290,7 +291,7 @@ fn odd_route() -> impl Strategy<Value = Route> {
                         .into_iter()
                         .map(|(name, value)| (owned(name), owned(value)))
                         .collect(),
-                    allow_ambiguous_path,
+                    ambiguous_paths,
                     guard,
                     ..Route::new(path, forward(Some(Rewrite::Path(owned(rewrite)))))
                 };
@@ -314,7 +315,7 @@ fn odd_routes() -> impl Strategy<Value = Vec<Route>> {
                 1 => route.name = other.name,
                 2 => route.methods = other.methods,
                 3 => route.guard = other.guard,
-                4 => route.allow_ambiguous_path = other.allow_ambiguous_path,
+                4 => route.ambiguous_paths = other.ambiguous_paths,
                 5 => route.path = other.path,
                 _ => {}
             }

@@ -3,7 +3,8 @@
 use http::Request;
 use http_body_util::Full;
 use trireme_proto::names::{context, type_url};
-use trireme_routing::snapshot::{Check, Cors, Revision, Route};
+use trireme_routing::Permitted;
+use trireme_routing::snapshot::{Check, Cors, Guard, Revision, Route};
 use trireme_xds::server::Settled;
 
 use crate::support::{
@@ -58,11 +59,7 @@ async fn soap_calls_get_faults_where_the_listener_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn targets_with_two_readings_are_refused() {
     let upstream = Upstream::echo().await;
-    let mut open = api("/open", "^/open(/.*)*", r"\1");
-    open.allow_ambiguous_path = true;
-    let mut setup = Setup::to(upstream.address);
-    setup.fragments.push(fragment("open", vec![open]));
-    let gateway = setup.start().await;
+    let gateway = Setup::to(upstream.address).start().await;
     let cases = [
         ("/api/a%2Fb", "encoded_slash"),
         ("/api/a%2fb", "encoded_slash"),
@@ -102,13 +99,83 @@ async fn targets_with_two_readings_are_refused() {
     }
     assert_eq!(gateway.enforcer.seen().len(), 0);
     assert_eq!(upstream.arrived().len(), 0);
-    // An API can opt in; what it gets is what was sent.
-    assert_eq!(get(gateway.http(), "/open/a%2Fb//c").await.body, "GET /a%2Fb//c");
     // A query is nobody's path.
     assert_eq!(
         get(gateway.http(), "/api/x?u=http://a//b/../c%2Fd").await.body,
         "GET /x?u=http://a//b/../c%2Fd"
     );
+}
+
+/// Fault E5: what an API permits is matched, checked and forwarded in the one form that it was sent in; it opens nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_with_two_readings_pass_where_their_api_permits_them() {
+    let upstream = Upstream::echo().await;
+    let permitting = |template: &str, pattern: &str, guard| Route {
+        ambiguous_paths: Permitted::ENCODED_SLASH | Permitted::EMPTY_SEGMENT,
+        guard,
+        ..operation(template, pattern)
+    };
+    let routes = vec![
+        permitting("/r/{a}", "^/api(/r/[^/]+)[/]{0,1}", Guard::Demand(2)),
+        permitting("/r/{a}/{b}", "^/api(/r/[^/]+/[^/]+)[/]{0,1}", Guard::Demand(2)),
+        permitting("/admin", "^/api(/admin)[/]{0,1}", Guard::Demand(3)),
+        permitting("/*", "^/api(/.*)*", Guard::Open),
+    ];
+    let mut setup = Setup::to(upstream.address).routes(routes);
+    let mut strict = api("/api/strict", "^/api/strict(/.*)*", r"\1");
+    if let Check::Required { context, .. } = &mut strict.filters.check {
+        context.insert(context::BASE_PATH.to_owned(), "/api/strict".to_owned());
+    }
+    setup.fragments.push(fragment("strict", vec![strict]));
+    let gateway = setup.start().await;
+    let mut http2 = http2(gateway.http()).await;
+    for (sent, want) in [
+        ("/api/r/a%2Fb", Ok(("/r/{a}", "/r/a%2Fb"))),
+        ("/api/r/a%2fb/?q=%2f", Ok(("/r/{a}", "/r/a%2Fb?q=%2f"))),
+        ("/api/r/a%2Fb/c", Ok(("/r/{a}/{b}", "/r/a%2Fb/c"))),
+        ("/api//x///y", Ok(("/*", "//x///y"))),
+        ("/api/http:%2F%2Fa%2Fb//", Ok(("/*", "/http:%2F%2Fa%2Fb//"))),
+        ("/api//admin", Err("empty_segment")),
+        ("/api//r/a", Err("empty_segment")),
+        ("/api/%2Fadmin", Err("encoded_slash")),
+        ("/api/x%2F..%2Fadmin", Err("dot_segment")),
+        ("/api/x//..", Err("dot_segment")),
+        ("/api/x%5C%2Fy", Err("encoded_backslash")),
+        ("/api/x%252Fy", Err("double_encoding")),
+        ("/api/x//%00", Err("encoded_control")),
+        ("/api//strict/x", Err("empty_segment")),
+        ("/api/strict%2Fx", Err("encoded_slash")),
+        ("/api/strict/a//x", Err("empty_segment")),
+        ("//api/x", Err("empty_segment")),
+    ] {
+        let (checked, arrived) = (gateway.enforcer.seen().len(), upstream.arrived().len());
+        let reply = get(gateway.http(), sent).await;
+        let request = Request::get(format!("http://gw.test{sent}")).body(Full::default());
+        let (status, _, body, _) = send2(&mut http2, request.unwrap()).await;
+        assert_eq!((reply.status, reply.body.as_bytes()), (status, &*body), "{sent}");
+        let seen = gateway.enforcer.seen().split_off(checked);
+        match want {
+            Ok((template, path)) => {
+                assert_eq!((reply.status, reply.body), (200, format!("GET {path}")), "{sent}");
+                let form = sent.replacen("%2f", "%2F", 1);
+                assert_eq!(seen.len(), 2, "{sent}");
+                for seen in seen {
+                    assert_eq!(
+                        (seen.context[context::PATH].as_str(), seen.path),
+                        (template, form.clone())
+                    );
+                }
+            }
+            Err(reason) => {
+                assert_eq!(reply.status, 400, "{sent}: {reply:?}");
+                assert!(
+                    reply.body.contains(&format!("refused: {reason}.")),
+                    "{sent}: {reply:?}"
+                );
+                assert_eq!((seen.len(), upstream.arrived().len()), (0, arrived), "{sent}");
+            }
+        }
+    }
 }
 
 /// An operation of the API at `/api`, which the enforcer knows by its template.

@@ -160,7 +160,7 @@ fn route(mut message: proto::Route, path: &Path<'_>) -> Result<Route, Invalid> {
     let mut given = Given::new(&mut message, path, &list);
     let filters = Filters::decode(&mut given)?;
     let Rules {
-        allow_ambiguous_path,
+        ambiguous_paths,
         guard,
     } = Rules::decode(&mut given)?;
     given.finish()?;
@@ -171,7 +171,7 @@ fn route(mut message: proto::Route, path: &Path<'_>) -> Result<Route, Invalid> {
         headers,
         action,
         filters,
-        allow_ambiguous_path,
+        ambiguous_paths,
         guard,
     })
 }

@@ -54,6 +54,8 @@ pub(super) fn fragment(fragment: &Fragment) -> Vec<u8> {
     message.finish()
 }
 
+/// A stock Envoy takes paths with two readings of every API, whatever the API permits: it resolves `.`, `..` and `\`, refuses
+/// `%00`, and passes all else as sent. What is permitted is therefore the same there; what is not is not refused.
 pub(super) fn assembled<'a>(fragments: impl Iterator<Item = &'a Fragment>) -> Vec<u8> {
     let mut hosts: BTreeMap<String, Vec<(&Fragment, Cow<'_, Route>)>> = BTreeMap::new();
     for fragment in fragments {
@@ -128,7 +130,7 @@ fn route(host: &str, route: &Route, reader: Reader) -> Vec<u8> {
     let mut draft = Draft::new(message, reader);
     route.filters.encode(&mut draft);
     let rules = Rules {
-        allow_ambiguous_path: route.allow_ambiguous_path,
+        ambiguous_paths: route.ambiguous_paths,
         guard: route.guard,
     };
     rules.encode(&mut draft);

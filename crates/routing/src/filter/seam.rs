@@ -141,11 +141,16 @@ impl<'a> Given<'a> {
     }
 
     /// As [`Given::take`], for a message of ours.
-    pub(super) fn take_own<M: Wire>(&mut self, name: &'static str, url: &str) -> Result<Option<M>, Invalid> {
-        let config = self.route.typed_per_filter_config.remove(name);
-        config
-            .map(|any| own::read(any, url, &self.list.key(name)))
-            .transpose()
+    pub(super) fn take_own<M: Wire>(
+        &mut self,
+        name: &'static str,
+        url: &str,
+    ) -> Result<Option<(M, Path<'a>)>, Invalid> {
+        let Some(any) = self.route.typed_per_filter_config.remove(name) else {
+            return Ok(None);
+        };
+        let path = self.list.key(name);
+        Ok(Some((own::read(any, url, &path)?, path)))
     }
 
     /// Refuses what is left.

@@ -16,6 +16,7 @@ pub use self::cluster::{
 pub use self::listener::{AccessLog, AccessLogFormat, HttpSettings, Listener, ListenerTls};
 pub use self::tls::{Pem, TlsVersion};
 // Whatever a filter is told is part of a route or of a listener.
+use crate::Permitted;
 pub use crate::filter::*;
 
 /// The routes of one API on one virtual host (or the system routes). Wire: one `RouteConfiguration`.
@@ -67,8 +68,8 @@ pub struct Route {
     pub action: Action,
     /// What its filters are told.
     pub filters: Filters,
-    /// Take request targets with two readings (design D15).
-    pub allow_ambiguous_path: bool,
+    /// Kinds of paths with two readings that it takes (design D15).
+    pub ambiguous_paths: Permitted,
     /// What its operations ask of callers, so far as it is told.
     pub guard: Guard,
 }
@@ -85,7 +86,7 @@ impl Route {
             headers: Vec::new(),
             action,
             filters: Filters::default(),
-            allow_ambiguous_path: false,
+            ambiguous_paths: Permitted::NONE,
             guard: Guard::default(),
         }
     }

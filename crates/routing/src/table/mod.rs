@@ -123,11 +123,13 @@ impl RouteTable {
         first(self.host(host)?, path, method, &header, |_| true)
     }
 
-    /// Refuses a path with two readings unless the matched route accepts it: what [`Target::admit`] refuses, and a path
-    /// that others read as another operation, one that asks its callers for something else, because they decode sub-delimiters or
-    /// cut path parameters off. Another API asks for something else unless it asks for nothing. `matched` is what [`RouteTable::find`] gave for this target, method and headers.
+    /// Refuses a path with two readings unless the matched route takes it: what [`Target::admit`] refuses, and a path that
+    /// others read as another operation, one that asks its callers for something else, because they decode sub-delimiters,
+    /// cut path parameters off, or take what the route permits in their own way. Another API asks for something else unless
+    /// it asks for nothing. `matched` is what [`RouteTable::find`] gave for this target, method and headers: its API says
+    /// what is permitted, whatever another one says that the path would be in another reading.
     ///
-    /// Only a path that holds `;` or an escape of a sub-delimiter costs anything here.
+    /// Only a path that has anything to read in another way costs anything here.
     ///
     /// # Errors
     /// The reason.
@@ -138,11 +140,10 @@ impl RouteTable {
         method: &str,
         header: impl Fn(&str) -> Option<&'h [u8]>,
     ) -> Result<(), Ambiguity> {
-        let allowed = matched.route().allow_ambiguous_path;
-        target.admit(allowed)?;
-        if allowed || !target.has_readings() {
+        if !target.has_readings() {
             return Ok(());
         }
+        target.admit(matched.route().ambiguous_paths)?;
         let Some(tree) = self.host(matched.virtual_host()) else {
             return Ok(());
         };

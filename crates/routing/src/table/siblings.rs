@@ -10,6 +10,7 @@ use std::sync::Arc;
 use trireme_proto::names::CLUSTER_HEADER;
 
 use super::entry::Entry;
+use crate::Permitted;
 use crate::snapshot::{Check, Guard, PathMatch, Route};
 
 /// All that siblings have in common: where they stand, what they match and what is asked about them. The first of them
@@ -23,7 +24,7 @@ struct Kin<'e> {
     headers: Vec<&'e (String, String)>,
     check: &'e Check,
     context: &'e [u8],
-    allow_ambiguous_path: bool,
+    ambiguous_paths: Permitted,
     guard: Guard,
 }
 
@@ -76,7 +77,7 @@ impl<'e> Kin<'e> {
                 .collect(),
             check: &route.filters.check,
             context: &entry.context,
-            allow_ambiguous_path: route.allow_ambiguous_path,
+            ambiguous_paths: route.ambiguous_paths,
             guard: route.guard,
         }
     }

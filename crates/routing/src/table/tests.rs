@@ -10,6 +10,7 @@ use prost::Message;
 use trireme_proto::envoy::service::auth::v3::AttributeContext;
 
 use super::*;
+use crate::Permitted;
 use crate::snapshot::{
     Action, Check, ClusterRef, Cors, Filters, Forward, Guard, PathMatch, Rewrite, VirtualHost,
 };
@@ -188,8 +189,7 @@ fn a_path_that_is_another_operation_to_others_is_refused() {
         operation
     };
     let open = Route {
-        allow_ambiguous_path: true,
-        guard: Guard::Untold,
+        ambiguous_paths: Permitted::ALL,
         ..operation("/open", "^/open(/.*)*", &[])
     };
     let mut sandbox = operation("/api", "^/api/me[/]{0,1}", &[]);
@@ -226,7 +226,9 @@ fn a_path_that_is_another_operation_to_others_is_refused() {
         ("h", "GET", "/api/a;v.json", None, Err(PathParameter)),
         ("h", "GET", "/api/a;v/b.json", None, Ok(())),
         ("h", "GET", "/api/me;a%2Fb", None, Err(EncodedSlash)),
-        ("h", "GET", "/open/me;v=1", None, Ok(())),
+        // What is permitted opens no other operation.
+        ("h", "GET", "/open/me;v=1", None, Err(PathParameter)),
+        ("h", "GET", "/open/you;v=1//a%2Fb", None, Ok(())),
         ("h", "GET", "/api;v=1/me", None, Err(PathParameter)),
         // Two APIs, one upstream: nobody knows that it isn't.
         ("h", "GET", "/open;v=1/me", None, Err(PathParameter)),
@@ -241,6 +243,99 @@ fn a_path_that_is_another_operation_to_others_is_refused() {
             want,
             "{method} {host}{path}"
         );
+    }
+}
+
+#[test]
+fn what_is_permitted_reaches_no_other_operation() {
+    use Ambiguity::*;
+    let operation = |base: &str, rest: &str, guard, ambiguous_paths| Route {
+        filters: Filters {
+            check: Check::Required {
+                context: BTreeMap::from([("path".to_owned(), format!("{base} {rest}"))]),
+                with_body: false,
+            },
+            ..Filters::default()
+        },
+        guard,
+        ambiguous_paths,
+        ..route(base, regex(&format!("^{base}{rest}")), &[])
+    };
+    let (open, token, admin) = (Guard::Open, Guard::Demand(2), Guard::Demand(3));
+    let (slash, empty) = (Permitted::ENCODED_SLASH, Permitted::EMPTY_SEGMENT);
+    let api = |name: &str, base: &str, permitted, operations: &[(&str, Guard)]| {
+        let routes = operations
+            .iter()
+            .map(|(rest, guard)| operation(base, rest, *guard, permitted))
+            .collect();
+        fragment(name, Position::Front, vec![("h", routes)])
+    };
+    let one = "/([^/]+)[/]{0,1}";
+    let rest = "(/.*)*";
+    let table = table(vec![
+        api(
+            "r",
+            "/r",
+            slash,
+            &[("/admin/b[/]{0,1}", admin), (one, token), ("/x/y[/]{0,1}", token)],
+        ),
+        api("f", "/f", empty, &[("/admin[/]{0,1}", admin), (rest, open)]),
+        api(
+            "all",
+            "/all",
+            Permitted::ALL,
+            &[("/admin/b[/]{0,1}", admin), (rest, open)],
+        ),
+        // Below each other, and each with a set of its own.
+        api("outer", "/n", slash, &[(rest, open)]),
+        api("inner", "/n/in", empty, &[(rest, token)]),
+        api("none", "/none", Permitted::NONE, &[(rest, open)]),
+        api("public", "/public", slash, &[(rest, open)]),
+        api("admin", "/admin", Permitted::NONE, &[(rest, admin)]),
+    ]);
+    for (path, want) in [
+        ("/r/a%2Fb", Ok(())),
+        ("/r/a%2fb%2Fc", Ok(())),
+        ("/r/x%2Fy", Ok(())),
+        ("/r/admin%2Fb", Err(EncodedSlash)),
+        ("/r/admin%2Fb;x", Err(EncodedSlash)),
+        ("/r/%61dmin%2fb/", Err(EncodedSlash)),
+        ("/r/a%2F..%2Fadmin%2Fb", Err(DotSegment)),
+        ("/r/a%5Cb", Err(EncodedBackslash)),
+        ("/r/admin%252Fb", Err(DoubleEncoding)),
+        ("/f//a///b", Ok(())),
+        ("/f/a/", Ok(())),
+        ("/f//admin", Err(EmptySegment)),
+        ("/f//admin;x", Err(EmptySegment)),
+        ("/f/a%2F/b", Err(EncodedSlash)),
+        ("/f/;x/admin", Err(EmptySegment)),
+        ("/f//../admin", Err(DotSegment)),
+        ("/all/a%2Fb//c%5Cd%252Fe", Ok(())),
+        ("/all//admin%2Fb", Err(EncodedSlash)),
+        ("/all/admin%252Fb", Err(EncodedSlash)),
+        ("/all/admin%255Cb", Err(EncodedBackslash)),
+        ("/all/%2561dmin/b", Err(DoubleEncoding)),
+        ("/all/admin%5Cb", Err(EncodedBackslash)),
+        ("/all/admin%2C//b%00", Err(EncodedControl)),
+        // The route that is matched says what is permitted; what it would be to others is still theirs.
+        ("/n/a%2Fb", Ok(())),
+        ("/n//in/x", Err(EmptySegment)),
+        ("/n/in%2Fx", Err(EncodedSlash)),
+        ("/n%2Fin/x", Err(EncodedSlash)),
+        ("/n/in//x", Ok(())),
+        ("/n/in/a%2Fb", Err(EncodedSlash)),
+        ("/none/a%2Fb", Err(EncodedSlash)),
+        ("/public/a%2Fb", Ok(())),
+        ("/public%2F..%2Fadmin", Err(EncodedSlash)),
+        ("/public/%2F..%2F..%2Fadmin", Err(DotSegment)),
+        ("/public/..%2F..%2Fadmin", Err(DotSegment)),
+    ] {
+        let target = Target::parse(path, "h").expect(path);
+        let got = match table.find("h", &target.path, "GET", NO_HEADERS) {
+            Some(matched) => table.admit(&matched, &target, "GET", NO_HEADERS),
+            None => target.admit(Permitted::NONE),
+        };
+        assert_eq!(got, want, "{path}");
     }
 }
 

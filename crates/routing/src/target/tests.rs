@@ -19,14 +19,14 @@ fn paths_in_normal_form_are_borrowed() {
         "/a/;x=1",
     ] {
         let target = Target::parse(path, "h").unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert_eq!((&*target.path, target.ambiguity), (path, None));
+        assert_eq!((&*target.path, target.ambiguities), (path, Ambiguities::NONE));
         assert!(matches!(target.path, Cow::Borrowed(_)), "{path}");
         assert!(matches!(normal_path(path), Cow::Borrowed(_)), "{path}");
     }
     let target = Target::parse("/a?b=%&c=//..%2f?d%41", "h").expect("legal");
     assert_eq!(
-        (&*target.path, target.query, target.ambiguity),
-        ("/a", Some("b=%&c=//..%2f?d%41"), None)
+        (&*target.path, target.query, target.ambiguities),
+        ("/a", Some("b=%&c=//..%2f?d%41"), Ambiguities::NONE)
     );
     assert_eq!(Target::parse("/a?", "h").expect("legal").query, Some(""));
 }
@@ -48,7 +48,11 @@ fn equal_paths_have_one_normal_form() {
         ("/a%20%41", "/a%20A"),
     ] {
         let target = Target::parse(path, "h").unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert_eq!((&*target.path, target.ambiguity), (want, None), "{path}");
+        assert_eq!(
+            (&*target.path, target.ambiguities),
+            (want, Ambiguities::NONE),
+            "{path}"
+        );
         assert_eq!(normal_path(path), want, "{path}");
         assert_eq!(normal_path(want), want, "{path}");
     }
@@ -61,8 +65,8 @@ fn equal_paths_have_one_normal_form() {
     ] {
         let target = Target::parse(path, "h").unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!(
-            (&*target.path, target.ambiguity.is_some()),
-            (want, true),
+            (&*target.path, target.ambiguities.is_empty()),
+            (want, false),
             "{path}"
         );
     }
@@ -156,12 +160,151 @@ fn two_readings_are_named() {
         ("/a%f0%80%80%af", OverlongUtf8),
     ] {
         let target = Target::parse(path, "h").unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert_eq!(target.ambiguity, Some(want), "{path}");
+        assert_eq!(target.ambiguities, Ambiguities::from_iter([want]), "{path}");
+        let taken = if want.is_permissible() { Ok(()) } else { Err(want) };
         assert_eq!(
-            (target.admit(false), target.admit(true)),
-            (Err(want), Ok(())),
+            (target.admit(Permitted::NONE), target.admit(Permitted::ALL)),
+            (Err(want), taken),
             "{path}"
         );
+    }
+}
+
+#[test]
+fn every_kind_in_a_path_must_be_permitted() {
+    use Ambiguity::*;
+    let (slash, empty) = (Permitted::ENCODED_SLASH, Permitted::EMPTY_SEGMENT);
+    let cases: [(&str, &[Ambiguity], Permitted, Result<(), Ambiguity>); 9] = [
+        (
+            "/a%2F/b//c",
+            &[EmptySegment, EncodedSlash],
+            slash,
+            Err(EmptySegment),
+        ),
+        (
+            "/a//b%2fc",
+            &[EmptySegment, EncodedSlash],
+            empty,
+            Err(EncodedSlash),
+        ),
+        ("/a//b%2fc", &[EmptySegment, EncodedSlash], slash | empty, Ok(())),
+        (
+            "/a%2F%252F%5C",
+            &[DoubleEncoding, EncodedBackslash, EncodedSlash],
+            slash | Permitted::DOUBLE_ENCODING,
+            Err(EncodedBackslash),
+        ),
+        (
+            "/a%2F%252F%5C//",
+            &[DoubleEncoding, EmptySegment, EncodedBackslash, EncodedSlash],
+            Permitted::ALL,
+            Ok(()),
+        ),
+        (
+            "/a%2F\\b",
+            &[Backslash, EncodedSlash],
+            Permitted::ALL,
+            Err(Backslash),
+        ),
+        (
+            "/a%2F/../b",
+            &[DotSegment, EncodedSlash],
+            Permitted::ALL,
+            Err(DotSegment),
+        ),
+        (
+            "/a//%00",
+            &[EmptySegment, EncodedControl],
+            Permitted::ALL,
+            Err(EncodedControl),
+        ),
+        (
+            "/a//%c0%af",
+            &[EmptySegment, OverlongUtf8],
+            Permitted::ALL,
+            Err(OverlongUtf8),
+        ),
+    ];
+    for (path, found, permitted, want) in cases {
+        let target = Target::parse(path, "h").unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!(target.ambiguities, found.iter().copied().collect(), "{path}");
+        assert_eq!(target.admit(permitted), want, "{path} {permitted:?}");
+    }
+}
+
+#[test]
+fn what_may_be_permitted_has_readings() {
+    use Ambiguity::*;
+    let cases: [(&str, &[(Ambiguity, &str)]); 7] = [
+        ("/a%2fb", &[(EncodedSlash, "/a/b")]),
+        ("/a%5cb", &[(EncodedBackslash, "/a/b")]),
+        ("//a///b/", &[(EmptySegment, "/a/b/")]),
+        ("/a%252Fb", &[(DoubleEncoding, "/a%2Fb"), (EncodedSlash, "/a/b")]),
+        // Decoded twice, unreserved characters are what they are.
+        ("/a%2541%25c3%25a9", &[(DoubleEncoding, "/aA%C3%A9")]),
+        ("/a%2F%2Fb", &[(EncodedSlash, "/a//b"), (EncodedSlash, "/a/b")]),
+        (
+            "/a//b%2Fc;d",
+            &[
+                (PathParameter, "/a//b%2Fc"),
+                (EmptySegment, "/a/b%2Fc;d"),
+                (EncodedSlash, "/a//b/c;d"),
+                (EmptySegment, "/a/b%2Fc"),
+                (EncodedSlash, "/a//b/c"),
+                (EncodedSlash, "/a/b/c;d"),
+                (EncodedSlash, "/a/b/c"),
+            ],
+        ),
+    ];
+    for (path, want) in cases {
+        let target = Target::parse(path, "h").expect(path);
+        let readings = target.readings().expect("few");
+        let got: Vec<_> = readings.iter().map(|(kind, path)| (*kind, &**path)).collect();
+        assert_eq!(got, want, "{path}");
+    }
+}
+
+#[test]
+fn what_nobody_may_permit_is_found_in_every_reading() {
+    use Ambiguity::*;
+    for (path, want) in [
+        ("/public%2F..%2Fadmin", DotSegment),
+        ("/public%2F..", DotSegment),
+        ("/..%2Fadmin", DotSegment),
+        ("/a%2F.;x", DotSegment),
+        ("/a%5C..%5Cb", DotSegment),
+        ("/a%5C..%2Fb", DotSegment),
+        ("/%252e%252e/a", DotSegment),
+        ("/%25252e%25252e/a", DotSegment),
+        ("/a%252F..%252Fb", DotSegment),
+        ("/a%252500", EncodedControl),
+        ("/a%2500", EncodedControl),
+        ("/a%25c0%25af", OverlongUtf8),
+        ("/a%E0%2580%25AF", OverlongUtf8),
+        ("/a%255C..%255C", DotSegment),
+    ] {
+        let target = Target::parse(path, "h").expect(path);
+        assert_eq!(target.admit(Permitted::ALL), Ok(()), "{path}");
+        assert_eq!(target.readings(), Err(want), "{path}");
+    }
+}
+
+#[test]
+fn readings_are_bounded() {
+    use Ambiguity::*;
+    // 25252525…: each pass gives another reading.
+    let nested = format!("/%{}2F", "25".repeat(200));
+    let long = |piece: &str| format!("/{}", piece.repeat((Target::MAX_BYTES - 8) / piece.len()));
+    for (path, want) in [
+        (nested.as_str(), Err(DoubleEncoding)),
+        (&long("25").replacen("/25", "/%25", 1), Err(DoubleEncoding)),
+        (&long("a%2F%5C%252F//"), Err(DoubleEncoding)),
+        (&long("%2F"), Ok(2)),
+        (&long("/"), Ok(1)),
+    ] {
+        let target = Target::parse(path, "h").expect("short");
+        let got = target.readings().map(|readings| readings.len());
+        assert_eq!(got, want, "{}", path.get(..40).unwrap_or(path));
     }
 }
 
@@ -278,7 +421,7 @@ proptest! {
         ),
     ) {
         let path = format!("/{}", pieces.concat());
-        if let Ok(Target { path, ambiguity: None, .. }) = Target::parse(&path, "h") {
+        if let Ok(Target { path, ambiguities: Ambiguities::NONE, .. }) = Target::parse(&path, "h") {
             let own = path.split('/').filter(|segment| !segment.is_empty()).count();
             let text = lax(&path);
             let again = String::from_utf8_lossy(&text).into_owned();
@@ -286,6 +429,32 @@ proptest! {
             prop_assert_eq!(own, theirs, "{}", path);
             // Decoding again changes nothing.
             prop_assert!(!again.contains("%2f") && !again.contains("%41"), "{}", path);
+        }
+    }
+
+    #[test]
+    fn what_a_lax_server_makes_of_a_permitted_path_is_a_reading(
+        pieces in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "/", "a", "b", ".", "..", "%2e", "%2F", "%5c", ";", "%25", "%41", "2f", "2e", "%252F", "%255c", "//", "%3b", "x",
+            ]),
+            0..10,
+        ),
+    ) {
+        let path = format!("/{}", pieces.concat());
+        let Ok(target) = Target::parse(&path, "h") else { return Ok(()) };
+        if target.admit(Permitted::ALL).is_err() {
+            return Ok(());
+        }
+        let Ok(readings) = target.readings() else { return Ok(()) };
+        // Decoded once, or twice: no dots are left to resolve, and the segments are those of the path or of a reading.
+        let all = || readings.iter().map(|(_, path)| path.as_str()).chain([&*target.path]);
+        prop_assert!(all().all(|path| path.split('/').all(|name| !matches!(name, "." | ".."))), "{}", path);
+        let known: Vec<Vec<u8>> = all().map(lax).collect();
+        let once = lax(&path);
+        let twice = lax(&format!("/{}", String::from_utf8_lossy(&once)));
+        for text in [once, twice] {
+            prop_assert!(known.contains(&text), "{} of {}", String::from_utf8_lossy(&text), path);
         }
     }
 
