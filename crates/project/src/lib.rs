@@ -33,6 +33,7 @@ mod source;
 pub use crate::definition::{normal, order};
 pub use crate::document::diagnostic::{Diagnostic, Severity, pointer_token};
 pub use crate::document::value::{Object, Scalar, Value};
+pub use crate::model::ambiguous::AmbiguousPath;
 pub use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, InvalidEndpoint, Scheme};
 pub use crate::model::endpoint_config::{CircuitBreakers, EndpointConfig, Retry};
 pub use crate::model::id::digest;

@@ -2,12 +2,16 @@
 
 pub(crate) mod attachments;
 pub(crate) mod cluster;
+pub(crate) mod properties;
 mod without_effect;
+
+use std::collections::BTreeSet;
 
 use self::cluster::{Addresses, Side};
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::tree::Section;
 use crate::document::value::Value;
+use crate::model::ambiguous::AmbiguousPath;
 use crate::model::endpoint::{EndpointCluster, Scheme};
 use crate::model::{
     ApiKind, Cors, CorsPolicy, EndpointSecurity, Implementation, OperationPolicies, PolicyReference,
@@ -41,6 +45,8 @@ pub(crate) struct ApiYaml {
     pub(crate) operations: Vec<ApiOperation>,
     /// `apiPolicies`.
     pub(crate) policies: OperationPolicies,
+    /// `x-wso2-allow-ambiguous-path` among the additional properties.
+    pub(crate) ambiguous_paths: Option<BTreeSet<AmbiguousPath>>,
 }
 
 /// One entry of `operations`.
@@ -146,6 +152,7 @@ impl ApiYaml {
             sandbox_security,
             operations,
             policies,
+            ambiguous_paths: properties::ambiguous_paths(&data, findings),
         })
     }
 }

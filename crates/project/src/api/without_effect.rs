@@ -6,6 +6,8 @@ use crate::document::value::Value;
 
 /// Keys of `data` that the reader looks at.
 const READ: &[&str] = &[
+    "additionalProperties",
+    "additionalPropertiesMap",
     "apiPolicies",
     "apiThrottlingPolicy",
     "authorizationHeader",
@@ -32,8 +34,6 @@ const READ: &[&str] = &[
 const ORDINARY: &[&str] = &[
     "accessControl",
     "accessControlRoles",
-    "additionalProperties",
-    "additionalPropertiesMap",
     "advertiseInfo",
     "aiConfiguration",
     "asyncTransportProtocols",

@@ -16,7 +16,8 @@ use crate::model::endpoint_config::EndpointConfig;
 use crate::model::id::name_based;
 use crate::model::{Operation, OperationPolicies, Resource};
 
-/// Reads an AsyncAPI definition. Vendor extensions at its root have no effect on base path and security, as in the original.
+/// Reads an AsyncAPI definition. Vendor extensions at its root have no effect on base path and security, as in the original; the
+/// one that it doesn't know is read.
 pub(crate) fn read(
     file: &str,
     root: &Value,
@@ -77,6 +78,7 @@ pub(crate) fn read(
         schemes,
         resources,
         pass_request_payload: true,
+        ambiguous_paths: extensions::ambiguous_paths(&top, findings),
         extensions: extensions::kept(top.map),
         ..Defined::default()
     })

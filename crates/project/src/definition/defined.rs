@@ -1,10 +1,11 @@
 //! What goes into the reading of a definition, and what comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::hosts::Hosts;
 use super::security::Schemes;
 use crate::api::cluster::{Addresses, Group};
+use crate::model::ambiguous::AmbiguousPath;
 use crate::model::endpoint::EndpointCluster;
 use crate::model::{Cors, Extensions, Requirement, Resource};
 
@@ -42,5 +43,6 @@ pub(crate) struct Defined {
     pub(crate) cors: Option<Cors>,
     pub(crate) http2_backend: bool,
     pub(crate) pass_request_payload: bool,
+    pub(crate) ambiguous_paths: Option<BTreeSet<AmbiguousPath>>,
     pub(crate) extensions: Extensions,
 }

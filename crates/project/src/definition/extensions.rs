@@ -1,9 +1,13 @@
 //! Vendor extensions that may stand in several places.
 
+use std::collections::BTreeSet;
+
+use crate::api::properties::{AMBIGUOUS_PATHS, kinds};
 use crate::document::diagnostic::Findings;
 use crate::document::tree::Section;
 use crate::document::value::{Object, Value};
 use crate::model::Extensions;
+use crate::model::ambiguous::AmbiguousPath;
 
 /// Names of the extension that sets a throttling tier; the first one wins.
 pub(crate) const TIERS: [&str; 2] = ["x-wso2-throttling-tier", "x-throttling-tier"];
@@ -17,6 +21,21 @@ pub(crate) fn tier(section: &Section<'_>, findings: &mut Findings) -> Option<Str
     };
     let tier = TIERS.into_iter().find_map(&mut named);
     tier.map(str::to_owned)
+}
+
+/// [`AMBIGUOUS_PATHS`] at the root. An empty list is none at all, whatever others may say.
+pub(crate) fn ambiguous_paths(top: &Section<'_>, findings: &mut Findings) -> Option<BTreeSet<AmbiguousPath>> {
+    let (key, value) = top.entry(AMBIGUOUS_PATHS)?;
+    let pointer = top.pointer.key(key);
+    let Some(items) = value.as_array() else {
+        findings.refusal(
+            top.file,
+            &pointer,
+            "must be a list of kinds, such as [encoded_slash]",
+        );
+        return None;
+    };
+    Some(kinds(top.file, &pointer, items, findings))
 }
 
 /// `x-auth-type: None`.

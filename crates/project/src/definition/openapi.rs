@@ -72,6 +72,7 @@ pub(crate) fn read(
         pass_request_payload: top
             .flag_or_warn("x-wso2-pass-request-payload-to-enforcer", findings)
             .unwrap_or(true),
+        ambiguous_paths: extensions::ambiguous_paths(&top, findings),
         extensions: extensions::kept(top.map),
         named,
     })

@@ -7,10 +7,12 @@ use super::defined::Circumstances;
 use super::format::Format;
 use super::{extensions, hosts, mock, normal, order, security};
 use crate::api::cluster::{self, Side};
+use crate::api::properties::AMBIGUOUS_PATHS;
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::refs;
 use crate::document::tree::Section;
 use crate::document::value::{Object, Value};
+use crate::model::ambiguous::AmbiguousPath;
 use crate::model::endpoint::EndpointCluster;
 use crate::model::id::name_based;
 use crate::model::{MockResponse, Operation, OperationPolicies, Resource};
@@ -21,6 +23,9 @@ pub(crate) const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patc
 /// Methods OpenAPI knows and this gateway doesn't route: the enforcer of the original chokes on the first and the last, neither of
 /// which is meant to pass a gateway; `query` came with OpenAPI 3.2.
 const UNROUTED: [&str; 3] = ["connect", "query", "trace"];
+
+/// A path is read before it is known whose it is.
+const NOT_AT_THE_ROOT: &str = "ignored: ambiguous paths are allowed for the API as a whole, at the root";
 
 const UNROUTED_REASON: &str = "ignored: this method is not routed";
 
@@ -87,6 +92,9 @@ pub(crate) fn read(
         findings.refusal(top.file, &paths.pointer, message);
         return Vec::new();
     }
+    // Its faults are told where it is read.
+    let allowed = extensions::ambiguous_paths(top, &mut Findings::default());
+    let empty_segments = allowed.is_some_and(|allowed| allowed.contains(&AmbiguousPath::EmptySegment));
     let mut resources: Vec<Resource> = Vec::new();
     for (path, item) in paths.map {
         let pointer = paths.pointer.key(path);
@@ -101,6 +109,9 @@ pub(crate) fn read(
             findings.refusal(top.file, &pointer, fault);
         } else if is_unreachable(path) {
             findings.warning(top.file, &pointer, "no request can have this path");
+        } else if path.contains("//") && !empty_segments {
+            let message = "no request can have this path unless the API allows empty_segment";
+            findings.warning(top.file, &pointer, message);
         }
         if let Some(escape) = normal::delimiter(path) {
             // Written out and escaped they are one path to most upstreams, and another here: a route beside this one would be
@@ -116,8 +127,7 @@ pub(crate) fn read(
 
 /// No request has it: what is refused before a route is looked for, and what never leaves a caller.
 fn is_unreachable(path: &str) -> bool {
-    path.contains("//")
-        || path.contains(['#', '\\'])
+    path.contains(['#', '\\'])
         || normal::shape(path)
             .split('/')
             .any(|step| matches!(step, "." | ".."))
@@ -236,6 +246,8 @@ impl Paths<'_> {
                 "ignored: x-auth-type is read from the operation or the root"
             } else if key == "security" {
                 "ignored: security is read from the operation or the root"
+            } else if key == AMBIGUOUS_PATHS {
+                NOT_AT_THE_ROOT
             } else {
                 continue;
             };
@@ -315,6 +327,10 @@ impl Paths<'_> {
                 &section.pointer.key("servers"),
                 "ignored: servers are read from the path item or the root",
             );
+        }
+        if section.get(AMBIGUOUS_PATHS).is_some() {
+            let pointer = section.pointer.key(AMBIGUOUS_PATHS);
+            findings.warning(self.file, &pointer, NOT_AT_THE_ROOT);
         }
         let disable = section
             .flag_or_warn("x-wso2-disable-security", findings)

@@ -1,12 +1,14 @@
 //! What a project says, as plain values: made by [`crate::read`], used by trireme-translate.
 
+pub(crate) mod ambiguous;
 pub(crate) mod endpoint;
 pub(crate) mod endpoint_config;
 pub(crate) mod id;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::document::value::{Object, Value};
+use crate::model::ambiguous::AmbiguousPath;
 use crate::model::endpoint::{Endpoint, EndpointCluster};
 
 /// One API as its project describes it, valid by construction: every base path, endpoint and path here has passed the
@@ -64,6 +66,9 @@ pub struct ApiProject {
     pub http2_backend: bool,
     /// `x-wso2-pass-request-payload-to-enforcer`; the configuration's global switch rules over it.
     pub pass_request_payload: bool,
+    /// `x-wso2-allow-ambiguous-path`: what it takes, in place of what the configuration says for all APIs; absent when it says
+    /// nothing.
+    pub ambiguous_paths: Option<BTreeSet<AmbiguousPath>>,
     /// Upper-cased life-cycle state such as `PUBLISHED`; may be empty.
     pub lifecycle: String,
     /// How calls are answered.

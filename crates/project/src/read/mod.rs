@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::chosen::Chosen;
 use crate::api::attachments;
 use crate::api::cluster::{self, Addresses, Group, Side};
+use crate::api::properties::AMBIGUOUS_PATHS;
 use crate::api::{ApiYaml, MAX_TEXT};
 use crate::definition::{Circumstances, Defined, Format};
 use crate::definition::{asyncapi, graphql, openapi, security, spelling};
@@ -133,6 +134,15 @@ fn assemble(
     };
     let mut defined = define(kind, file, root, format, api, circumstances, findings)?;
     let base_path = base_path(api, &defined, &identity, (file, root), findings).unwrap_or_default();
+    if let (Some(own), Some(added)) = (
+        &defined.ambiguous_paths,
+        api.and_then(|api| api.ambiguous_paths.as_ref()),
+    ) && own != added
+    {
+        let data = Pointer::Root.key("data");
+        let message = format!("{AMBIGUOUS_PATHS} has no effect: that of the definition is used");
+        findings.warning(api_file, &data.key("additionalProperties"), message);
+    }
     let odd = std::mem::take(&mut defined.schemes.odd);
     let mut project = joined(kind, identity, base_path, api, defined, attached);
     project.graphql = (kind == ApiKind::GraphQl).then(|| graphql::read(layout, limits, findings));
@@ -264,6 +274,7 @@ fn joined(
         },
         http2_backend: defined.http2_backend,
         pass_request_payload: defined.pass_request_payload,
+        ambiguous_paths: defined.ambiguous_paths.or_else(|| api?.ambiguous_paths.clone()),
         lifecycle: api.map(|api| api.lifecycle.clone()).unwrap_or_default(),
         implementation: api.map_or(Implementation::Upstream, |api| api.implementation),
         graphql: None,

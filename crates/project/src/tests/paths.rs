@@ -204,7 +204,6 @@ fn paths_that_no_request_has() {
         case("/my path/größe", false),
         case("/a\"<>`^|b", false),
         case("/a.b/...", false),
-        case("/a//b", true),
         case("/a#b", true),
         case("/a\\b", true),
         case("/a/./b", true),
@@ -274,4 +273,187 @@ fn paths_that_are_no_templates() {
             assert!(!told.contains(char::is_control), "{told:?}");
         }
     }
+}
+
+fn kinds(api: &ApiProject) -> Option<Vec<&'static str>> {
+    let kinds = api.ambiguous_paths.as_ref();
+    kinds.map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect())
+}
+
+/// Fault E5: an API opts in to kinds of paths with two readings, as a whole.
+#[test]
+fn ambiguous_paths_that_an_api_takes() {
+    let key = "x-wso2-allow-ambiguous-path";
+    let own = |value: &str| {
+        format!(
+            "{}servers: [{{url: 'http://b1'}}]\n{key}: {value}\n",
+            openapi(PATHS)
+        )
+    };
+    let taken: [(&str, &[&str]); 5] = [
+        (
+            "[encoded_slash, double_slash]",
+            &["empty_segment", "encoded_slash"],
+        ),
+        ("[encoded_slash, encoded_slash]", &["encoded_slash"]),
+        (
+            "[double_encoding, empty_segment, encoded_backslash, 'encoded_slash']",
+            &[
+                "double_encoding",
+                "empty_segment",
+                "encoded_backslash",
+                "encoded_slash",
+            ],
+        ),
+        ("[]", &[]),
+        ("null", &["none said"]),
+    ];
+    for (value, want) in taken {
+        let reading = alone(&own(value));
+        let api = accepted(reading.clone());
+        assert_eq!(warnings(reading), Vec::<String>::new(), "{value}");
+        assert_eq!(kinds(&api).unwrap_or(vec!["none said"]), want, "{value}");
+    }
+    for (value, pointer, want) in [
+        (
+            "encoded_slash",
+            "",
+            "must be a list of kinds, such as [encoded_slash]",
+        ),
+        ("true", "", "must be a list of kinds, such as [encoded_slash]"),
+        (
+            "{encoded_slash: true}",
+            "",
+            "must be a list of kinds, such as [encoded_slash]",
+        ),
+        ("[encoded_slash, 7]", "/1", "must be text"),
+        ("[[]]", "/0", "must be text"),
+        (
+            "[encoded-slash]",
+            "/0",
+            "\"encoded-slash\" is no kind of ambiguous path (nearest known: encoded_slash)",
+        ),
+        (
+            "['a\nb']",
+            "/0",
+            "\"a b\" is no kind of ambiguous path: must be one of double_encoding, empty_segment, encoded_backslash, encoded_slash",
+        ),
+        (
+            "[dot_segment]",
+            "/0",
+            "dot_segment can't be allowed: it is resolved on the way, so that what is checked would not be what is served",
+        ),
+    ] {
+        let want = format!("error: my api.yaml#/{key}{pointer}: {want}");
+        assert_eq!(errors(alone(&own(value))), [want], "{value}");
+    }
+    let below = format!(
+        "{}servers: [{{url: 'http://b1'}}]\npaths: {{/a: {{{key}: [], get: {{{key}: [encoded_slash]}}}}}}\n",
+        openapi("")
+    );
+    let ignored = "ignored: ambiguous paths are allowed for the API as a whole, at the root";
+    assert_eq!(
+        warnings(alone(&below)),
+        [
+            format!("warning: my api.yaml#/paths/~1a/get/{key}: {ignored}"),
+            format!("warning: my api.yaml#/paths/~1a/{key}: {ignored}"),
+        ]
+    );
+    assert_eq!(kinds(&accepted(alone(&below))), None);
+    // A path of a template is reachable only where the API takes it.
+    let double = |value: &str| own(value).replace("/pets", "/pets//dogs");
+    assert_eq!(warnings(alone(&double("[empty_segment]"))), Vec::<String>::new());
+    assert_eq!(
+        warnings(alone(&double("[encoded_slash]"))),
+        [
+            "warning: my api.yaml#/paths/~1pets~1~1dogs: no request can have this path unless the API allows empty_segment"
+        ]
+    );
+}
+
+/// Additional properties as releases of API Manager write them.
+#[test]
+fn ambiguous_paths_among_the_properties_of_api_yaml() {
+    let key = "x-wso2-allow-ambiguous-path";
+    let read = |properties: &str, definition: &str| {
+        pets(
+            &format!("{properties}{ENDPOINT}"),
+            &format!("{}{definition}", openapi(PATHS)),
+        )
+    };
+    let slash = vec!["encoded_slash"];
+    for (properties, want) in [
+        (
+            format!(
+                "  additionalProperties: [{{name: a, value: b}}, {{name: {key}, value: encoded_slash, display: false}}]\n"
+            ),
+            Some(slash.clone()),
+        ),
+        (
+            format!(
+                "  additionalPropertiesMap: {{a: {{name: a}}, {key}: {{name: {key}, value: ' encoded_slash,'}}}}\n"
+            ),
+            Some(slash.clone()),
+        ),
+        (
+            format!("  additionalProperties: {{a: b, {key}: 'encoded_slash'}}\n"),
+            Some(slash.clone()),
+        ),
+        (
+            format!("  AdditionalProperties: {{X-WSO2-Allow-Ambiguous-Path: [encoded_slash]}}\n"),
+            Some(slash.clone()),
+        ),
+        (
+            format!("  additionalProperties: [{{name: {key}, value: ''}}]\n"),
+            Some(Vec::new()),
+        ),
+        (
+            format!("  additionalProperties: [{{name: {key}}}, {{value: x}}, {key}, [{key}]]\n"),
+            None,
+        ),
+        (
+            format!("  additionalProperties: {key}\n  additionalPropertiesMap: {{{key}: null}}\n"),
+            None,
+        ),
+        (
+            format!(
+                "  additionalProperties: [{{name: {key}, value: encoded_slash}}]\n  additionalPropertiesMap: {{{key}: {{value: encoded_slash}}}}\n"
+            ),
+            Some(slash.clone()),
+        ),
+    ] {
+        let reading = read(&properties, "");
+        assert_eq!(warnings(reading.clone()), Vec::<String>::new(), "{properties}");
+        assert_eq!(kinds(&accepted(reading)), want, "{properties}");
+    }
+    for (properties, want) in [
+        (
+            format!("  additionalProperties: [{{name: {key}, value: 'encoded_slash, encoded_slsh'}}]\n"),
+            "additionalProperties/0/value: \"encoded_slsh\" is no kind of ambiguous path (nearest known: encoded_slash)".to_owned(),
+        ),
+        (
+            format!("  additionalPropertiesMap: {{{key}: {{value: path_parameter}}}}\n"),
+            format!("additionalPropertiesMap/{key}/value: path_parameter can't be allowed: it is refused only where it may be another operation, which asks for something else"),
+        ),
+        (
+            format!("  additionalProperties: {{{key}: 7}}\n"),
+            format!("additionalProperties/{key}: must be names of kinds with commas between them"),
+        ),
+        (
+            format!("  additionalProperties: [{{name: {key}, value: encoded_slash}}]\n  additionalPropertiesMap: {{{key}: {{value: ''}}}}\n"),
+            format!("additionalPropertiesMap/{key}/value: {key} is given twice, with another value"),
+        ),
+    ] {
+        assert_eq!(errors(read(&properties, "")), [format!("error: p/api.yaml#/data/{want}")]);
+    }
+    // The definition goes before.
+    let properties = format!("  additionalProperties: {{{key}: encoded_slash}}\n");
+    let reading = read(&properties, &format!("{key}: []\n"));
+    assert_eq!(
+        warnings(reading.clone()),
+        [format!(
+            "warning: p/api.yaml#/data/additionalProperties: {key} has no effect: that of the definition is used"
+        )]
+    );
+    assert_eq!(kinds(&accepted(reading)), Some(Vec::new()));
 }
