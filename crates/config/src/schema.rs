@@ -7,7 +7,7 @@ mod scalar;
 use toml::de::DeValue;
 
 pub(crate) use self::duration::{Millis, Minutes, Nanos, Seconds, TokenLife};
-pub(crate) use self::scalar::{Comma, PortText, bind_address, keyword};
+pub(crate) use self::scalar::{Comma, PortText, bind_address, keyword, mismatch, quoted, read_list};
 use crate::properties::Properties;
 
 /// One key of the file.

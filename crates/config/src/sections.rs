@@ -4,6 +4,7 @@
 //! template follow from it.
 
 mod adapter;
+mod ambiguous;
 mod analytics;
 mod control_plane;
 mod enforcer;
@@ -16,6 +17,7 @@ mod tracing;
 pub use self::adapter::{
     Adapter, AdapterMetrics, Consul, Repository, Server, SourceControl, Truststore, User, VhostMapping,
 };
+pub use self::ambiguous::AmbiguousPath;
 pub use self::analytics::{Analytics, AnalyticsAdapter, AnalyticsEnforcer, CustomProperties, LogReceiver};
 pub use self::control_plane::{BrokerConnection, ControlPlane, GlobalAdapter, HttpClient, RequestWorkerPool};
 pub use self::enforcer::{

@@ -33,11 +33,11 @@ leaves!(
 );
 
 /// "expected X, found Y"
-pub(super) fn mismatch(expected: &str, found: &DeValue<'_>) -> String {
+pub(crate) fn mismatch(expected: &str, found: &DeValue<'_>) -> String {
     format!("expected {expected}, found {}", found.type_str())
 }
 
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
@@ -203,7 +203,7 @@ impl Leaf for Secret {
 }
 
 /// Elements of a list; `from_text` reads one element of the comma-separated override.
-fn read_list<T>(
+pub(crate) fn read_list<T>(
     value: &DeValue<'_>,
     element: impl Fn(&DeValue<'_>) -> Result<T, String>,
 ) -> Result<Vec<T>, String> {

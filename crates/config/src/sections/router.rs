@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ambiguous::AmbiguousPath;
 use super::tls::{Keystore, SYSTEM_BUNDLE, TlsVersion, ciphers};
 use crate::properties::Properties;
 use crate::schema::{keyword, section};
@@ -35,6 +36,10 @@ section! {
         use_remote_address["useRemoteAddress"]: bool = false,
         /// Greatest number of bytes that is buffered for a connection, bodies included.
         per_connection_buffer_limit_bytes["perConnectionBufferLimitBytes"]: u32 = 1_048_576,
+        /// Paths with two readings that are taken where an API says nothing of them (x-wso2-allow-ambiguous-path in its
+        /// definition replaces this list, so that [] closes it): double_encoding (%252F), empty_segment (//),
+        /// encoded_backslash (%5C) and encoded_slash (%2F). All others are refused with 400.
+        allow_ambiguous_path["allowAmbiguousPath"]: Vec<AmbiguousPath>,
         /// Key pair of the TLS listener; the adapter reads the files and sends them to the router. Upstream services
         /// that ask for a certificate get it as well.
         keystore["keystore" was "keyStore"]: Keystore,
