@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use trireme_config::{AccessLogs, Config, TlsVersion as Written};
+use trireme_config::{AccessLogs, AmbiguousPath, Config, TlsVersion as Written};
 use trireme_policy::settings as policy;
+use trireme_routing::Permitted;
 use trireme_routing::snapshot::{
     AccessLog, AccessLogFormat, CheckSettings, Cors, HealthCheck, HttpSettings, Listener, ListenerTls,
     LocalLimit, Pem, TlsVersion, UpstreamProtocol,
@@ -30,6 +31,7 @@ pub fn translation(config: &Config) -> Settings {
             .cors
             .enabled
             .then(|| Arc::new(cors(&config.router.cors))),
+        ambiguous_paths: ambiguous_paths(&config.router.allow_ambiguous_path),
         pass_payload: config.router.payload_passing_to_enforcer.pass_request_payload,
         system: System {
             host: config.router.system_host.clone(),
@@ -77,6 +79,16 @@ pub fn translation(config: &Config) -> Settings {
             },
         },
     }
+}
+
+fn ambiguous_paths(kinds: &[AmbiguousPath]) -> Permitted {
+    let each = kinds.iter().map(|kind| match kind {
+        AmbiguousPath::DoubleEncoding => Permitted::DOUBLE_ENCODING,
+        AmbiguousPath::EmptySegment => Permitted::EMPTY_SEGMENT,
+        AmbiguousPath::EncodedBackslash => Permitted::ENCODED_BACKSLASH,
+        AmbiguousPath::EncodedSlash => Permitted::ENCODED_SLASH,
+    });
+    each.fold(Permitted::NONE, |all, one| all | one)
 }
 
 /// What enforcers are told (spec/adapter.md 1.11).
@@ -314,5 +326,19 @@ mod tests {
             ..plain
         };
         assert_eq!(plain, configured);
+    }
+
+    #[test]
+    fn ambiguous_paths_have_the_names_that_routes_have_for_them() {
+        let mut config = Config::default();
+        config.router.allow_ambiguous_path = AmbiguousPath::ALL.to_vec();
+        assert_eq!(translation(&config).ambiguous_paths, Permitted::ALL);
+        for kind in trireme_routing::Ambiguity::ALL {
+            let known = AmbiguousPath::ALL
+                .iter()
+                .find(|known| known.as_str() == kind.as_str());
+            let permitted = known.map(|known| ambiguous_paths(&[*known]));
+            assert_eq!(permitted, Permitted::only(kind), "{kind}");
+        }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use trireme_project::{ApiProject, Cors as ProjectCors, EndpointCluster, Resource};
+use trireme_project::{AmbiguousPath, ApiProject, Cors as ProjectCors, EndpointCluster, Resource};
 use trireme_proto::names::{CLUSTER_HEADER, context};
+use trireme_routing::Permitted;
 use trireme_routing::snapshot::{
     Action, Check, ClusterRef, Cors, Filters, Forward, Guard, PathMatch, Retry, Rewrite, Route,
 };
@@ -47,6 +48,7 @@ pub(crate) fn of_resource(
                 headers: headers::of(project, resource),
                 ..Filters::default()
             },
+            ambiguous_paths: ambiguous_paths(project, settings),
             guard: guard(project, resource),
             ..Route::new(PathMatch::Regex(pattern.clone()), action)
         }
@@ -61,6 +63,20 @@ pub(crate) fn of_resource(
     let target = targets.production.as_ref().or(targets.sandbox.as_ref());
     routes.push(route(target, Vec::new()));
     routes
+}
+
+/// What the project says replaces what the configuration says: an empty list closes the API.
+fn ambiguous_paths(project: &ApiProject, settings: &Settings) -> Permitted {
+    let Some(kinds) = &project.ambiguous_paths else {
+        return settings.ambiguous_paths;
+    };
+    let each = kinds.iter().map(|kind| match kind {
+        AmbiguousPath::DoubleEncoding => Permitted::DOUBLE_ENCODING,
+        AmbiguousPath::EmptySegment => Permitted::EMPTY_SEGMENT,
+        AmbiguousPath::EncodedBackslash => Permitted::ENCODED_BACKSLASH,
+        AmbiguousPath::EncodedSlash => Permitted::ENCODED_SLASH,
+    });
+    each.fold(Permitted::NONE, |all, one| all | one)
 }
 
 /// What the operations of a resource ask for, told only where all ask for the same.
@@ -189,4 +205,70 @@ fn cors(project: &ApiProject, settings: &Settings) -> Option<Arc<Cors>> {
 /// The timeout that a project may have, of what it asks for.
 pub(crate) fn capped(timeout: Duration, settings: &Settings) -> Duration {
     timeout.min(settings.upstream.max_route_timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use trireme_routing::Ambiguity;
+    use trireme_routing::snapshot::Revision;
+
+    use super::*;
+    use crate::{draft, testing};
+
+    fn taken(line: &str, settings: &Settings) -> Vec<Permitted> {
+        let definition = format!("{}{line}", testing::DEFINITION);
+        let project = testing::read(testing::API, &definition, &[]).project;
+        let deployed = Deployed {
+            project: &project,
+            organization: "carbon.super",
+            vhost: "localhost",
+        };
+        let api = draft(&deployed, settings).unwrap().at(Revision::default());
+        let hosts = api.fragment.virtual_hosts.into_iter();
+        hosts
+            .flat_map(|host| host.routes)
+            .map(|route| route.ambiguous_paths)
+            .collect()
+    }
+
+    #[test]
+    fn what_an_api_says_of_ambiguous_paths_replaces_the_default() {
+        let closed = Settings::default();
+        let open = Settings {
+            ambiguous_paths: Permitted::ENCODED_SLASH,
+            ..Settings::default()
+        };
+        for (line, settings, want) in [
+            ("", &closed, Permitted::NONE),
+            ("", &open, Permitted::ENCODED_SLASH),
+            ("x-wso2-allow-ambiguous-path: []\n", &open, Permitted::NONE),
+            (
+                "x-wso2-allow-ambiguous-path: [empty_segment]\n",
+                &open,
+                Permitted::EMPTY_SEGMENT,
+            ),
+            (
+                "x-wso2-allow-ambiguous-path: [encoded_slash, double_slash, double_encoding, encoded_backslash]\n",
+                &closed,
+                Permitted::ALL,
+            ),
+        ] {
+            assert_eq!(taken(line, settings), [want], "{line}");
+        }
+    }
+
+    #[test]
+    fn projects_and_routes_have_the_same_names_for_ambiguous_paths() {
+        for kind in Ambiguity::ALL {
+            match AmbiguousPath::named(kind.as_str()) {
+                Ok(named) => assert_eq!(named.as_str(), kind.as_str()),
+                Err(refused) => assert!(refused.contains("can't be allowed"), "{refused}"),
+            }
+            assert_eq!(
+                AmbiguousPath::named(kind.as_str()).is_ok(),
+                kind.is_permissible(),
+                "{kind}"
+            );
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use trireme_routing::Permitted;
 use trireme_routing::snapshot::{Cors, HealthCheck, LocalLimit, Pem, TlsVersion, UpstreamProtocol};
 
 /// All of it.
@@ -10,6 +11,8 @@ use trireme_routing::snapshot::{Cors, HealthCheck, LocalLimit, Pem, TlsVersion, 
 pub struct Settings {
     /// Global CORS policy, which an API may replace; absent when disabled.
     pub cors: Option<Arc<Cors>>,
+    /// Kinds of paths with two readings that every API takes which says nothing of them itself.
+    pub ambiguous_paths: Permitted,
     /// Send request bodies to the enforcer, unless the API objects.
     pub pass_payload: bool,
     /// System routes.
@@ -90,6 +93,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cors: None,
+            ambiguous_paths: Permitted::NONE,
             pass_payload: false,
             system: System::default(),
             upstream: Upstream::default(),

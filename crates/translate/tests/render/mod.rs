@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use trireme_policy::api::{
     ApiPolicy, EndpointCluster, Location, MutualTls, Operation, Requirement, SchemeKind,
 };
+use trireme_routing::Ambiguity;
 use trireme_routing::snapshot::{
     Action, Changes, Check, Cluster, ClusterRef, Cors, Endpoint, Forward, Headers, PathMatch, Pem, Position,
     Rewrite, Route, Trust, UpstreamProtocol,
@@ -89,7 +90,15 @@ fn route(route: &Route, settings: &Settings) -> Value {
                 Some(cors) => self::cors(cors),
             },
         )
-        .put("changes", route.filters.headers.as_deref().map(changes));
+        .put("changes", route.filters.headers.as_deref().map(changes))
+        .put(
+            "ambiguous_paths",
+            route
+                .ambiguous_paths
+                .iter()
+                .map(Ambiguity::as_str)
+                .collect::<Value>(),
+        );
     let object = match &route.action {
         Action::Direct { status, body } => object.put("direct", json!({ "status": status, "body": body })),
         Action::Forward(forward) => self::forward(object, forward, settings),
