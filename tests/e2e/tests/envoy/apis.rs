@@ -75,7 +75,8 @@ pub(crate) const PLAIN: [(&str, &str); 2] = [
     ),
     (
         "Definitions/swagger.yaml",
-        "openapi: 3.0.3\ninfo: { title: Plain, version: '2.0' }\npaths: { '/items/{id}': { get: { responses: {} } } }\n",
+        "openapi: 3.0.3\ninfo: { title: Plain, version: '2.0' }\nx-wso2-allow-ambiguous-path: [ encoded_slash, encoded_backslash, \
+         double_encoding, empty_segment ]\npaths: { '/items/{id}': { get: { responses: {} } }, '/all/*': { get: { responses: {} } } }\n",
     ),
 ];
 

@@ -86,6 +86,28 @@ pub(crate) const REQUESTS: &[Case] = &[
         200,
         "encoded_control",
     ),
+    get("encoded slash that the API takes", "/plain/2.0/items/a%2Fb", 200),
+    get(
+        "encoded backslash that the API takes",
+        "/plain/2.0/items/a%5Cb",
+        200,
+    ),
+    get(
+        "double encoding that the API takes",
+        "/plain/2.0/items/a%252Fb",
+        200,
+    ),
+    get(
+        "double slash that the API takes",
+        "/plain/2.0/all//a///b%2Fc",
+        200,
+    ),
+    stricter(
+        "dot segments behind what the API takes",
+        "/plain/2.0/items/a%2F..%2Fb",
+        200,
+        "dot_segment",
+    ),
     stricter("broken escape", "/shop/1.0/items/a%2", 200, "invalid_escape"),
     Case {
         token: false,
