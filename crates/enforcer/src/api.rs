@@ -37,8 +37,8 @@ pub(crate) struct Api {
     pub(crate) key_headers: Box<[String]>,
     /// Query parameters that carry API keys.
     pub(crate) key_parameters: Box<[String]>,
-    /// Certificates of callers, as DER.
-    pub(crate) certificates: Box<[Vec<u8>]>,
+    /// Certificates of callers.
+    pub(crate) certificates: Box<[Pinned]>,
     /// Value of the `Authorization` header towards production and sandbox endpoints.
     basic: [Option<String>; 2],
     /// Whether the operations answer without authentication.
@@ -47,6 +47,14 @@ pub(crate) struct Api {
     pub(crate) mutual_tls: MutualTls,
     /// Whether an application credential is needed.
     pub(crate) application: bool,
+}
+
+/// A certificate whose bearer may call the API.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pub(crate) der: CertificateDer<'static>,
+    /// The only environment that its bearer may call; either when absent.
+    pub(crate) key_type: Option<KeyType>,
 }
 
 /// One method of a resource, ready for checks.
@@ -137,7 +145,10 @@ impl Api {
             let der = CertificateDer::from_pem_slice(&certificate.pem).map_err(|error| {
                 unservable(format!("clientCertificates[{index}].content"), error.to_string())
             })?;
-            certificates.push(der.to_vec());
+            certificates.push(Pinned {
+                der,
+                key_type: certificate.key_type,
+            });
         }
         let security = &policy.endpoint_security;
         let mut api = Self {

@@ -2,6 +2,8 @@
 
 use trireme_policy::api::Retry;
 
+pub(crate) use trireme_policy::api::KeyType;
+
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict<'a> {
@@ -9,38 +11,6 @@ pub(crate) enum Verdict<'a> {
     Admitted(Admitted<'a>),
     /// The request is answered here.
     Denied(Denial),
-}
-
-/// Environment of a credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum KeyType {
-    /// Production.
-    Production,
-    /// Sandbox.
-    Sandbox,
-}
-
-impl KeyType {
-    /// Name in tokens and metadata.
-    #[must_use]
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Production => "PRODUCTION",
-            Self::Sandbox => "SANDBOX",
-        }
-    }
-
-    /// From the claim `keytype`; absent and empty mean production, anything else than the two is `None`.
-    #[must_use]
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() || text.eq_ignore_ascii_case("PRODUCTION") {
-            Some(Self::Production)
-        } else if text.eq_ignore_ascii_case("SANDBOX") {
-            Some(Self::Sandbox)
-        } else {
-            None
-        }
-    }
 }
 
 /// How the caller proved who it is. The names are those of the dynamic metadata `tokenType`.

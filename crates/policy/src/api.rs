@@ -334,11 +334,45 @@ pub enum MutualTls {
     Optional,
 }
 
+/// Environment of a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyType {
+    /// Production.
+    Production,
+    /// Sandbox.
+    Sandbox,
+}
+
+impl KeyType {
+    /// Name in tokens, metadata and policies.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "PRODUCTION",
+            Self::Sandbox => "SANDBOX",
+        }
+    }
+
+    /// From the claim `keytype`; empty means production, anything else than the two is `None`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.is_empty() || text.eq_ignore_ascii_case("PRODUCTION") {
+            Some(Self::Production)
+        } else if text.eq_ignore_ascii_case("SANDBOX") {
+            Some(Self::Sandbox)
+        } else {
+            None
+        }
+    }
+}
+
 /// A certificate whose bearer may call the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// Name.
     pub alias: String,
+    /// The only environment that its bearer may call; either when absent.
+    pub key_type: Option<KeyType>,
     /// Subscription tier of the bearer; empty when not set.
     pub tier: String,
     /// PEM text.

@@ -8,8 +8,9 @@ use trireme_proto::wso2::discovery::config::enforcer as config;
 
 use crate::api::{
     ApiKind, ApiPolicy, ClientCertificate, Complexity, Credentials, Endpoint, EndpointCluster,
-    EndpointSecurity, GraphQl, Lifecycle, Location, Method, Mock, MockContent, MockResponse, MutualTls,
-    Operation, Policies, Policy, Requirement, Resource, Retry, Revision, SchemeKind, SecurityScheme,
+    EndpointSecurity, GraphQl, KeyType, Lifecycle, Location, Method, Mock, MockContent, MockResponse,
+    MutualTls, Operation, Policies, Policy, Requirement, Resource, Retry, Revision, SchemeKind,
+    SecurityScheme,
 };
 use crate::settings::{
     Account, AuthHeader, Cache, ClaimMapping, Filter, Generator, Issuer, Keypair, Metrics, MutualTlsSettings,
@@ -81,8 +82,16 @@ pub fn api_message(message: wire::Api) -> Result<ApiPolicy, Invalid> {
             let at = format!("clientCertificates[{index}].content");
             return Err(Invalid::new(at, "is empty"));
         }
+        let key_type = match certificate.key_type.as_str() {
+            "" => None,
+            text => Some(KeyType::parse(text).ok_or_else(|| {
+                let at = format!("clientCertificates[{index}].keyType");
+                Invalid::new(at, format!("{text:?} is none of PRODUCTION, SANDBOX"))
+            })?),
+        };
         client_certificates.push(ClientCertificate {
             alias: certificate.alias,
+            key_type,
             tier: certificate.tier,
             pem: certificate.content.into(),
         });

@@ -6,8 +6,8 @@ use trireme_proto::wso2::discovery::api as wire;
 use trireme_proto::wso2::discovery::config::enforcer as config;
 
 use crate::api::{
-    ApiPolicy, Credentials, EndpointCluster, Location, Mock, MutualTls, Operation, Policy, Requirement,
-    Resource, SchemeKind, SecurityScheme,
+    ApiPolicy, Credentials, EndpointCluster, KeyType, Location, Mock, MutualTls, Operation, Policy,
+    Requirement, Resource, SchemeKind, SecurityScheme,
 };
 use crate::settings::{self, Settings};
 
@@ -59,6 +59,7 @@ pub fn api_message(policy: &ApiPolicy) -> wire::Api {
                 alias: certificate.alias.clone(),
                 tier: certificate.tier.clone(),
                 content: certificate.pem.clone().into(),
+                key_type: certificate.key_type.map_or("", KeyType::as_str).to_owned(),
             })
             .collect(),
         mutual_ssl: match policy.mutual_tls {

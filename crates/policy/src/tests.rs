@@ -116,6 +116,7 @@ fn full() -> ApiPolicy {
         mocked: true,
         client_certificates: vec![ClientCertificate {
             alias: "Alice".to_owned(),
+            key_type: Some(KeyType::Sandbox),
             tier: "Gold".to_owned(),
             pem: b"-----BEGIN CERTIFICATE-----".to_vec(),
         }],
@@ -220,6 +221,11 @@ fn what_cannot_be_meant_is_refused_by_path() {
             "empty certificate",
             |api| api.client_certificates[0].content = Vec::new().into(),
             "clientCertificates[0].content",
+        ),
+        (
+            "key type of a certificate",
+            |api| api.client_certificates[0].key_type = "TEST".into(),
+            "clientCertificates[0].keyType",
         ),
     ];
     for (name, spoil, path) in cases {

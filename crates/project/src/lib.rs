@@ -39,7 +39,7 @@ pub use crate::model::endpoint_config::{CircuitBreakers, EndpointConfig, Retry};
 pub use crate::model::id::digest;
 pub use crate::model::{
     ApiKind, ApiProject, ClientCertificate, Cors, CorsPolicy, Deployment, EndpointCertificates,
-    EndpointSecurity, Extensions, GraphQl, GraphQlComplexity, Identity, Implementation, MockContent,
+    EndpointSecurity, Extensions, GraphQl, GraphQlComplexity, Identity, Implementation, KeyType, MockContent,
     MockResponse, MutualSsl, Operation, OperationPolicies, PolicyFile, PolicyReference, Requirement,
     Resource, SecurityScheme, UnattachedPolicy,
 };

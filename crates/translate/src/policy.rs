@@ -1,14 +1,14 @@
 //! Projects to what the enforcer knows of them (spec/adapter.md 8.5).
 
 use trireme_policy::api::{
-    ApiKind, ApiPolicy, ClientCertificate, Credentials, Endpoint, EndpointCluster, EndpointSecurity,
+    ApiKind, ApiPolicy, ClientCertificate, Credentials, Endpoint, EndpointCluster, EndpointSecurity, KeyType,
     Lifecycle, Location, Method, Mock, MockContent, MockResponse, MutualTls, Operation, Policies,
     Requirement, Resource, Retry, Revision, SchemeKind, SecurityScheme,
 };
 use trireme_project::{
     ApiKind as ProjectKind, ApiProject, EndpointCluster as ProjectEndpoints,
-    EndpointSecurity as ProjectCredentials, Implementation, MutualSsl, Operation as ProjectOperation,
-    Requirement as ProjectRequirement, SecurityScheme as ProjectScheme,
+    EndpointSecurity as ProjectCredentials, Implementation, KeyType as ProjectKeyType, MutualSsl,
+    Operation as ProjectOperation, Requirement as ProjectRequirement, SecurityScheme as ProjectScheme,
 };
 
 use crate::findings::Findings;
@@ -64,6 +64,10 @@ pub(crate) fn of(deployed: &Deployed<'_>, settings: &Settings, findings: &mut Fi
             .iter()
             .map(|certificate| ClientCertificate {
                 alias: certificate.alias.clone(),
+                key_type: certificate.key_type.map(|key_type| match key_type {
+                    ProjectKeyType::Production => KeyType::Production,
+                    ProjectKeyType::Sandbox => KeyType::Sandbox,
+                }),
                 tier: certificate.tier.clone(),
                 pem: certificate.content.clone(),
             })

@@ -6,10 +6,26 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::time::ASN1Time;
 
 use crate::need::Question;
-use crate::verdict::Reason;
+use crate::verdict::{KeyType, Reason};
 
-/// Whether the caller's certificate is one of the API's and is valid now.
-pub(crate) fn authenticate(question: &Question<'_>) -> Result<(), Reason> {
+/// The environments that a certificate is good for, one at least.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Environments {
+    production: bool,
+    sandbox: bool,
+}
+
+impl Environments {
+    pub(crate) fn has(self, environment: KeyType) -> bool {
+        match environment {
+            KeyType::Production => self.production,
+            KeyType::Sandbox => self.sandbox,
+        }
+    }
+}
+
+/// Which environments of the API the caller's certificate is good for; it is one of the API's and is valid now.
+pub(crate) fn authenticate(question: &Question<'_>) -> Result<Environments, Reason> {
     let Question {
         attributes,
         api,
@@ -39,15 +55,17 @@ pub(crate) fn authenticate(question: &Question<'_>) -> Result<(), Reason> {
     }
     let der = certificate(&pem).ok_or(Reason::CertificateUnreadable)?;
     let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|_| Reason::CertificateUnreadable)?;
-    let pinned = api
-        .certificates
-        .iter()
-        .any(|certificate| certificate.as_slice() == der.as_ref());
+    let (mut production, mut sandbox) = (false, false);
+    for certificate in api.certificates.iter().filter(|pinned| pinned.der == der) {
+        production |= certificate.key_type != Some(KeyType::Sandbox);
+        sandbox |= certificate.key_type != Some(KeyType::Production);
+    }
     let moment = i64::try_from(now.unix)
         .ok()
         .and_then(|unix| ASN1Time::from_timestamp(unix).ok());
-    if pinned && moment.is_some_and(|moment| parsed.validity().is_valid_at(moment)) {
-        Ok(())
+    let valid = moment.is_some_and(|moment| parsed.validity().is_valid_at(moment));
+    if (production || sandbox) && valid {
+        Ok(Environments { production, sandbox })
     } else {
         Err(Reason::NoCredentials)
     }

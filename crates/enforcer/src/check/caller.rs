@@ -24,6 +24,11 @@ pub(super) fn find(question: &Question<'_>, known: &mut Known) -> Result<(), Sto
     let search = &mut known.search;
     while let Some(candidate) = CANDIDATES.get(search.next) {
         if let Some(identity) = candidate(question, search)? {
+            // A certificate of one environment is none in the other.
+            let fits = |environment| search.certified.is_none_or(|good| good.has(environment));
+            if !identity.key_type.is_none_or(fits) {
+                return Err(Reason::NoCredentials.into());
+            }
             known.identity = Some(identity);
             return Ok(());
         }
@@ -46,12 +51,18 @@ fn certificate(question: &Question<'_>, search: &mut Search) -> Result<Option<Id
         return Ok(None);
     }
     match (mutual_tls::authenticate(question), api.mutual_tls) {
-        (Ok(()), MutualTls::Mandatory) if !api.application => {
-            return Ok(Some(Identity::bare(Scheme::MutualTls, environment(question))));
+        (Ok(good), MutualTls::Mandatory) if !api.application => {
+            let environment = match environment(question) {
+                default if good.has(default) => default,
+                KeyType::Production => KeyType::Sandbox,
+                KeyType::Sandbox => KeyType::Production,
+            };
+            return Ok(Some(Identity::bare(Scheme::MutualTls, environment)));
         }
+        (Ok(good), MutualTls::Mandatory) => search.certified = Some(good),
         // Whatever is wrong with a certificate that is needed, nothing else may make up for it.
         (Err(reason), MutualTls::Mandatory) => return Err(reason.into()),
-        (Ok(()) | Err(Reason::NoCredentials), _) => {}
+        (Ok(_) | Err(Reason::NoCredentials), _) => {}
         (Err(reason), _) => search.refused = Some(reason),
     }
     Ok(None)

@@ -1,6 +1,7 @@
 //! What a check knows, on its way from stage to stage and over its waits.
 
 use crate::authn::Identity;
+use crate::authn::mutual_tls::Environments;
 use crate::verdict::{KeyType, Reason};
 
 /// What a check has found out so far, and with that where it goes on. Belongs to the snapshot that it was found with.
@@ -22,6 +23,8 @@ pub(crate) struct Search {
     pub(super) next: usize,
     /// Whether an application credential was shown.
     pub(super) shown: bool,
+    /// What a certificate that has to be there is good for.
+    pub(super) certified: Option<Environments>,
     /// Why none was enough so far.
     pub(super) refused: Option<Reason>,
     /// Holder of a good access token that isn't enough by itself.

@@ -10,6 +10,7 @@ use trireme_policy::settings::Settings;
 
 use super::fixture::*;
 use crate::attributes::Attributes;
+use crate::verdict::Verdict;
 
 fn key_settings(validate: bool) -> Settings {
     let mut settings = settings();
@@ -342,6 +343,7 @@ async fn certificates_and_credentials_combine_as_documented() {
             policy.application_security = application_security;
             policy.client_certificates = vec![ClientCertificate {
                 alias: "ours".to_owned(),
+                key_type: None,
                 tier: String::new(),
                 pem: KEYS.ours.certificate.clone().into_bytes(),
             }];
@@ -404,6 +406,57 @@ async fn certificates_and_credentials_combine_as_documented() {
     );
 }
 
+/// Lists of API Manager 4.5: a certificate of one environment is none in the other.
+#[tokio::test]
+async fn a_certificate_is_good_for_the_key_type_that_it_is_listed_for() {
+    let certificate = utf8_percent_encode(&KEYS.ours.certificate, NON_ALPHANUMERIC).to_string();
+    let bearer = |key_type: &str| {
+        let mut claims = claims();
+        claims["keytype"] = key_type.into();
+        format!("Bearer {}", token(&KEYS.ours, &header(), &claims))
+    };
+    let (production, sandbox) = (bearer("PRODUCTION"), bearer("SANDBOX"));
+    let [p, s] = [Some(KeyType::Production), Some(KeyType::Sandbox)];
+    for (listed, application, bearer, want) in [
+        (&[None][..], false, "", "PRODUCTION"),
+        (&[p], false, "", "PRODUCTION"),
+        (&[s], false, "", "SANDBOX"),
+        (&[s, p], false, "", "PRODUCTION"),
+        (&[None], true, &production, "PRODUCTION"),
+        (&[None], true, &sandbox, "SANDBOX"),
+        (&[p], true, &production, "PRODUCTION"),
+        (&[p], true, &sandbox, "no_credentials"),
+        (&[s], true, &production, "no_credentials"),
+        (&[s], true, &sandbox, "SANDBOX"),
+        (&[p, s], true, &sandbox, "SANDBOX"),
+        (&[p], true, "", "no_credentials"),
+    ] {
+        let policy = policy_with(|policy| {
+            policy.mutual_tls = MutualTls::Mandatory;
+            policy.application_security = application;
+            let pinned = |key_type: &_| ClientCertificate {
+                alias: "ours".to_owned(),
+                key_type: *key_type,
+                tier: String::new(),
+                pem: KEYS.ours.certificate.clone().into_bytes(),
+            };
+            policy.client_certificates = listed.iter().map(pinned).collect();
+        });
+        let mut world = World::new(policy, settings());
+        world.now = NOW;
+        let headers = [("authorization", bearer)];
+        let attributes = Attributes {
+            certificate: &certificate,
+            ..get(if bearer.is_empty() { &[] } else { &headers })
+        };
+        let got = match world.check(&attributes).unwrap() {
+            Verdict::Admitted(admitted) => admitted.identity.map_or("", |(_, found)| found.as_str()),
+            Verdict::Denied(denial) => denial.reason.label(),
+        };
+        assert_eq!(got, want, "{listed:?} {application} {bearer:.10}");
+    }
+}
+
 #[tokio::test]
 async fn a_certificate_in_a_header_counts_only_where_that_is_configured() {
     let policy = || {
@@ -411,6 +464,7 @@ async fn a_certificate_in_a_header_counts_only_where_that_is_configured() {
             policy.mutual_tls = MutualTls::Mandatory;
             policy.client_certificates = vec![ClientCertificate {
                 alias: "ours".to_owned(),
+                key_type: None,
                 tier: String::new(),
                 pem: KEYS.ours.certificate.clone().into_bytes(),
             }];

@@ -257,6 +257,7 @@ pub(super) fn guarded_with(change: impl FnOnce(&mut ApiPolicy)) -> ApiPolicy {
         }
         policy.client_certificates = vec![ClientCertificate {
             alias: "ours".to_owned(),
+            key_type: None,
             tier: String::new(),
             pem: KEYS.ours.certificate.clone().into_bytes(),
         }];

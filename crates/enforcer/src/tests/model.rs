@@ -61,10 +61,10 @@ fn identify(question: &Question<'_>) -> Found {
     let mut refused = None;
     if api.mutual_tls != MutualTls::Absent {
         match (mutual_tls::authenticate(question), api.mutual_tls) {
-            (Ok(()), MutualTls::Mandatory) if !api.application => {
+            (Ok(_), MutualTls::Mandatory) if !api.application => {
                 return Ok((Scheme::MutualTls, Some(environment)));
             }
-            (Ok(()), _) => {}
+            (Ok(_), _) => {}
             (Err(reason), MutualTls::Mandatory) => return Err(reason),
             (Err(Reason::NoCredentials), _) => {}
             (Err(reason), _) => refused = Some(reason),

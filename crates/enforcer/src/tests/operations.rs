@@ -572,6 +572,7 @@ fn what_is_not_built_is_refused_by_path() {
             |policy| {
                 policy.client_certificates = vec![ClientCertificate {
                     alias: "a".to_owned(),
+                    key_type: None,
                     tier: String::new(),
                     pem: b"x".to_vec(),
                 }];

@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::Section;
 use crate::document::{self, Keep};
-use crate::model::{ClientCertificate, Deployment, EndpointCertificates, PolicyFile};
+use crate::model::{ClientCertificate, Deployment, EndpointCertificates, KeyType, PolicyFile};
 use crate::settings::Limits;
 use crate::source::layout::{Layout, Role, file_name};
 
 /// Targets of one project. Each virtual host among them gets all routes of the API.
 const MAX_TARGETS: usize = 1_000;
 
-/// Bytes of certificates that the entries of one list may bring in together. Entries may share a file, so that a small project
+/// Where lists of client certificates are: beside the folders of key types, or below one.
+const LISTS: [Option<KeyType>; 3] = [None, Some(KeyType::Production), Some(KeyType::Sandbox)];
+
+/// Bytes of certificates that the entries of lists for one side may bring in together. Entries may share a file, so that a small project
 /// could otherwise fill the memory with copies of a large one.
 const MAX_LISTED_BYTES: usize = 16 << 20;
 
@@ -68,7 +71,8 @@ fn targets(file: &str, content: &[u8], limits: &Limits, findings: &mut Findings)
     let Some(value) = document::parse(file, content, Keep::All, limits, findings) else {
         return targets;
     };
-    let Some(root) = Section::new(file, Pointer::Root, &value, findings).map(Section::any_case) else {
+    let root = Section::new(file, Pointer::Root, &value, findings);
+    let Some(root) = root.map(|root| root.any_case_told(findings)) else {
         return targets;
     };
     let key = root.entry("data").map_or("data", |(key, _)| key);
@@ -78,7 +82,7 @@ fn targets(file: &str, content: &[u8], limits: &Limits, findings: &mut Findings)
         let Some(item) = Section::new(file, list_pointer.index(index), item, findings) else {
             continue;
         };
-        let item = item.any_case();
+        let item = item.any_case_told(findings);
         let environment = item
             .text("deploymentEnvironment", findings)
             .unwrap_or_default()
@@ -133,6 +137,7 @@ struct Entry {
     alias: String,
     endpoint: String,
     tier: String,
+    key_type: String,
     certificate: String,
     /// Its place, for findings.
     pointer: String,
@@ -146,14 +151,14 @@ struct List<'f> {
 
 impl List<'_> {
     /// Entries with the name and content of their certificate file. Those without one are ignored with a warning, and more content
-    /// than [`MAX_LISTED_BYTES`] is an error.
+    /// than what is `left` is an error.
     fn found<'p>(
         self,
         files: &BTreeMap<&'p str, &'p [u8]>,
+        left: &mut usize,
         findings: &mut Findings,
     ) -> Vec<(Entry, &'p str, &'p [u8])> {
         let mut found = Vec::new();
-        let mut left = MAX_LISTED_BYTES;
         for entry in self.entries {
             let Some((name, pem)) = files.get_key_value(entry.certificate.as_str()) else {
                 let message = format!("ignored: no certificate file {:?}", entry.certificate);
@@ -165,7 +170,7 @@ impl List<'_> {
                 findings.push(Diagnostic::error(self.file, entry.pointer, message));
                 break;
             };
-            left = rest;
+            *left = rest;
             found.push((entry, *name, *pem));
         }
         found
@@ -181,7 +186,8 @@ fn list<'f>(layout: &Layout<'f>, role: Role, limits: &Limits, findings: &mut Fin
     let Some(value) = document::parse(file, content, Keep::All, limits, findings) else {
         return List { file, entries };
     };
-    let Some(root) = Section::new(file, Pointer::Root, &value, findings).map(Section::any_case) else {
+    let root = Section::new(file, Pointer::Root, &value, findings);
+    let Some(root) = root.map(|root| root.any_case_told(findings)) else {
         return List { file, entries };
     };
     let key = root.entry("data").map_or("data", |(key, _)| key);
@@ -190,12 +196,13 @@ fn list<'f>(layout: &Layout<'f>, role: Role, limits: &Limits, findings: &mut Fin
         let Some(item) = Section::new(file, list_pointer.index(index), item, findings) else {
             continue;
         };
-        let item = item.any_case();
+        let item = item.any_case_told(findings);
         let mut owned = |key: &str| item.text(key, findings).unwrap_or_default().trim().to_owned();
         entries.push(Entry {
             alias: owned("alias"),
             endpoint: owned("endpoint"),
             tier: owned("tierName"),
+            key_type: owned("keyType"),
             certificate: owned("certificate"),
             pointer: item.pointer.to_string(),
         });
@@ -223,7 +230,8 @@ pub(crate) fn endpoint_certificates(
     }
     let mut used = BTreeSet::new();
     let list = list(layout, Role::EndpointCertificates, limits, findings);
-    for (entry, name, pem) in list.found(&files, findings) {
+    let mut left = MAX_LISTED_BYTES;
+    for (entry, name, pem) in list.found(&files, &mut left, findings) {
         used.insert(name);
         let url = if entry.endpoint.contains("://") {
             entry.endpoint
@@ -240,30 +248,69 @@ pub(crate) fn endpoint_certificates(
     certificates
 }
 
-/// `Client-certificates/`.
+/// The key type of an entry: its folder's, or its own, which `apictl` doesn't write. `Err` when it can't be told whom it lets in.
+fn key_type(entry: &Entry, folder: Option<KeyType>) -> Result<Option<KeyType>, String> {
+    if entry.key_type.is_empty() {
+        return Ok(folder);
+    }
+    let Some(own) = KeyType::parse(&entry.key_type) else {
+        return Err(format!(
+            "keyType {:?} is none of PRODUCTION, SANDBOX",
+            entry.key_type
+        ));
+    };
+    match folder {
+        Some(folder) if folder != own => Err(format!(
+            "keyType {} is not that of its folder, {}",
+            own.as_str(),
+            folder.as_str()
+        )),
+        _ => Ok(Some(own)),
+    }
+}
+
+/// `Client-certificates/`: the list beside the certificates, and one below a folder for each key type.
 pub(crate) fn client_certificates(
     layout: &Layout<'_>,
     limits: &Limits,
     findings: &mut Findings,
 ) -> Vec<ClientCertificate> {
-    let mut files: BTreeMap<&str, &[u8]> = BTreeMap::new();
-    for (file, content) in layout.all(Role::ClientCertificate) {
-        if let Some(pem) = pem(file, content, findings) {
-            files.entry(file_name(file)).or_insert(pem);
+    let [beside, production, sandbox] = LISTS.map(|folder| {
+        let mut files: BTreeMap<&str, &[u8]> = BTreeMap::new();
+        for (file, content) in layout.all(Role::ClientCertificate(folder)) {
+            if let Some(pem) = pem(file, content, findings) {
+                files.entry(file_name(file)).or_insert(pem);
+            }
+        }
+        files
+    });
+    let mut certificates = Vec::new();
+    let mut left = MAX_LISTED_BYTES;
+    for folder in LISTS {
+        // By name at any depth (spec/adapter.md 3.2), but a key type's folder is none of the other's.
+        let nearest_last: &[_] = match folder {
+            None => &[&sandbox, &production, &beside],
+            Some(KeyType::Production) => &[&beside, &production],
+            Some(KeyType::Sandbox) => &[&beside, &sandbox],
+        };
+        let files = nearest_last.iter().copied().flatten();
+        let files = files.map(|(name, pem)| (*name, *pem)).collect();
+        let list = list(layout, Role::ClientCertificates(folder), limits, findings);
+        let file = list.file;
+        for (entry, _, pem) in list.found(&files, &mut left, findings) {
+            match key_type(&entry, folder) {
+                Ok(key_type) => certificates.push(ClientCertificate {
+                    alias: entry.alias,
+                    key_type,
+                    tier: entry.tier,
+                    content: pem.to_vec(),
+                }),
+                Err(message) => findings.push(Diagnostic::error(file, entry.pointer, message)),
+            }
         }
     }
-    let list = list(layout, Role::ClientCertificates, limits, findings);
-    let certificate = |(entry, _, pem): (Entry, &str, &[u8])| ClientCertificate {
-        alias: entry.alias,
-        tier: entry.tier,
-        content: pem.to_vec(),
-    };
-    list.found(&files, findings)
-        .into_iter()
-        .map(certificate)
-        .collect()
+    certificates
 }
-
 /// `Policies/`, specification and template paired by base name. They are checked when an operation uses them.
 pub(crate) fn policies(
     layout: &Layout<'_>,

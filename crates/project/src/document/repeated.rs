@@ -37,6 +37,11 @@ const HARMLESS: [&str; 7] = [
 /// Objects whose keys are names that mean nothing.
 const NAMES: [&str; 3] = ["channels", "pathItems", "paths"];
 
+/// Whether a key, in any case, says who may call.
+pub(crate) fn is_guard(key: &str) -> bool {
+    GUARDS.iter().any(|guard| guard.eq_ignore_ascii_case(key))
+}
+
 /// A key that has been given again.
 #[derive(Debug)]
 pub(crate) struct Repeated {
@@ -91,11 +96,6 @@ impl Repeated {
         }
         self.guards
     }
-}
-
-/// In any case, as keys of `api.yaml` are.
-fn is_guard(key: &str) -> bool {
-    GUARDS.iter().any(|guard| guard.eq_ignore_ascii_case(key))
 }
 
 /// Whether two values, of which one may be missing, say the same of who may call. The keys of `names` mean nothing.

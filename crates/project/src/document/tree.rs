@@ -1,6 +1,9 @@
 //! Typed looks into a parsed file; every mismatch is a finding with its pointer.
 
+use std::collections::HashMap;
+
 use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::repeated;
 use crate::document::value::{Object, Value};
 
 /// An object in a file.
@@ -38,6 +41,30 @@ impl<'a> Section<'a> {
             any_case: true,
             ..self
         }
+    }
+
+    /// As [`Self::any_case`], and tells of keys that differ in nothing but their case: one of them has no effect.
+    pub(crate) fn any_case_told(self, findings: &mut Findings) -> Self {
+        let mut seen: HashMap<String, (&str, &Value)> = HashMap::with_capacity(self.map.len());
+        for (key, value) in self.map {
+            let Some((first, other)) = seen.insert(key.to_ascii_lowercase(), (key, value)) else {
+                continue;
+            };
+            let pointer = self.pointer.key(key);
+            if repeated::is_guard(key) && value != other {
+                let message = format!(
+                    "key is given as {first} too, and what is said of who may call differs: keep one of them"
+                );
+                findings.refusal(self.file, &pointer, message);
+            } else {
+                findings.warning(
+                    self.file,
+                    &pointer,
+                    format!("key is given as {first} too: keep one of them"),
+                );
+            }
+        }
+        self.any_case()
     }
 
     /// Key as written and value; an explicit null is as good as nothing.

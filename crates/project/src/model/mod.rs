@@ -88,6 +88,12 @@ pub struct ApiProject {
 }
 
 impl ApiProject {
+    /// There is nothing but a definition: it means what its standard says, where a project has the contract.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.context.is_none()
+    }
+
     /// The alternatives that guard an operation unless its security is off: its own, else those of the API.
     #[must_use]
     pub fn requirements<'a>(&'a self, operation: &'a Operation) -> &'a [Requirement] {
@@ -333,11 +339,40 @@ impl MutualSsl {
     }
 }
 
+/// An environment as the keys of applications name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyType {
+    /// Production.
+    Production,
+    /// Sandbox.
+    Sandbox,
+}
+
+impl KeyType {
+    /// `PRODUCTION` or `SANDBOX`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "PRODUCTION",
+            Self::Sandbox => "SANDBOX",
+        }
+    }
+
+    /// By its name in any case.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Production, Self::Sandbox]
+            .into_iter()
+            .find(|key_type| text.eq_ignore_ascii_case(key_type.as_str()))
+    }
+}
+
 /// A client certificate that may call the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// Alias.
     pub alias: String,
+    /// The only environment that its bearer may call; either when absent.
+    pub key_type: Option<KeyType>,
     /// Tier of its callers.
     pub tier: String,
     /// PEM text.

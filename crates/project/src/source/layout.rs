@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::document::diagnostic::{Diagnostic, Findings};
+use crate::model::KeyType;
 use crate::source::Files;
 
 /// What a file is for. Matching is by whole path steps at any depth, since archives have any root folder name, or two.
@@ -10,10 +11,10 @@ use crate::source::Files;
 pub(crate) enum Role {
     /// `api.yaml` or `api.json`.
     Api,
-    /// A client certificate.
-    ClientCertificate,
-    /// `Client-certificates/client_certificates.*`.
-    ClientCertificates,
+    /// A client certificate, below a folder of one key type or beside them.
+    ClientCertificate(Option<KeyType>),
+    /// `Client-certificates/client_certificates.*`; API Manager 4.5 and later have one below a folder for each key type.
+    ClientCertificates(Option<KeyType>),
     /// `Definitions/graphql-complexity*`.
     Complexity,
     /// `Definitions/swagger.*` or `Definitions/asyncapi.*`.
@@ -43,7 +44,7 @@ impl Role {
     fn is_single(self) -> bool {
         match self {
             Self::Api
-            | Self::ClientCertificates
+            | Self::ClientCertificates(_)
             | Self::Complexity
             | Self::Definition
             | Self::Deployments
@@ -52,7 +53,7 @@ impl Role {
             | Self::McpServer
             | Self::Product
             | Self::Schema => true,
-            Self::ClientCertificate
+            Self::ClientCertificate(_)
             | Self::EndpointCertificate
             | Self::InterceptorCertificate
             | Self::Policy => false,
@@ -103,11 +104,12 @@ pub(crate) fn role(path: &str) -> Option<Role> {
             certificate.then_some(Role::EndpointCertificate)
         };
     }
-    if within("Client-certificates") {
+    if let Some(at) = folders.iter().position(|folder| *folder == "Client-certificates") {
+        let key_type = folders.get(at + 1).and_then(|folder| KeyType::parse(folder));
         return if file.starts_with("client_certificates.") {
-            Some(Role::ClientCertificates)
+            Some(Role::ClientCertificates(key_type))
         } else {
-            certificate.then_some(Role::ClientCertificate)
+            certificate.then_some(Role::ClientCertificate(key_type))
         };
     }
     if within("Policies") {
