@@ -28,6 +28,7 @@ use crate::discovery::{Discovery, TYPES};
 use crate::error::StartError;
 use crate::event::Counters;
 use crate::health::Probe;
+use crate::java;
 use crate::service::Service;
 use crate::snapshot::Current;
 use crate::utility::{Utility, rest};
@@ -92,6 +93,9 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     let Config { env, variables } = config;
     for variable in &env.process.ignored {
         tracing::warn!(variable, "variable has no effect");
+    }
+    for found in java::without_effect(&env.process.home) {
+        tracing::warn!("{found}");
     }
     let metrics = Metrics::new();
     let counters = Counters::new(&metrics);

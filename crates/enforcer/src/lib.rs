@@ -36,6 +36,7 @@ mod discovery;
 mod error;
 mod event;
 mod health;
+mod java;
 mod need;
 mod respond;
 mod security;

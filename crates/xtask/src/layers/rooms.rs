@@ -36,6 +36,7 @@ const ROUTER: &str = "
 /// The same for the enforcer.
 const ENFORCER: &str = "
     error
+    java
     event
     verdict
     wire
