@@ -101,9 +101,10 @@ impl<'a> Plan<'a> {
         self.forced(Targets { production, sandbox })
     }
 
-    /// With `x-wso2-endpoints` in use every path is rewritten to the API's own base path, whatever the group says.
+    /// With `x-wso2-endpoints` in use every path of a project is rewritten to the API's own base path, whatever the group says. Without
+    /// a project around them each group has its own.
     fn forced(&self, mut targets: Targets) -> Targets {
-        if self.project.named_endpoints.is_empty() {
+        if self.project.named_endpoints.is_empty() || self.project.is_bare() {
             return targets;
         }
         let base_path = [&self.api.production, &self.api.sandbox]

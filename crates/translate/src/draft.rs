@@ -56,9 +56,16 @@ pub fn draft(deployed: &Deployed<'_>, settings: &Settings) -> Result<Draft, Vec<
         &mut findings,
     );
     let mut routes = Vec::with_capacity(project.resources.len());
-    for resource in project.resources.iter().filter(|resource| is_served(resource)) {
+    let resources: Vec<_> = project
+        .resources
+        .iter()
+        .filter(|resource| is_served(resource))
+        .collect();
+    for (resource, methods) in routes::in_order(project, &resources) {
         let targets = plan.targets(resource, &mut findings);
-        routes.extend(routes::of_resource(deployed, resource, &targets, settings));
+        routes.extend(routes::of_resource(
+            deployed, resource, &methods, &targets, settings,
+        ));
     }
     let vhost = VirtualHost {
         name: deployed.vhost.to_owned(),

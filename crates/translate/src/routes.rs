@@ -1,6 +1,6 @@
 //! Resources to routes (spec/adapter.md 5.3–5.6, 5.8).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use trireme_routing::snapshot::{
 use crate::clusters::{Target, Targets};
 use crate::{Deployed, Settings, headers, template};
 
+const OPTIONS: &str = "OPTIONS";
+
 /// RE2 substitutions name their groups by one digit.
 const MAX_GROUPS: usize = 9;
 
@@ -22,22 +24,18 @@ const MAX_GROUPS: usize = 9;
 pub(crate) fn of_resource(
     deployed: &Deployed<'_>,
     resource: &Resource,
+    methods: &[String],
     targets: &Targets,
     settings: &Settings,
 ) -> Vec<Route> {
     let project = deployed.project;
-    let pattern = template::pattern(
-        &project.base_path,
-        &project.identity.version,
-        project.default_version,
-        &resource.path,
-    );
+    let pattern = pattern(project, resource);
     let route = |target: Option<&Target>, headers: Vec<(String, String)>| {
         let base_path = target.map_or("", |target| &target.base_path);
         let action = Action::Forward(forward(project, resource, &pattern, base_path, settings));
         Route {
             name: project.base_path.clone(),
-            methods: methods(resource),
+            methods: methods.to_vec(),
             headers,
             filters: Filters {
                 check: Check::Required {
@@ -100,17 +98,50 @@ fn guard(project: &ApiProject, resource: &Resource) -> Guard {
     Guard::Demand(number.max(2))
 }
 
-/// OPTIONS is always let through: the enforcer answers it when the resource doesn't define it.
-fn methods(resource: &Resource) -> Vec<String> {
-    let mut methods: Vec<String> = resource
+fn pattern(project: &ApiProject, resource: &Resource) -> String {
+    template::pattern(
+        &project.base_path,
+        &project.identity.version,
+        project.default_version,
+        &resource.path,
+    )
+}
+
+/// Resources in the order of their routes, with the methods of each. OPTIONS is let through by every route, for the enforcer to answer
+/// where it isn't defined (spec/adapter.md 5.5), so a resource that does define it has a route for it alone in front of another one for
+/// the same requests.
+pub(crate) fn in_order<'a>(
+    project: &ApiProject,
+    resources: &[&'a Resource],
+) -> Vec<(&'a Resource, Vec<String>)> {
+    let mut defining: HashMap<String, &Resource> = HashMap::new();
+    for resource in resources.iter().filter(|resource| has_options(resource)) {
+        defining.entry(pattern(project, resource)).or_insert(resource);
+    }
+    let mut ordered = Vec::with_capacity(resources.len());
+    for resource in resources {
+        let is_own = has_options(resource);
+        if !defining.is_empty()
+            && let Some(defining) = defining.remove(&pattern(project, resource))
+            && !is_own
+        {
+            ordered.push((defining, vec![OPTIONS.to_owned()]));
+        }
+        let operations = resource.operations.iter();
+        let options = (!is_own).then(|| OPTIONS.to_owned());
+        let methods = operations
+            .map(|operation| operation.method.clone())
+            .chain(options);
+        ordered.push((*resource, methods.collect()));
+    }
+    ordered
+}
+
+fn has_options(resource: &Resource) -> bool {
+    resource
         .operations
         .iter()
-        .map(|operation| operation.method.clone())
-        .collect();
-    if !methods.iter().any(|method| method == "OPTIONS") {
-        methods.push("OPTIONS".to_owned());
-    }
-    methods
+        .any(|operation| operation.method == OPTIONS)
 }
 
 fn forward(

@@ -7,7 +7,7 @@ use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::{self, Section};
 use crate::document::value::{Object, Value};
 use crate::model::EndpointSecurity;
-use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
+use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, HostNames, Scheme};
 use crate::model::endpoint_config::{CircuitBreakers, EndpointConfig, Retry};
 use crate::settings::Settings;
 
@@ -18,6 +18,7 @@ pub(crate) struct Addresses {
     pub(crate) scheme: Scheme,
     /// `consul(…)` is allowed.
     pub(crate) consul: bool,
+    pub(crate) hosts: HostNames,
 }
 
 impl Addresses {
@@ -29,7 +30,7 @@ impl Addresses {
         pointer: &Pointer<'_>,
         findings: &mut Findings,
     ) -> Option<Endpoint> {
-        Endpoint::parse_discovered(text, self.scheme, self.consul)
+        Endpoint::parse_discovered_named(text, self.scheme, self.consul, self.hosts)
             .map_err(|error| findings.error(file, pointer, error.to_string()))
             .ok()
     }
@@ -398,7 +399,7 @@ pub(crate) fn override_from_environment(
     for index in 0..1_000 {
         let name = format!("{prefix}_endpoint_{index}");
         let Some(text) = variable(&name) else { break };
-        match Endpoint::parse_discovered(&text, addresses.scheme, addresses.consul) {
+        match Endpoint::parse_discovered_named(&text, addresses.scheme, addresses.consul, addresses.hosts) {
             Ok(endpoint) => endpoints.push(endpoint),
             Err(error) => findings.push(Diagnostic::error(
                 "",

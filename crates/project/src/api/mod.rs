@@ -12,7 +12,7 @@ use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::tree::Section;
 use crate::document::value::Value;
 use crate::model::ambiguous::AmbiguousPath;
-use crate::model::endpoint::{EndpointCluster, Scheme};
+use crate::model::endpoint::{EndpointCluster, HostNames, Scheme};
 use crate::model::{
     ApiKind, Cors, CorsPolicy, EndpointSecurity, Implementation, OperationPolicies, PolicyReference,
 };
@@ -63,12 +63,12 @@ pub(crate) struct ApiOperation {
 impl ApiYaml {
     /// Reads the file. `None` when there's a reason to refuse it, which is among the findings then.
     pub(crate) fn read(file: &str, value: &Value, consul: bool, findings: &mut Findings) -> Option<Self> {
-        let root = Section::new(file, Pointer::Root, value, findings)?.any_case();
+        let root = Section::new(file, Pointer::Root, value, findings)?.any_case_told(findings);
         if root.get("data").is_none() {
             findings.error(file, &Pointer::Root, "has no data section");
             return None;
         }
-        let data = root.section("data", findings)?;
+        let data = root.section("data", findings)?.any_case_told(findings);
         let kind = kind(&data, findings);
         let (implementation, prototyped) = implementation(&data, findings);
         let mandatory = mandatory(&data, findings);
@@ -77,7 +77,11 @@ impl ApiYaml {
         } else {
             Scheme::Http
         };
-        let addresses = Addresses { scheme, consul };
+        let addresses = Addresses {
+            scheme,
+            consul,
+            hosts: HostNames::Contract,
+        };
         let endpoints = data.section("endpointConfig", findings);
         let mut group = |side| cluster::from_api_yaml(endpoints.as_ref()?, side, addresses, findings);
         let (production, sandbox) = (group(Side::Production), group(Side::Sandbox));
@@ -259,7 +263,7 @@ fn operation(
     item: &Value,
     findings: &mut Findings,
 ) -> Option<ApiOperation> {
-    let section = Section::new(file, pointer, item, findings)?.any_case();
+    let section = Section::new(file, pointer, item, findings)?.any_case_told(findings);
     let mut owned = |key: &str| section.text(key, findings).map(str::to_owned);
     let (target, verb) = (
         owned("target").unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! Where the upstream is, as the definition says it.
 
 use crate::api::cluster::Addresses;
-use crate::document::diagnostic::{Findings, Pointer};
+use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::{self, Section};
 use crate::document::value::Value;
 use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
@@ -30,11 +30,39 @@ fn group(endpoints: Vec<Endpoint>) -> Option<EndpointCluster> {
 
 /// `schemes`, `host` and `basePath`.
 pub(crate) fn of_2(top: &Section<'_>, addresses: Addresses, findings: &mut Findings) -> Hosts {
-    let base_path = top
-        .text_or_warn("basePath", findings)
-        .filter(|path| !path.is_empty())
-        .map(str::to_owned);
-    let schemes = top.list("schemes", findings);
+    let secure = is_secure(top, findings);
+    let endpoint = address_2(top, secure, addresses, findings);
+    Hosts {
+        production: group(endpoint.into_iter().collect()),
+        sandbox: None,
+        base_path: base_path_2(top, findings),
+        templated: None,
+    }
+}
+
+/// Where the requests of an operation go whose `schemes` replace the root's (OpenAPI 2.0, Operation Object); `None` where they say
+/// the same, or nothing.
+pub(crate) fn of_operation_2(
+    top: &Section<'_>,
+    operation: &Section<'_>,
+    addresses: Addresses,
+    findings: &mut Findings,
+) -> Option<EndpointCluster> {
+    if operation.list("schemes", findings).is_empty() {
+        return None;
+    }
+    let secure = is_secure(operation, findings);
+    // What is wrong with the root's has been told.
+    let mut told = Findings::default();
+    if secure == is_secure(top, &mut told) {
+        return None;
+    }
+    group(address_2(top, secure, addresses, &mut told).into_iter().collect())
+}
+
+/// Whether HTTPS, which goes before HTTP, is among the schemes.
+fn is_secure(section: &Section<'_>, findings: &mut Findings) -> bool {
+    let schemes = section.list("schemes", findings);
     let secure = schemes.iter().position(|scheme| {
         let scheme = scheme.as_str().unwrap_or_default();
         scheme.trim().eq_ignore_ascii_case("https")
@@ -42,41 +70,61 @@ pub(crate) fn of_2(top: &Section<'_>, addresses: Addresses, findings: &mut Findi
     if let Some(at) = secure
         && schemes.get(at).and_then(Value::as_str) != Some("https")
     {
-        let pointer = top.pointer.key("schemes");
-        findings.warning(top.file, &pointer.index(at), "taken for https");
+        let pointer = section.pointer.key("schemes");
+        findings.warning(section.file, &pointer.index(at), "taken for https");
     }
+    secure.is_some()
+}
+
+fn base_path_2(top: &Section<'_>, findings: &mut Findings) -> Option<String> {
+    top.text_or_warn("basePath", findings)
+        .filter(|path| !path.is_empty())
+        .map(str::to_owned)
+}
+
+/// `host` and `basePath`.
+fn address_2(
+    top: &Section<'_>,
+    secure: bool,
+    addresses: Addresses,
+    findings: &mut Findings,
+) -> Option<Endpoint> {
     let host = top
         .text_or_warn("host", findings)
         .map(str::trim)
-        .filter(|host| !host.is_empty());
-    let endpoint = host.and_then(|host| {
-        let scheme = if secure.is_some() {
-            Scheme::Https
-        } else {
-            addresses.scheme
-        };
-        let path = base_path.as_deref().unwrap_or_default();
-        let slash = if path.is_empty() || path.starts_with('/') {
-            ""
-        } else {
-            "/"
-        };
-        Endpoint::parse(&format!("{}://{host}{slash}{path}", scheme.as_str()), scheme)
-            .map_err(|error| {
-                findings.warning(top.file, &top.pointer.key("host"), format!("ignored: {error}"))
-            })
-            .ok()
-    });
-    Hosts {
-        production: group(endpoint.into_iter().collect()),
-        sandbox: None,
-        base_path,
-        templated: None,
+        .filter(|host| !host.is_empty())?;
+    let pointer = top.pointer.key("host");
+    if host.contains("://") {
+        findings.warning(
+            top.file,
+            &pointer,
+            "ignored: a host has no scheme, which belongs into schemes",
+        );
+        return None;
     }
+    let scheme = if secure { Scheme::Https } else { addresses.scheme };
+    let path = base_path_2(top, &mut Findings::default()).unwrap_or_default();
+    let slash = if path.is_empty() || path.starts_with('/') {
+        ""
+    } else {
+        "/"
+    };
+    let url = format!("{}://{host}{slash}{path}", scheme.as_str());
+    let endpoint = Endpoint::parse_named(&url, scheme, addresses.hosts)
+        .map_err(|error| findings.warning(top.file, &pointer, format!("ignored: {error}")))
+        .ok()?;
+    if host.contains('/') {
+        findings.warning(
+            top.file,
+            &pointer,
+            "taken with its path, which belongs into basePath",
+        );
+    }
+    Some(endpoint)
 }
 
-/// `servers` of a definition without a project, at the root or on a path item: the first that has an address, variables at their
-/// defaults. The others are alternatives, which nobody chooses between here (OpenAPI 3, Server Object).
+/// `servers` of a definition without a project, at the root, on a path item or on an operation: the first that has an address,
+/// variables at their defaults. The others are alternatives, which nobody chooses between here (OpenAPI 3, Server Object).
 pub(crate) fn first_of_3(
     top: &Section<'_>,
     pointer: Pointer<'_>,
@@ -85,23 +133,54 @@ pub(crate) fn first_of_3(
     findings: &mut Findings,
 ) -> Hosts {
     let mut first: Option<Endpoint> = None;
-    each(
-        top,
-        pointer,
-        servers,
-        addresses,
-        findings,
-        |pointer, _, endpoint, findings| match &first {
-            None => first = Some(endpoint),
-            Some(first) if *first == endpoint => {}
-            Some(_) => findings.warning(top.file, pointer, "not called: the first server is"),
-        },
-    );
+    let mut references = Vec::new();
+    for server in listed(top, &pointer, servers, findings) {
+        let url = server.text("url", findings).unwrap_or_default().trim();
+        let place = server.pointer.key("url");
+        let url = match substitute(url, &server, findings) {
+            Ok(url) => url,
+            Err(reason) => {
+                findings.warning(top.file, &place, format!("ignored: {reason}"));
+                continue;
+            }
+        };
+        if is_reference(url.trim()) {
+            references.push(server.pointer.to_string());
+            continue;
+        }
+        match Endpoint::parse_named(&url, addresses.scheme, addresses.hosts) {
+            Ok(endpoint) => match &first {
+                None => {
+                    if !url.contains("://") {
+                        findings.warning(top.file, &place, format!("taken for {}", endpoint.url));
+                    }
+                    first = Some(endpoint);
+                }
+                Some(first) if *first == endpoint => {}
+                Some(_) => findings.warning(top.file, &server.pointer, "not called: the first server is"),
+            },
+            Err(error) => findings.warning(top.file, &place, format!("ignored: {error}")),
+        }
+    }
+    if first.is_some() {
+        for reference in references {
+            let message = "not called: it names no host, and the definition comes from nowhere";
+            findings.push(Diagnostic::warning(top.file, reference, message));
+        }
+    }
     Hosts {
         base_path: first.as_ref().map(|endpoint| endpoint.base_path.clone()),
         production: group(first.into_iter().collect()),
         ..Hosts::default()
     }
+}
+
+/// A reference that is relative to where the definition came from (RFC 3986 section 4.2), which nobody knows here: a path, or steps of
+/// one. Without a scheme, only what looks like a host is one: by its dot, its port, or for `localhost`.
+fn is_reference(url: &str) -> bool {
+    let first = url.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_host = first.contains(['.', ':']) && !first.starts_with('.');
+    !is_host && !first.eq_ignore_ascii_case("localhost")
 }
 
 /// `servers`, at the root or on a path item.
@@ -114,20 +193,23 @@ pub(crate) fn of_3(
 ) -> Hosts {
     let mut production = Vec::new();
     let mut templated = Vec::new();
-    each(
-        top,
-        pointer,
-        servers,
-        addresses,
-        findings,
-        |_, url, endpoint, _| {
-            if has_variable_host(url) {
-                templated.push(endpoint);
-            } else {
-                production.push(endpoint);
+    for server in listed(top, &pointer, servers, findings) {
+        let url = server.text("url", findings).unwrap_or_default().trim();
+        // Relative to wherever the definition was fetched from, which nobody knows here.
+        if url.is_empty() || url.starts_with('/') {
+            continue;
+        }
+        let parsed = substitute(url, &server, findings).and_then(|url| {
+            Endpoint::parse_named(&url, addresses.scheme, addresses.hosts).map_err(|error| error.to_string())
+        });
+        match parsed {
+            Ok(endpoint) if has_variable_host(url) => templated.push(endpoint),
+            Ok(endpoint) => production.push(endpoint),
+            Err(reason) => {
+                findings.warning(top.file, &server.pointer.key("url"), format!("ignored: {reason}"));
             }
-        },
-    );
+        }
+    }
     let base_path = production
         .last()
         .map(|endpoint: &Endpoint| endpoint.base_path.clone());
@@ -139,37 +221,23 @@ pub(crate) fn of_3(
     }
 }
 
-/// Calls `take` with each server that has an address: where it stands, as it is written, and at the defaults of its variables.
-fn each(
-    top: &Section<'_>,
-    pointer: Pointer<'_>,
-    servers: Option<&Value>,
-    addresses: Addresses,
+/// The objects of a list of servers.
+fn listed<'v>(
+    top: &Section<'v>,
+    pointer: &'v Pointer<'v>,
+    servers: Option<&'v Value>,
     findings: &mut Findings,
-    mut take: impl FnMut(&Pointer<'_>, &str, Endpoint, &mut Findings),
-) {
-    let servers = match servers {
-        None => return,
-        Some(Value::Array(servers)) => servers,
-        Some(_) => return findings.error(top.file, &pointer, "must be a list of servers"),
-    };
-    for (index, server) in servers.iter().enumerate() {
-        let item_pointer = pointer.index(index);
-        let Some(server) = Section::new(top.file, item_pointer, server, findings) else {
-            continue;
-        };
-        let url = server.text("url", findings).unwrap_or_default().trim();
-        // Relative to wherever the definition was fetched from, which nobody knows here.
-        if url.is_empty() || url.starts_with('/') {
-            continue;
-        }
-        let parsed = substitute(url, &server, findings)
-            .and_then(|url| Endpoint::parse(&url, addresses.scheme).map_err(|error| error.to_string()));
-        match parsed {
-            Ok(endpoint) => take(&server.pointer, url, endpoint, findings),
-            Err(reason) => {
-                findings.warning(top.file, &server.pointer.key("url"), format!("ignored: {reason}"));
-            }
+) -> Vec<Section<'v>> {
+    match servers {
+        None => Vec::new(),
+        Some(Value::Array(servers)) => servers
+            .iter()
+            .enumerate()
+            .filter_map(|(index, server)| Section::new(top.file, pointer.index(index), server, findings))
+            .collect(),
+        Some(_) => {
+            findings.error(top.file, pointer, "must be a list of servers");
+            Vec::new()
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::defined::{Circumstances, Defined};
 use super::format::Format;
 use super::hosts::Hosts;
+use super::paths::Upstream;
 use super::security::{self, Schemes};
 use super::{extensions, hosts, paths};
 use crate::api;
@@ -28,7 +29,7 @@ pub(crate) fn read(
         .and_then(Value::text);
     let addresses = circumstances.addresses;
     let named = cluster::named(&top, addresses, findings);
-    let schemes = schemes(&top, root, format, findings);
+    let mut schemes = schemes(&top, root, format, findings);
     let hosts = hosts(&top, format, circumstances, findings);
     let [production, sandbox] = Side::BOTH.map(|side| {
         let key = side.extension();
@@ -42,11 +43,29 @@ pub(crate) fn read(
         )
     });
     let disable = top.flag_or_warn("x-wso2-disable-security", findings);
-    let resources = paths::read(&top, root, format, circumstances, &named, disable, findings);
+    let upstream = Upstream {
+        named: &named,
+        production: match &production {
+            Some((cluster, _)) => Some(cluster),
+            None => hosts.production.as_ref(),
+        },
+        extended: production.is_some(),
+    };
+    let mut resources = paths::read(&top, root, format, circumstances, upstream, disable, findings);
     let requirement_pointer = top.pointer.key("security");
     let requirements = top
         .get("security")
         .map(|value| security::requirements(file, &requirement_pointer, value, findings));
+    let mut requirements = requirements.unwrap_or_default();
+    if top
+        .get("openapi")
+        .and_then(Value::text)
+        .is_some_and(|version| version.starts_with("3.2"))
+    {
+        let operations = resources.iter_mut().flat_map(|resource| &mut resource.operations);
+        let lists = operations.map(|operation| &mut operation.security);
+        schemes.follow(root, format, lists.chain([&mut requirements]));
+    }
     let tier = extensions::tier(&top, findings);
     // No number begins with a slash.
     let base_path = top.certain_text_or_warn("x-wso2-basePath", findings);
@@ -60,7 +79,7 @@ pub(crate) fn read(
         production,
         sandbox,
         schemes,
-        security: requirements.unwrap_or_default(),
+        security: requirements,
         disable_security: disable.unwrap_or(false) || extensions::is_unsecured(&top),
         resources,
         tier,

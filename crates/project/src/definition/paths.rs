@@ -32,6 +32,16 @@ const UNROUTED_REASON: &str = "ignored: this method is not routed";
 /// Operations of any other method, by its name (OpenAPI 3.2, Path Item Object).
 const ADDITIONAL: &str = "additionalOperations";
 
+/// Fields of a path item that are no methods.
+const FIELDS: [&str; 6] = [
+    "$ref",
+    ADDITIONAL,
+    "description",
+    "parameters",
+    "servers",
+    "summary",
+];
+
 /// Values that references to path items and to named endpoints may bring in, all together. A shared path item is read anew for
 /// each path that refers to it, so that a small file could otherwise become a large project.
 const MAX_REFERRED: usize = 200_000;
@@ -45,7 +55,7 @@ struct Paths<'a> {
     root: &'a Value,
     format: Format,
     circumstances: Circumstances<'a>,
-    named: &'a BTreeMap<String, EndpointCluster>,
+    upstream: Upstream<'a>,
     /// `x-wso2-disable-security` at the root.
     disable_security: Option<bool>,
     /// What is left of [`MAX_REFERRED`].
@@ -57,13 +67,24 @@ struct Paths<'a> {
     examples: mock::Room,
 }
 
+/// Where requests go that path items and operations say nothing of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upstream<'a> {
+    /// Groups of `x-wso2-endpoints`.
+    pub(crate) named: &'a BTreeMap<String, EndpointCluster>,
+    /// Production endpoints of all.
+    pub(crate) production: Option<&'a EndpointCluster>,
+    /// An extension names them, and not the definition in the words of its standard.
+    pub(crate) extended: bool,
+}
+
 /// Reads `paths` into resources in the order they're tried.
 pub(crate) fn read(
     top: &Section<'_>,
     root: &Value,
     format: Format,
     circumstances: Circumstances<'_>,
-    named: &BTreeMap<String, EndpointCluster>,
+    upstream: Upstream<'_>,
     disable_security: Option<bool>,
     findings: &mut Findings,
 ) -> Vec<Resource> {
@@ -78,7 +99,7 @@ pub(crate) fn read(
         root,
         format,
         circumstances,
-        named,
+        upstream,
         disable_security,
         left: Cell::new(MAX_REFERRED),
         followed: RefCell::default(),
@@ -119,7 +140,15 @@ pub(crate) fn read(
             let message = format!("{escape} can be read in two ways: write the character itself");
             findings.refusal(top.file, &pointer, message);
         }
-        resources.extend(shared.resource(path, item, &pointer, findings));
+        resources.extend(shared.resources(path, item, &pointer, findings));
+    }
+    if resources.len() > MAX_PATHS {
+        let message = format!(
+            "{} paths, one more for each operation with servers of its own, are more than the {MAX_PATHS} an API may have",
+            resources.len()
+        );
+        findings.refusal(top.file, &paths.pointer, message);
+        return Vec::new();
     }
     resources.sort_by_cached_key(|resource| order::key(&resource.path));
     resources
@@ -134,14 +163,17 @@ fn is_unreachable(path: &str) -> bool {
 }
 
 impl Paths<'_> {
-    fn resource(
+    /// The operations of a path, as one resource, and one more for those that have an upstream of their own.
+    fn resources(
         &self,
         path: &str,
         item: &Value,
         pointer: &Pointer<'_>,
         findings: &mut Findings,
-    ) -> Option<Resource> {
-        let item = self.resolved(item, pointer, findings)?;
+    ) -> Vec<Resource> {
+        let Some(item) = self.resolved(item, pointer, findings) else {
+            return Vec::new();
+        };
         let item = Section {
             file: self.file,
             pointer: *pointer,
@@ -159,34 +191,63 @@ impl Paths<'_> {
             let Some(map) = self.resolved(value, &pointer, findings) else {
                 continue;
             };
-            let operation = Section {
+            let section = Section {
                 pointer,
                 map: &map,
                 ..item
             };
-            operations.push(self.operation(path, method, &operation, disable.unwrap_or(false), findings));
+            let own = self.own_upstream(&item, &section, findings);
+            let operation = self.operation(path, method, &section, disable.unwrap_or(false), findings);
+            operations.push((operation, own));
         }
         self.without_effect(&item, findings);
         if operations.is_empty() {
-            return None;
+            return Vec::new();
         }
         let [production, sandbox] = Side::BOTH.map(|side| self.endpoints(&item, side, findings));
         let servers = (self.format == Format::OpenApi3 && !self.circumstances.prototyped)
             .then(|| item.get("servers"))
             .flatten()
             .and_then(|servers| self.servers(&item, servers, findings));
-        Some(Resource {
-            id: name_based(&[self.circumstances.uuid, path]),
+        let production = production.or(servers);
+        let of_all = production.as_ref().or(self.upstream.production);
+        let mut common = Vec::new();
+        let mut apart: Vec<(EndpointCluster, Vec<Operation>)> = Vec::new();
+        for (operation, own) in operations {
+            let Some(own) = own.filter(|own| Some(own) != of_all) else {
+                common.push(operation);
+                continue;
+            };
+            match apart.iter_mut().find(|(known, _)| *known == own) {
+                Some((_, operations)) => operations.push(operation),
+                None => apart.push((own, vec![operation])),
+            }
+        }
+        let resource = |id: String, operations, production| Resource {
+            id,
             path: path.to_owned(),
             operations,
-            production: production.or(servers),
-            sandbox,
+            production,
+            sandbox: sandbox.clone(),
             extensions: extensions::kept(item.map),
-        })
+        };
+        let mut resources = Vec::with_capacity(1 + apart.len());
+        if !common.is_empty() {
+            let id = name_based(&[self.circumstances.uuid, path]);
+            resources.push(resource(id, common, production));
+        }
+        for (own, operations) in apart {
+            let id = operations
+                .first()
+                .map(|first| first.id.clone())
+                .unwrap_or_default();
+            resources.push(resource(id, operations, Some(own)));
+        }
+        resources
     }
 
-    /// The servers of a path item. Where it names others than the API's and none of them can be called, its requests must not go to
-    /// the API's.
+    /// The servers of a path item or an operation. Where it names others than the API's and none of them can be called, its requests
+    /// must not go to the API's.
     fn servers(
         &self,
         item: &Section<'_>,
@@ -204,6 +265,50 @@ impl Paths<'_> {
             findings.refusal(self.file, &item.pointer.key("servers"), message);
         }
         found
+    }
+
+    /// Where the requests of an operation go that says so itself: by its servers, or by its schemes (OpenAPI 2.0). In a project it
+    /// can't (spec/adapter.md 4.4).
+    fn own_upstream(
+        &self,
+        item: &Section<'_>,
+        operation: &Section<'_>,
+        findings: &mut Findings,
+    ) -> Option<EndpointCluster> {
+        if self.circumstances.prototyped {
+            return None;
+        }
+        match self.format {
+            Format::AsyncApi2 => None,
+            Format::OpenApi2 => {
+                let top = Section::new(self.file, Pointer::Root, self.root, &mut Findings::default())?;
+                let addresses = self.circumstances.addresses;
+                let own = hosts::of_operation_2(&top, operation, addresses, findings)?;
+                // Schemes belong to the host of the definition, which is not called then.
+                let extended = self.upstream.extended || item.get(Side::Production.extension()).is_some();
+                if self.circumstances.alone && !extended {
+                    return Some(own);
+                }
+                let reason = if extended {
+                    "ignored: an extension names the endpoints"
+                } else {
+                    "ignored: schemes are read from the root"
+                };
+                findings.warning(self.file, &operation.pointer.key("schemes"), reason);
+                None
+            }
+            Format::OpenApi3 => {
+                let servers = operation.get("servers")?;
+                if self.circumstances.alone {
+                    return self.servers(operation, servers, findings);
+                }
+                if has_address(servers) {
+                    let reason = "ignored: servers are read from the path item or the root";
+                    findings.warning(self.file, &operation.pointer.key("servers"), reason);
+                }
+                None
+            }
+        }
     }
 
     /// Whether the requirements of an operation can be met by nobody at all: there are none, or one of them asks for nothing
@@ -248,8 +353,13 @@ impl Paths<'_> {
                 "ignored: security is read from the operation or the root"
             } else if key == AMBIGUOUS_PATHS {
                 NOT_AT_THE_ROOT
-            } else {
+            } else if FIELDS.contains(&key.as_str())
+                || METHODS.contains(&key.as_str())
+                || key.starts_with("x-")
+            {
                 continue;
+            } else {
+                "ignored: neither a method that is routed nor a field of a path item"
             };
             findings.warning(self.file, &item.pointer.key(key), reason);
         }
@@ -321,17 +431,11 @@ impl Paths<'_> {
                 );
             }
         }
-        if has_address(section.get("servers")) && !self.circumstances.prototyped {
-            findings.warning(
-                self.file,
-                &section.pointer.key("servers"),
-                "ignored: servers are read from the path item or the root",
-            );
-        }
         if section.get(AMBIGUOUS_PATHS).is_some() {
             let pointer = section.pointer.key(AMBIGUOUS_PATHS);
             findings.warning(self.file, &pointer, NOT_AT_THE_ROOT);
         }
+        self.body(method, section, findings);
         let disable = section
             .flag_or_warn("x-wso2-disable-security", findings)
             .unwrap_or(disable);
@@ -352,6 +456,17 @@ impl Paths<'_> {
             mock: self.examples(section, findings),
             extensions: extensions::kept(section.map),
             method,
+        }
+    }
+
+    /// Tells of a body that no caller is meant to send: what comes goes on as it is.
+    fn body(&self, method: &str, section: &Section<'_>, findings: &mut Findings) {
+        if ["get", "head", "delete"].contains(&method) && section.get("requestBody").is_some() {
+            let message = format!(
+                "without meaning: a body of {} has none (RFC 9110 section 9.3); it is passed on as it is",
+                method.to_ascii_uppercase()
+            );
+            findings.warning(self.file, &section.pointer.key("requestBody"), message);
         }
     }
 
@@ -404,6 +519,7 @@ impl Paths<'_> {
         let value = item.get(key)?;
         let referred = value.as_str().map_or(0, |name| {
             let group = self
+                .upstream
                 .named
                 .get(name.strip_prefix("#/x-wso2-endpoints/").unwrap_or_default());
             group.map_or(0, |group| group.endpoints.len())
@@ -412,7 +528,14 @@ impl Paths<'_> {
             findings.refusal(self.file, &pointer, "references expand to too much");
             return None;
         }
-        let found = cluster::extension(value, self.file, pointer, addresses, Some(self.named), findings);
+        let found = cluster::extension(
+            value,
+            self.file,
+            pointer,
+            addresses,
+            Some(self.upstream.named),
+            findings,
+        );
         found.map(|(cluster, security)| {
             if security.is_some() {
                 cluster::unused_credentials(self.file, &pointer, findings);
@@ -423,9 +546,8 @@ impl Paths<'_> {
 }
 
 /// A server with more than a path of its own.
-fn has_address(servers: Option<&Value>) -> bool {
-    let servers = servers.and_then(Value::as_array);
-    servers.into_iter().flatten().any(|server| {
+fn has_address(servers: &Value) -> bool {
+    servers.as_array().into_iter().flatten().any(|server| {
         let url = server
             .get("url")
             .and_then(Value::as_str)

@@ -1,5 +1,7 @@
 //! Security schemes and requirements as the definition writes them.
 
+use std::collections::{HashMap, HashSet};
+
 use super::format::Format;
 use crate::document::diagnostic::{Findings, Pointer};
 use crate::document::refs;
@@ -33,6 +35,76 @@ pub(crate) struct OddScheme {
     pub(crate) pointer: String,
 }
 
+impl Schemes {
+    /// Adds a scheme: what the first object says wins.
+    fn add(&mut self, name: &str, layers: &[&Value], format: Format, pointer: String) {
+        let text = |key: &str| {
+            let found = layers.iter().find_map(|layer| layer.get(key));
+            found.and_then(Value::text).unwrap_or_default().to_owned()
+        };
+        let (kind, known) = (text("type"), types(format));
+        if !known.is_empty() && !known.contains(&kind.as_str()) {
+            self.odd.push(OddScheme {
+                definition: name.to_owned(),
+                kind: kind.clone(),
+                known,
+                pointer,
+            });
+        }
+        self.all.push(SecurityScheme {
+            definition: name.to_owned(),
+            kind,
+            name: text("name"),
+            location: text("in"),
+        });
+    }
+
+    /// Requirements that name a scheme by reference, where no component has that name (OpenAPI 3.2, Security Requirement Object): by
+    /// its name where it is a component, else as a scheme of the name that it is called by. One that leads nowhere stays what it is:
+    /// not declared.
+    pub(crate) fn follow<'r>(
+        &mut self,
+        root: &Value,
+        format: Format,
+        lists: impl Iterator<Item = &'r mut Vec<Requirement>>,
+    ) {
+        let mut declared: HashSet<String> = self.all.iter().map(|scheme| scheme.definition.clone()).collect();
+        let components = root
+            .get("components")
+            .and_then(|components| components.get("securitySchemes"))
+            .and_then(Value::as_object);
+        let components: HashMap<*const Value, &String> = components
+            .into_iter()
+            .flatten()
+            .map(|(name, scheme)| (std::ptr::from_ref(scheme), name))
+            .collect();
+        let mut names: HashMap<String, String> = HashMap::new();
+        for requirement in lists.flatten() {
+            if !requirement.keys().any(|name| name.starts_with('#')) {
+                continue;
+            }
+            for (reference, scopes) in std::mem::take(requirement) {
+                let name = names.entry(reference).or_insert_with_key(|reference| {
+                    let target = refs::target(root, reference).filter(|_| !declared.contains(reference));
+                    let component = target.and_then(|target| components.get(&std::ptr::from_ref(target)));
+                    if let Some(name) = component.filter(|name| declared.contains(**name)) {
+                        return (*name).clone();
+                    }
+                    let layers = target.and_then(|target| refs::layers(root, target).ok());
+                    if let Some(layers) = layers.filter(|layers| layers.iter().all(|layer| layer.is_object()))
+                    {
+                        let pointer = reference.trim_start_matches('#').to_owned();
+                        self.add(reference, &layers, format, pointer);
+                        declared.insert(reference.clone());
+                    }
+                    reference.clone()
+                });
+                requirement.entry(name.clone()).or_default().extend(scopes);
+            }
+        }
+    }
+}
+
 /// Types of security schemes in the standard; none where they aren't looked at.
 fn types(format: Format) -> &'static [&'static str] {
     match format {
@@ -55,7 +127,6 @@ pub(crate) fn schemes(
     let Some(section) = Section::new(file, pointer, value, findings) else {
         return schemes;
     };
-    let known = types(format);
     for (name, value) in section.map {
         let pointer = section.pointer.key(name);
         // `x-api-key` is a common name of a scheme, so only what can't be one is taken for a vendor extension.
@@ -68,26 +139,8 @@ pub(crate) fn schemes(
                     findings.error(file, &pointer, "must be an object");
                     continue;
                 }
-                let text = |key: &str| {
-                    let found = layers.iter().find_map(|layer| layer.get(key));
-                    found.and_then(Value::text).unwrap_or_default().to_owned()
-                };
-                let kind = text("type");
-                if !known.is_empty() && !known.contains(&kind.as_str()) {
-                    let own = value.get("type").map(|_| pointer.key("type"));
-                    schemes.odd.push(OddScheme {
-                        definition: name.clone(),
-                        kind: kind.clone(),
-                        known,
-                        pointer: own.unwrap_or(pointer).to_string(),
-                    });
-                }
-                schemes.all.push(SecurityScheme {
-                    definition: name.clone(),
-                    kind,
-                    name: text("name"),
-                    location: text("in"),
-                });
+                let own = value.get("type").map(|_| pointer.key("type"));
+                schemes.add(name, &layers, format, own.unwrap_or(pointer).to_string());
             }
             Err(broken) => findings.error(file, &pointer.key("$ref"), broken.to_string()),
         }

@@ -20,7 +20,7 @@ const ROOT: &[&str] = &[
     "tags",
 ];
 const INFO: &[&str] = &["description", "title", "version"];
-const OPERATION: &[&str] = &["parameters", "responses", "security"];
+const OPERATION: &[&str] = &["parameters", "responses", "schemes", "security"];
 const SCHEME: &[&str] = &["in", "name", "type"];
 
 /// Gives the keys of a definition that are looked at the case they have in the standard, and tells each that had another. Names that

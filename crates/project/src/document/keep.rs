@@ -46,9 +46,9 @@ impl Keep {
             },
             Self::MapOf(kind) => *kind,
             Self::Operation => match key {
-                "callbacks" | "description" | "externalDocs" | "requestBody" | "summary" | "tags" => {
-                    Self::Drop
-                }
+                "callbacks" | "description" | "externalDocs" | "summary" | "tags" => Self::Drop,
+                // That there is one is told.
+                "requestBody" => Self::Skip,
                 "parameters" | "responses" => Self::MapOf(&Self::Reference),
                 _ => Self::All,
             },

@@ -44,6 +44,11 @@ pub(crate) fn layers<'a>(root: &'a Value, value: &'a Value) -> Result<Vec<&'a Va
     Ok(layers)
 }
 
+/// What a reference within the document names.
+pub(crate) fn target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
+    lookup(root, reference.strip_prefix('#')?)
+}
+
 /// The value at a JSON pointer in its URI fragment form. A part of the document that was skipped in reading stands for everything below it.
 fn lookup<'a>(root: &'a Value, fragment: &str) -> Option<&'a Value> {
     if fragment.is_empty() {

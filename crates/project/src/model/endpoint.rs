@@ -62,6 +62,12 @@ impl Scheme {
         matches!(self, Self::Https | Self::Wss)
     }
 
+    /// Its port where an address has none.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        if self.is_tls() { 443 } else { 80 }
+    }
+
     /// Lower-case name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -91,6 +97,11 @@ pub enum InvalidEndpoint {
         "host {0:?} must be two or more letters, digits, '.' or '-', starting and ending with a letter or digit"
     )]
     Host(String),
+    /// Host missing or with characters that no name has.
+    #[error(
+        "host {0:?} must have only letters, digits, '.', '-' and '_', and begin and end with none of '.' and '-'"
+    )]
+    Name(String),
     /// Port out of range.
     #[error("port {0:?} is not in 1..65535")]
     Port(String),
@@ -102,12 +113,33 @@ pub enum InvalidEndpoint {
     Scheme(String),
 }
 
+/// Which hosts an address may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostNames {
+    /// Whatever a resolver may know.
+    Any,
+    /// The contract's, for projects (spec/adapter.md 4.4).
+    Contract,
+}
+
 impl Endpoint {
     /// Reads an address. Without a scheme it is `default`'s; query and fragment are dropped, as is a user name.
     ///
     /// # Errors
     /// When the text is none: see [`InvalidEndpoint`].
     pub fn parse(text: &str, default: Scheme) -> Result<Self, InvalidEndpoint> {
+        Self::parse_named(text, default, HostNames::Contract)
+    }
+
+    /// As [`Self::parse`], with hosts of other names.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub(crate) fn parse_named(
+        text: &str,
+        default: Scheme,
+        hosts: HostNames,
+    ) -> Result<Self, InvalidEndpoint> {
         let text = text.trim();
         if text.is_empty() {
             return Err(InvalidEndpoint::Blank);
@@ -137,7 +169,12 @@ impl Endpoint {
             None => (rest, ""),
         };
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let (host, port) = match authority.rsplit_once(':') {
+        let (host, port) = match authority
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.ends_with(']'))
+        {
+            // No port is the scheme's (RFC 3986 section 3.2.3), but where a scheme stands twice it is none.
+            Some((host, "")) if !path.starts_with("//") => (host, scheme.port()),
             Some((host, port)) => {
                 // The standard library takes a sign as well.
                 let digits = port.bytes().all(|byte| byte.is_ascii_digit());
@@ -147,10 +184,12 @@ impl Endpoint {
                     number.ok_or_else(|| InvalidEndpoint::Port(port.to_owned()))?,
                 )
             }
-            None => (authority, if scheme.is_tls() { 443 } else { 80 }),
+            None => (authority, scheme.port()),
         };
-        if !is_host(host) {
-            return Err(InvalidEndpoint::Host(host.to_owned()));
+        match hosts {
+            HostNames::Any if !is_name(host) => return Err(InvalidEndpoint::Name(host.to_owned())),
+            HostNames::Contract if !is_host(host) => return Err(InvalidEndpoint::Host(host.to_owned())),
+            HostNames::Any | HostNames::Contract => {}
         }
         let (host, base_path) = (host.to_owned(), encoded(path));
         Ok(Self {
@@ -168,13 +207,26 @@ impl Endpoint {
     /// # Errors
     /// As [`Self::parse`], and for a malformed or unwelcome expression.
     pub fn parse_discovered(text: &str, default: Scheme, consul: bool) -> Result<Self, InvalidEndpoint> {
+        Self::parse_discovered_named(text, default, consul, HostNames::Contract)
+    }
+
+    /// As [`Self::parse_discovered`], with hosts of other names.
+    ///
+    /// # Errors
+    /// As [`Self::parse_discovered`].
+    pub(crate) fn parse_discovered_named(
+        text: &str,
+        default: Scheme,
+        consul: bool,
+        hosts: HostNames,
+    ) -> Result<Self, InvalidEndpoint> {
         let text = text.trim();
         let Some(inner) = text
             .strip_prefix("consul")
             .map(str::trim_start)
             .and_then(|rest| rest.strip_prefix('('))
         else {
-            return Self::parse(text, default);
+            return Self::parse_named(text, default, hosts);
         };
         let parts = inner
             .trim_end()
@@ -185,7 +237,7 @@ impl Endpoint {
         };
         Ok(Self {
             consul: Some(query.trim().to_owned()),
-            ..Self::parse(address, default)?
+            ..Self::parse_named(address, default, hosts)?
         })
     }
 }
@@ -203,6 +255,18 @@ fn encoded(path: &str) -> String {
         }
     }
     encoded
+}
+
+/// A name that a resolver may know: those of containers have underscores, and one letter is enough. No IPv6.
+fn is_name(host: &str) -> bool {
+    let is_edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    let bytes = host.as_bytes();
+    bytes.len() <= 253
+        && is_edge(bytes.first())
+        && is_edge(bytes.last())
+        && bytes
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 /// The original's rule: two characters or more, no underscore, no IPv6.
@@ -287,6 +351,31 @@ mod tests {
             assert_eq!(got, (url, scheme, host, port, path), "{text}");
         }
         assert_eq!(Endpoint::parse("host", Scheme::Ws).unwrap().url, "ws://host");
+        for (url, port) in [("http://ab:", 80), ("https://ab:/x", 443), ("wss://ab:?q", 443)] {
+            assert_eq!(Endpoint::parse(url, Scheme::Http).unwrap().port, port, "{url}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_other_names() {
+        for (host, is_one) in [
+            ("x", true),
+            ("my_service_1", true),
+            ("_a", true),
+            ("", false),
+            ("-a", false),
+            ("a.", false),
+            ("[::1]", false),
+            ("a{b}", false),
+        ] {
+            let got = Endpoint::parse_named(&format!("http://{host}/p"), Scheme::Http, HostNames::Any);
+            let wanted = if is_one {
+                Ok(host.to_owned())
+            } else {
+                Err(InvalidEndpoint::Name(host.to_owned()))
+            };
+            assert_eq!(got.map(|endpoint| endpoint.host), wanted);
+        }
     }
 
     #[test]
@@ -307,7 +396,8 @@ mod tests {
             ("http://ab:0", E::Port("0".into())),
             ("http://ab:65536", E::Port("65536".into())),
             ("http://ab:+80", E::Port("+80".into())),
-            ("http://ab:", E::Port(String::new())),
+            ("http://ab://cd", E::Port(String::new())),
+            ("http://:/x", E::Host(String::new())),
             ("ftp://ab", E::Scheme("ftp".into())),
             ("http://a b", E::Characters("http://a b".into())),
             ("http://ab/\u{0}", E::Characters("http://ab/\u{0}".into())),

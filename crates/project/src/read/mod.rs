@@ -19,7 +19,7 @@ use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::Section;
 use crate::document::value::Value;
 use crate::document::{self, Keep};
-use crate::model::endpoint::{EndpointCluster, Scheme};
+use crate::model::endpoint::{EndpointCluster, HostNames, Scheme};
 use crate::model::id;
 use crate::model::{
     ApiKind, ApiProject, ClientCertificate, Cors, Deployment, EndpointCertificates, EndpointSecurity,
@@ -117,6 +117,7 @@ fn assemble(
     agree(kind, format, file, findings);
 
     let identity = identity(api, file, root, alone, findings);
+    let is_alone = api.is_none() && !broken_api;
     let addresses = Addresses {
         scheme: if kind == ApiKind::Ws {
             Scheme::Ws
@@ -124,11 +125,16 @@ fn assemble(
             Scheme::Http
         },
         consul: settings.consul,
+        hosts: if is_alone {
+            HostNames::Any
+        } else {
+            HostNames::Contract
+        },
     };
     let circumstances = Circumstances {
         uuid: &identity.uuid,
         addresses,
-        alone: api.is_none() && !broken_api,
+        alone: is_alone,
         prototyped: api.is_some_and(|api| api.prototyped),
         mocked: api.is_some_and(|api| api.implementation == Implementation::Mocked),
     };

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::definition::normal;
 use crate::document::diagnostic::{Diagnostic, Findings, pointer_token};
-use crate::model::{ApiKind, ApiProject, Operation, Requirement};
+use crate::model::endpoint::EndpointCluster;
+use crate::model::{ApiKind, ApiProject, Operation, Requirement, Resource};
 
 /// Looks for two paths with the same requests and a method in common: the order of their names chooses which operation is
-/// meant. They're refused when different things are asked of callers, since nobody can tell what guards the request. Otherwise
-/// it's worth a warning: OAS 3.0.3 (Paths Object) forbids them, but real definitions have them.
+/// meant. They're refused when different things are asked of callers, since nobody can tell what guards the request, and in a
+/// definition that comes alone when they go to different upstreams. Otherwise it's worth a warning: OAS 3.0.3 (Paths Object) forbids them, but real definitions have them.
 ///
 /// A method that only one of them has is no matter.
 pub(crate) fn check(project: &ApiProject, file: &str, findings: &mut Findings) {
@@ -26,11 +27,10 @@ pub(crate) fn check(project: &ApiProject, file: &str, findings: &mut Findings) {
         for operation in &resource.operations {
             let place = (shape.clone(), operation.method.as_str());
             let Some(first) = seen.get_mut(&place) else {
-                let path = &resource.path;
                 seen.insert(
                     place,
                     First {
-                        path,
+                        resource,
                         operation,
                         asked: None,
                     },
@@ -45,12 +45,18 @@ pub(crate) fn check(project: &ApiProject, file: &str, findings: &mut Findings) {
             };
             let same = format!(
                 "{method} {path} matches the same requests as {method} {}",
-                first.path
+                first.resource.path
             );
-            findings.push(if first_asked == asked.id(operation) {
-                Diagnostic::warning(file, pointer, format!("{same}, which is tried first"))
-            } else {
+            let elsewhere = upstream(project, first.resource) != upstream(project, resource);
+            findings.push(if first_asked != asked.id(operation) {
                 Diagnostic::error(file, pointer, format!("{same} and asks for other security"))
+            } else if !elsewhere {
+                Diagnostic::warning(file, pointer, format!("{same}, which is tried first"))
+            } else if project.is_bare() {
+                Diagnostic::refusal(file, pointer, format!("{same} and goes to another upstream"))
+            } else {
+                let message = format!("{same}, which is tried first; its own endpoints are not called");
+                Diagnostic::warning(file, pointer, message)
             });
         }
     }
@@ -58,10 +64,18 @@ pub(crate) fn check(project: &ApiProject, file: &str, findings: &mut Findings) {
 
 /// The operation that has the requests.
 struct First<'a> {
-    path: &'a str,
+    resource: &'a Resource,
     operation: &'a Operation,
     /// [`Asked::id`], once it is needed.
     asked: Option<usize>,
+}
+
+/// Where requests go in production and in the sandbox.
+fn upstream<'a>(project: &'a ApiProject, resource: &'a Resource) -> [Option<&'a EndpointCluster>; 2] {
+    [
+        resource.production.as_ref().or(project.production.as_ref()),
+        resource.sandbox.as_ref().or(project.sandbox.as_ref()),
+    ]
 }
 
 /// What is asked of callers: nothing, or any of these. Each list is looked at once, however many paths share their requests.

@@ -40,7 +40,10 @@ fn deployed_it_is_what_it_is_validated_as() {
     let warnings: Vec<String> = reading.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
         warnings,
-        ["warning: pets.yml#/paths/~1a/trace: ignored: this method is not routed"]
+        [
+            "warning: pets.yml#/servers/0: not called: it names no host, and the definition comes from nowhere",
+            "warning: pets.yml#/paths/~1a/trace: ignored: this method is not routed"
+        ]
     );
 }
 
@@ -177,7 +180,7 @@ fn the_first_server_is_called() {
         &'static [&'static str],
         &'static [&'static str],
     );
-    let cases: [Case; 6] = [
+    let cases: [Case; 9] = [
         (
             "servers: [{url: 'http://a.test/v1'}, {url: 'http://b.test'}]\npaths: {/a: {get: {}}}",
             &["http://a.test/v1"],
@@ -194,7 +197,25 @@ fn the_first_server_is_called() {
             "servers: [{url: /v1}, {url: 'http://b.test'}]\npaths: {/a: {get: {}}}",
             &["http://b.test"],
             &[],
+            &["/servers/0"],
+        ),
+        (
+            "servers: [{url: api/v1}, {url: 'http://my_db:'}]\npaths: {/a: {get: {}}}",
+            &["http://my_db:"],
             &[],
+            &["/servers/0"],
+        ),
+        (
+            "servers: [{url: 'db:8080/v1'}]\npaths: {/a: {get: {}}}",
+            &["http://db:8080/v1"],
+            &[],
+            &["/servers/0/url"],
+        ),
+        (
+            "servers: [{url: 'http://[::1]:8080'}, {url: 'http://x'}]\npaths: {/a: {get: {}}}",
+            &["http://x"],
+            &[],
+            &["/servers/0/url"],
         ),
         (
             "servers: [{url: 'http://a.test'}, {url: 'http://a.test'}]\npaths: {/a: {get: {}}}",
@@ -250,5 +271,134 @@ fn https_in_any_case_is_https() {
             "{schemes}"
         );
         assert_eq!(reading.warnings.len(), told, "{schemes}: {:?}", reading.warnings);
+    }
+}
+
+/// Servers of an operation, and its schemes in 2.0, stand in place of the path's and the root's.
+#[test]
+fn operations_may_have_an_upstream_of_their_own() {
+    let places = |text: &str| -> Vec<(String, String)> {
+        let project = deployed("a.yaml", text).unwrap().project;
+        let place = |resource: &crate::Resource| {
+            let methods: Vec<&str> = resource
+                .operations
+                .iter()
+                .map(|one| one.method.as_str())
+                .collect();
+            let production = resource
+                .production
+                .as_ref()
+                .or(project.production.as_ref())
+                .unwrap();
+            (methods.join(" "), production.endpoints[0].url.clone())
+        };
+        project.resources.iter().map(place).collect()
+    };
+    let text = "servers: [{url: 'http://root.test'}]\npaths:\n  /a:\n    servers: [{url: 'http://path.test'}]\n    get: {}\n    \
+                put: {servers: [{url: 'http://own.test/p'}]}\n    post: {servers: [{url: 'http://root.test'}]}\n    \
+                patch: {servers: [{url: 'http://own.test/p'}]}\n    delete: {servers: [{url: 'http://path.test'}]}\n";
+    let wanted = [
+        ("DELETE GET", "http://path.test"),
+        ("PATCH PUT", "http://own.test/p"),
+        ("POST", "http://root.test"),
+    ];
+    assert_eq!(
+        places(&definition(text)),
+        wanted.map(|(methods, url)| (methods.to_owned(), url.to_owned()))
+    );
+    let old = |root: &str| {
+        format!(
+            "swagger: '2.0'\ninfo: {{title: A, version: '1'}}\nhost: a.test\nschemes: [http]\n{root}paths:\n  /a:\n    get: {{}}\n    \
+             put: {{schemes: [HTTPS]}}\n    post: {{schemes: [http, ws]}}\n    patch: {{schemes: []}}\n"
+        )
+    };
+    let wanted = [("GET PATCH POST", "http://a.test"), ("PUT", "https://a.test")];
+    assert_eq!(
+        places(&old("")),
+        wanted.map(|(methods, url)| (methods.to_owned(), url.to_owned()))
+    );
+    let extended = old("x-wso2-production-endpoints: {urls: ['http://b.test']}\n");
+    assert_eq!(
+        places(&extended),
+        [("GET PATCH POST PUT".to_owned(), "http://b.test".to_owned())]
+    );
+    let told = deployed("a.yaml", &extended).unwrap().warnings;
+    assert_eq!(
+        told.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "warning: a.yaml#/paths/~1a/put/schemes/0: taken for https",
+            "warning: a.yaml#/paths/~1a/put/schemes: ignored: an extension names the endpoints",
+        ]
+    );
+}
+
+/// OpenAPI 3.2, Security Requirement Object: a scheme may be named by reference.
+#[test]
+fn schemes_may_be_named_by_reference() {
+    let read = |version: &str, name: &str| {
+        let text = format!(
+            "openapi: {version}\ninfo: {{title: A, version: '1'}}\nservers: [{{url: 'http://a.test'}}]\n\
+             paths: {{/a: {{get: {{security: [{{'{name}': [admin]}}]}}}}}}\n\
+             components: {{securitySchemes: {{o~a: {{type: oauth2}}}}}}\nx-schemes: {{k: {{type: oauth2}}}}\n"
+        );
+        deployed("a.yaml", &text).map(|reading| reading.project.resources[0].operations[0].security.clone())
+    };
+    for (reference, name) in [
+        ("#/components/securitySchemes/o~0a", "o~a"),
+        ("#/components/securitySchemes/o%7E0a", "o~a"),
+        ("#/x-schemes/k", "#/x-schemes/k"),
+    ] {
+        let security = read("3.2.0", reference).unwrap();
+        assert_eq!(security.len(), 1, "{reference}");
+        assert_eq!(security[0][name], ["admin"], "{reference}");
+        assert!(read("3.1.0", reference).is_err(), "{reference}");
+    }
+    for nowhere in ["#/components/securitySchemes/none", "other.yaml#/x", "#"] {
+        assert!(read("3.2.0", nowhere).is_err(), "{nowhere}");
+    }
+}
+
+/// Two templates for the same requests that go to different upstreams: nobody knows which is meant.
+#[test]
+fn twins_go_to_one_upstream() {
+    let text = |server: &str| {
+        definition(&format!(
+            "servers: [{{url: 'http://a.test'}}]\npaths: {{'/u/{{a}}': {{get: {{}}}}, '/u/{{b}}': {{servers: [{{url: '{server}'}}], get: {{}}}}}}\n"
+        ))
+    };
+    assert!(deployed("a.yaml", &text("http://a.test")).is_ok());
+    let found = deployed("a.yaml", &text("http://b.test")).unwrap_err();
+    assert_eq!(
+        found[0].to_string(),
+        "error: a.yaml#/paths/~1u~1{b}: GET /u/{b} matches the same requests as GET /u/{a} and goes to another upstream"
+    );
+}
+
+/// What is dropped is told, each at its place.
+#[test]
+fn what_is_dropped_is_told() {
+    let text = definition(
+        "servers: [{url: 'http://a.test'}]\npaths:\n  /a:\n    get: {requestBody: {}}\n    post: {requestBody: {}}\n    \
+         propfind: {}\n    connect: {}\n    x-own: {}\n    summary: s\n",
+    );
+    let told = deployed("a.yaml", &text).unwrap().warnings;
+    assert_eq!(
+        told.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "warning: a.yaml#/paths/~1a/get/requestBody: without meaning: a body of GET has none (RFC 9110 section 9.3); it is \
+             passed on as it is",
+            "warning: a.yaml#/paths/~1a/propfind: ignored: neither a method that is routed nor a field of a path item",
+            "warning: a.yaml#/paths/~1a/connect: ignored: this method is not routed",
+        ]
+    );
+    for (host, want) in [("http://h.test", None), ("h.test/v1", Some("http://h.test/v1/x"))] {
+        let text = format!(
+            "swagger: '2.0'\ninfo: {{title: A, version: '1'}}\nhost: '{host}'\nbasePath: /x\npaths: {{/a: {{get: {{}}}}}}\n"
+        );
+        let reading = deployed("a.yaml", &text).unwrap();
+        let production = reading.project.production;
+        let url = production.as_ref().map(|found| found.endpoints[0].url.as_str());
+        assert_eq!(url, want);
+        assert_eq!(reading.warnings[0].pointer, "/host");
     }
 }

@@ -119,6 +119,7 @@ fn references() {
         lines(&reading.warnings),
         [
             "warning: my api.yaml#/paths/~1e/get/responses/404/$ref: $ref other.yaml leads out of the file; only references within it are followed",
+            "warning: my api.yaml#/paths/~1e/get/requestBody: without meaning: a body of GET has none (RFC 9110 section 9.3); it is passed on as it is",
             "warning: my api.yaml: nothing is limited yet: throttling tiers have no effect (T)",
         ]
     );
@@ -234,12 +235,11 @@ fn servers_without_a_host() {
 #[test]
 fn what_has_no_effect_is_said() {
     let text = openapi(
-        "servers: [{url: 'http://host'}]\nsecurity: []\npaths:\n  /a:\n    GET: {}\n    x-throttling-tier: Gold\n    x-auth-type: None\n    put: {servers: [{url: /rel}]}\n    get: {servers: [{url: 'http://other'}]}\n",
+        "servers: [{url: 'http://host'}]\nsecurity: []\npaths:\n  /a:\n    GET: {}\n    x-throttling-tier: Gold\n    x-auth-type: None\n    get: {}\n",
     );
     assert_eq!(
         warnings(alone(&text)),
         [
-            "warning: my api.yaml#/paths/~1a/get/servers: ignored: servers are read from the path item or the root",
             "warning: my api.yaml#/paths/~1a/GET: ignored: methods are written in lower case",
             "warning: my api.yaml#/paths/~1a/x-throttling-tier: ignored: tiers are read from the operation or the root",
             "warning: my api.yaml#/paths/~1a/x-auth-type: ignored: x-auth-type is read from the operation or the root",

@@ -212,7 +212,7 @@ fn what_nobody_reads_is_not_resolved() {
     let places = [
         format!("components: {{schemas: {{A: {{example: {ODD}}}}}, examples: {ODD}}}\n{PATHS}"),
         format!("x-any: {ODD}\n{PATHS}"),
-        format!("paths:\n  /pets:\n    get:\n      requestBody: {ODD}\n      responses: {{200: {ODD}}}\n"),
+        format!("paths:\n  /pets:\n    post:\n      requestBody: {ODD}\n      responses: {{200: {ODD}}}\n"),
         format!("x: &odd {ODD}\ndefinitions: [*odd, *odd]\n{PATHS}"),
     ];
     for place in places {

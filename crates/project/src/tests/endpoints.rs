@@ -119,7 +119,8 @@ fn openapi_2_hosts() {
         ("host: a.example:8080\nbasePath: v2\n", "http://a.example:8080/v2"),
         ("host: a.example\nschemes: [wss]\n", "http://a.example"),
         ("basePath: /v2\n", "-"),
-        ("host: a_b\n", "-"),
+        ("host: a_b\n", "http://a_b"),
+        ("host: '[::1]'\n", "-"),
     ];
     for (root, want) in cases {
         let definition = format!("swagger: '2.0'\ninfo: {{title: t, version: v}}\n{root}{PATHS}");
@@ -366,5 +367,20 @@ fn the_environment_wins() {
         [format!(
             "error: environment variable api_{digest}_sand_endpoint_0: endpoint \"/path\" is a path without a host"
         )]
+    );
+}
+
+/// In a project the contract has no servers for one operation (spec/adapter.md 4.4).
+#[test]
+fn servers_of_an_operation_are_told_in_a_project() {
+    let definition =
+        "paths: {/pets: {get: {servers: [{url: 'http://o.test'}]}, put: {servers: [{url: /rel}]}}}\n";
+    let reading = pets(ENDPOINT, &openapi(definition)).unwrap();
+    assert_eq!(reading.project.resources.len(), 1);
+    assert_eq!(
+        lines(&reading.warnings),
+        [
+            "warning: p/Definitions/swagger.yaml#/paths/~1pets/get/servers: ignored: servers are read from the path item or the root"
+        ]
     );
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::KeyType;
 use crate::source::layout::{Role, role};
 use crate::{ApiKind, Deployment, Implementation, MutualSsl};
 
@@ -36,9 +37,21 @@ fn files_are_told_by_whole_steps() {
         ),
         (
             "p/Client-certificates/client_certificates.yaml",
-            Some(Role::ClientCertificates),
+            Some(Role::ClientCertificates(None)),
         ),
-        ("p/Client-certificates/c.crt", Some(Role::ClientCertificate)),
+        (
+            "p/Client-certificates/SANDBOX/client_certificates.yaml",
+            Some(Role::ClientCertificates(Some(KeyType::Sandbox))),
+        ),
+        (
+            "p/Client-certificates/Production/c.crt",
+            Some(Role::ClientCertificate(Some(KeyType::Production))),
+        ),
+        (
+            "PRODUCTION/Client-certificates/other/c.crt",
+            Some(Role::ClientCertificate(None)),
+        ),
+        ("p/Client-certificates/c.crt", Some(Role::ClientCertificate(None))),
         ("p/Client-certificates/c.key", None),
         ("p/api_meta.yaml", None),
         ("p/README.md", None),
@@ -437,6 +450,55 @@ fn certificates() {
     );
 }
 
+#[test]
+fn client_certificates_of_each_key_type() {
+    let (api, swagger) = (api_yaml(ENDPOINT), openapi(PATHS));
+    let (one, two) = (PEM.replace("MA", "MQ"), PEM.replace("MA", "Mg"));
+    let list = "data:\n - {alias: a, tierName: Gold, certificate: c.crt}\n";
+    let beside =
+        "data:\n - {alias: b, certificate: b.crt}\n - {alias: s, keyType: sandbox, certificate: b.crt}\n";
+    let mut files = vec![
+        ("api.yaml", api.as_str()),
+        ("Definitions/swagger.yaml", swagger.as_str()),
+        ("Client-certificates/client_certificates.yaml", beside),
+        ("Client-certificates/b.crt", PEM),
+        ("Client-certificates/PRODUCTION/client_certificates.yaml", list),
+        ("Client-certificates/PRODUCTION/c.crt", one.as_str()),
+        ("Client-certificates/PRODUCTION/only.crt", one.as_str()),
+        ("Client-certificates/SANDBOX/client_certificates.yaml", list),
+        ("Client-certificates/SANDBOX/c.crt", two.as_str()),
+    ];
+    let reading = project(&files).unwrap();
+    assert_eq!(lines(&reading.warnings), <[&str; 0]>::default());
+    let found: Vec<_> = reading
+        .project
+        .client_certificates
+        .iter()
+        .map(|one| (one.alias.as_str(), one.key_type, one.content.as_slice()))
+        .collect();
+    let (production, sandbox) = (Some(KeyType::Production), Some(KeyType::Sandbox));
+    assert_eq!(
+        found,
+        [
+            ("b", None, PEM.as_bytes()),
+            ("s", sandbox, PEM.as_bytes()),
+            ("a", production, one.as_bytes()),
+            ("a", sandbox, two.as_bytes()),
+        ]
+    );
+    let other = "data:\n - {certificate: only.crt}\n - {keyType: PRODUCTION, certificate: c.crt}\n - {keyType: test, certificate: c.crt}\n";
+    files[7].1 = other;
+    let file = "Client-certificates/SANDBOX/client_certificates.yaml";
+    assert_eq!(
+        lines(&project(&files).unwrap_err()),
+        [
+            format!("error: {file}#/data/1: keyType PRODUCTION is not that of its folder, SANDBOX"),
+            format!("error: {file}#/data/2: keyType \"test\" is none of PRODUCTION, SANDBOX"),
+            format!("warning: {file}#/data/0: ignored: no certificate file \"only.crt\""),
+        ]
+    );
+}
+
 /// Small files that ask for much: entries that share one certificate, targets without end, policies that expand.
 #[test]
 fn smaller_files_are_bounded() {
@@ -608,4 +670,31 @@ fn parameters_of_credentials_are_an_object() {
         let read = project(&[("api.yaml", &api), ("Definitions/swagger.yaml", definition)]);
         assert_eq!(read.is_err(), want, "{parameters}: {read:?}");
     }
+}
+
+/// Keys of `api.yaml` and of lists are found in any case, so two that differ in nothing else are one key given twice.
+#[test]
+fn keys_in_two_cases_are_one_key_twice() {
+    let said = |data: &str| {
+        let result = pets(&format!("{data}{ENDPOINT}"), &openapi(PATHS));
+        match result {
+            Ok(reading) => lines(&reading.warnings),
+            Err(findings) => lines(&findings),
+        }
+    };
+    assert_eq!(
+        said("  description: a\n  Description: b\n"),
+        ["warning: p/api.yaml#/data/Description: key is given as description too: keep one of them"]
+    );
+    assert_eq!(
+        said("  securityScheme: [oauth2]\n  SECURITYSCHEME: []\n"),
+        [
+            "error: p/api.yaml#/data/SECURITYSCHEME: key is given as securityScheme too, and what is said of who may call differs: \
+             keep one of them"
+        ]
+    );
+    assert_eq!(
+        said("  operations: [{target: /pets, verb: GET, authType: a, AuthType: a}]\n"),
+        ["warning: p/api.yaml#/data/operations/0/AuthType: key is given as authType too: keep one of them"]
+    );
 }
