@@ -119,8 +119,13 @@ pub(crate) fn of(version: Version, root: &Node, item: &Node, operation: &Node) -
         (Level::Path, item),
         (Level::Root, root),
     ];
+    let extended = [(Level::Path, item), (Level::Root, root)]
+        .into_iter()
+        .any(|(level, node)| extensions(level, root, node).is_some_and(|said| !said.production.is_empty()));
     let mut said = levels.into_iter().filter_map(|(level, node)| {
-        let standard = servers(version, level, root, node);
+        // Schemes are those of the definition's host, which an extension replaces.
+        let is_moot = version == Version::V2 && level == Level::Operation && extended;
+        let standard = servers(version, level, root, node).filter(|_| !is_moot);
         // No extension is defined for operations (spec/adapter.md 4.4).
         let Some(mut said) = (level != Level::Operation)
             .then(|| extensions(level, root, node))
@@ -234,7 +239,11 @@ fn server(server: &Node) -> String {
 /// `schemes`, `host` and `basePath` of OpenAPI 2.0, where an operation may replace the schemes. HTTPS goes before HTTP, and HTTP is
 /// for those that name neither (spec/adapter.md 4.4).
 fn host(level: Level, root: &Node, node: &Node) -> Option<String> {
-    if level == Level::Path || (level == Level::Operation && node.get_any_case("schemes").is_none()) {
+    let own_schemes = node
+        .get_any_case("schemes")
+        .and_then(Node::items)
+        .unwrap_or_default();
+    if level == Level::Path || (level == Level::Operation && own_schemes.is_empty()) {
         return None;
     }
     let host = root.get_any_case("host").and_then(Node::text)?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::address::{self, Source};
+use crate::address::{self, Address, Source};
 use crate::node::{Node, Unreadable, parse};
 use crate::security::{self, Demand, Refusal, Security};
 use crate::version::Version;
@@ -18,8 +18,6 @@ pub struct Definition {
     pub api_version: String,
     /// `x-wso2-basePath`.
     pub base_path: Option<String>,
-    /// `x-wso2-endpoints` is there.
-    pub has_named_endpoints: bool,
     /// What the root's own requirements refuse the definition for, though no operation may have them.
     pub refusals: BTreeSet<Refusal>,
     /// In the order of the document.
@@ -64,7 +62,6 @@ pub fn read(content: &[u8]) -> Result<Definition, Unreadable> {
             .get("x-wso2-basePath")
             .and_then(Node::text)
             .map(str::to_owned),
-        has_named_endpoints: root.get("x-wso2-endpoints").is_some(),
         refusals: security::of(&root, &Node::Null, &Node::Null).refusals,
         operations: Vec::new(),
         elsewhere: Vec::new(),
@@ -134,15 +131,17 @@ fn operations(version: Version, item: &Node) -> Vec<(String, &Node)> {
         .collect()
 }
 
-/// Two paths that match the same requests with one method, and ask for different things.
+/// Two paths that match the same requests with one method, and ask for different things or go to different places.
 fn mark_twins(operations: &mut [Operation]) {
-    let mut demands: BTreeMap<(String, String), BTreeSet<Demand>> = BTreeMap::new();
+    let mut demands: BTreeMap<(String, String), BTreeSet<(Demand, Vec<Address>, Vec<Address>)>> =
+        BTreeMap::new();
     let key = |operation: &Operation| (shape(&operation.path), operation.method.clone());
     for operation in operations.iter() {
-        demands
-            .entry(key(operation))
-            .or_default()
-            .insert(operation.security.demand.clone());
+        demands.entry(key(operation)).or_default().insert((
+            operation.security.demand.clone(),
+            operation.source.production.clone(),
+            operation.source.sandbox.clone(),
+        ));
     }
     for operation in operations {
         if demands

@@ -23,8 +23,6 @@ pub struct Security {
     pub alternatives: usize,
     /// A requirement names a scheme without tokens, or one that is not declared.
     pub has_others: bool,
-    /// A requirement names a scheme by reference (OpenAPI 3.2).
-    pub has_references: bool,
     /// The operation has requirements of its own.
     pub is_own: bool,
     /// The gateway's own extension keeps it closed, whatever the standard's words are.
@@ -40,7 +38,7 @@ pub struct Security {
 pub enum Refusal {
     /// Scopes of a scheme that is not declared, or can have none (README).
     Scopes,
-    /// Two paths match the same requests and ask for different things (README, faults.md D-M2).
+    /// Two paths match the same requests, and ask for different things or go to different places (README).
     Twins,
     /// A required scheme has none of the standard's types (faults.md D-M7).
     Type,
@@ -61,7 +59,7 @@ enum Kind {
 pub(crate) fn of(root: &Node, item: &Node, operation: &Node) -> Security {
     let own = operation.get("security");
     let written = own.or_else(|| root.get("security")).and_then(Node::items);
-    let (mut refusals, mut has_others, mut has_references) = (BTreeSet::new(), false, false);
+    let (mut refusals, mut has_others) = (BTreeSet::new(), false);
     let mut open = own.is_some() && written.is_some_and(<[_]>::is_empty);
     // Scopes of each alternative that wants a token.
     let mut alternatives: Vec<BTreeSet<String>> = Vec::new();
@@ -78,7 +76,6 @@ pub(crate) fn of(root: &Node, item: &Node, operation: &Node) -> Security {
             let wanted: BTreeSet<String> = wanted.collect();
             let kind = kind(root, name);
             has_others |= kind != Kind::Token;
-            has_references |= name.starts_with("#/");
             match kind {
                 Kind::Token => scopes.get_or_insert_with(BTreeSet::new).extend(wanted),
                 Kind::Misspelt => drop(refusals.insert(Refusal::Type)),
@@ -106,7 +103,6 @@ pub(crate) fn of(root: &Node, item: &Node, operation: &Node) -> Security {
         demand,
         alternatives: count,
         has_others,
-        has_references,
         is_own: own.is_some(),
         is_kept: !is_disabled && operation.get("x-wso2-disable-security").is_some(),
         is_disabled,

@@ -1,6 +1,4 @@
-//! Disagreements that are meant, or known, by kind, and why. Each must be met: what is mended goes.
-//!
-//! A reason that begins with `fault` names a row of faults.md that is still to be mended; the gateway is wrong there, the reader is not.
+//! Disagreements that are meant, by kind, and why. Each must be met: what is mended goes.
 
 use std::fmt;
 
@@ -55,15 +53,6 @@ const ALL: &[Meant] = &[
         },
         ..KIND
     },
-    Meant {
-        name: "OPTIONS of a second template for the same requests",
-        reason: "fault: D-M2, the OPTIONS that the first one is given without asking hides it",
-        applies: |difference| {
-            let hidden = |one: &Operation| one.method == "OPTIONS" && has_twin(difference.definition, one);
-            is_unanswered(difference) && difference.operation.is_some_and(hidden)
-        },
-        ..KIND
-    },
     // === what is refused ===
     Meant {
         name: "servers of a path without an address",
@@ -73,15 +62,6 @@ const ALL: &[Meant] = &[
                 difference,
                 "no usable address is given, and the API's servers are not meant",
             )
-        },
-        ..KIND
-    },
-    Meant {
-        name: "a scheme that is named by reference",
-        reason: "OpenAPI 3.2 allows it; with scopes it is refused by name, so that nothing is open",
-        applies: |difference| {
-            difference.definition.version == Version::V3_2
-                && is_refused_for(difference, "security scheme \"#/")
         },
         ..KIND
     },
@@ -144,36 +124,11 @@ const ALL: &[Meant] = &[
         },
         ..KIND
     },
-    Meant {
-        name: "a scheme that is named by reference, without scopes",
-        reason: "fault: issue 9, 1 (OpenAPI 3.2), taken for an undeclared one: the root's are asked for, or nobody can call",
-        applies: |difference| {
-            matches!(&difference.what, What::Demand(Demand::Token(_), _))
-                && difference
-                    .operation
-                    .is_some_and(|one| one.security.has_references)
-        },
-        ..KIND
-    },
     // === where requests go ===
     Meant {
-        name: "named endpoints",
-        reason: "where there are x-wso2-endpoints, paths are rewritten to the API's base path (spec/adapter.md 5.7)",
-        applies: |difference| {
-            let same = addresses(difference).is_some_and(|(read, served)| hosts(read) == hosts(served));
-            difference.definition.has_named_endpoints && same
-        },
-        ..KIND
-    },
-    Meant {
-        name: "servers and schemes of an operation",
-        reason: "fault: D-M5, requests go to the path's or the root's",
-        applies: |difference| is_production(difference) && written(difference).0 == Level::Operation,
-        ..KIND
-    },
-    Meant {
         name: "addresses without a scheme",
-        reason: "taken for http, as all endpoints are (spec/adapter.md 4.4)",
+        reason: "what looks like a host is taken for one, and for http, as all endpoints are (spec/adapter.md 4.4)",
+        told: "taken for http://",
         applies: |difference| {
             let no_scheme =
                 |url: &str| !url.is_empty() && !url.contains("://") && !url.starts_with(['/', '.']);
@@ -189,26 +144,21 @@ const ALL: &[Meant] = &[
         ..KIND
     },
     Meant {
-        name: "hosts that no endpoint has",
-        reason: "one letter, an underscore, IPv6 (spec/adapter.md 4.4)",
-        told: "must be two or more letters",
+        name: "IPv6 addresses",
+        reason: "no endpoint has one (spec/adapter.md 4.4)",
+        told: "must have only letters",
         applies: |difference| {
             let host = Address::parse(written(difference).1)
                 .map(|address| address.host)
                 .unwrap_or_default();
-            is_production(difference) && (host.len() == 1 || host.contains(['_', '[']))
+            is_production(difference) && host.contains('[')
         },
-        ..KIND
-    },
-    Meant {
-        name: "empty ports",
-        reason: "fault: RFC 3986 section 3.2.3, the port of `http://host:/` is the scheme's; passed over (no row yet)",
-        applies: |difference| is_production(difference) && written(difference).1.contains(":/x"),
         ..KIND
     },
     Meant {
         name: "hosts of OpenAPI 2.0 with a path",
         reason: "they may have none; what they spell is taken",
+        told: "taken with its path",
         applies: |difference| {
             let is_unread = addresses(difference).is_some_and(|(read, _)| read.is_empty());
             difference.definition.version == Version::V2 && is_unread && is_production(difference)
@@ -223,20 +173,17 @@ const ALL: &[Meant] = &[
         ..KIND
     },
     Meant {
-        name: "a first server that names no host",
-        reason: "servers are alternatives, and the next one is taken (spec/adapter.md 4.4); fault: without a word (issue 9, 3)",
+        name: "a first server with a variable that has no default",
+        reason: "servers are alternatives, and the next one is taken (spec/adapter.md 4.4)",
+        told: "has no default",
         applies: is_without_address,
         ..KIND
     },
     Meant {
-        name: "a second template for the same requests with an upstream of its own",
-        reason: "fault: D-M2 (README: two paths that ask for different things), the first one's is called, without a word",
-        applies: |difference| {
-            let is_hidden = difference
-                .operation
-                .is_some_and(|one| has_twin(difference.definition, one));
-            addresses(difference).is_some() && is_hidden
-        },
+        name: "a first server that names no host",
+        reason: "servers are alternatives, and the next one is taken (spec/adapter.md 4.4)",
+        told: "it names no host",
+        applies: is_without_address,
         ..KIND
     },
 ];
@@ -316,34 +263,10 @@ fn addresses<'d>(difference: &'d Difference<'_>) -> Option<(&'d str, &'d str)> {
     }
 }
 
-/// Schemes, hosts and ports of addresses.
-fn hosts(addresses: &str) -> Vec<&str> {
-    let host = |address: &'_ str| address.match_indices('/').nth(2).map(|(at, _)| at);
-    addresses
-        .split(' ')
-        .map(|address| host(address).and_then(|at| address.get(..at)).unwrap_or(address))
-        .collect()
-}
-
 /// Who says where production's requests go, and the first server as written.
 fn written<'a>(difference: &Difference<'a>) -> (Level, &'a str) {
     let source = difference.operation.map(|operation| &operation.source);
     source.map_or((Level::Root, ""), |source| {
         (source.level, source.servers.first().map_or("", String::as_str))
     })
-}
-
-/// Whether another template matches the same requests.
-fn has_twin(definition: &Definition, operation: &Operation) -> bool {
-    let shape = |path: &str| {
-        path.split('?')
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches('/')
-            .to_lowercase()
-    };
-    definition
-        .operations
-        .iter()
-        .any(|other| other.path != operation.path && shape(&other.path) == shape(&operation.path))
 }

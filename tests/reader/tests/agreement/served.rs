@@ -115,10 +115,10 @@ impl Served {
             return None;
         };
         let path = context.get(context::PATH)?;
-        let resource = policy.resources.iter().find(|resource| resource.path == *path)?;
-        let operation = resource
-            .operations
-            .iter()
+        // Operations with an upstream of their own are resources of their own.
+        let resources = policy.resources.iter().filter(|resource| resource.path == *path);
+        let operation = resources
+            .flat_map(|resource| &resource.operations)
             .find(|operation| operation.method.as_str() == method)?;
         Some(Answer {
             path: path.clone(),
