@@ -4,17 +4,18 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::pb::health_server::HealthServer;
-use trireme_config::{AccessLogs, AdapterEnv, Config, Env};
+use trireme_config::{ALLOW_DEFAULT_CREDENTIALS, AccessLogs, AdapterEnv, Config, Env, ProcessEnv};
 use trireme_project::Limits;
 use trireme_shell::{Condition, Readiness, bound};
 use trireme_telemetry::Metrics;
-use trireme_tls::{ClientAuth, Material, TlsError};
+use trireme_tls::{ClientAuth, Material, TlsError, generated};
 use trireme_translate::{names, system};
 use trireme_xds::server::{self, Cache, UnknownType};
 
@@ -103,7 +104,7 @@ pub struct Running {
 /// When key material or the store can't be used, or a port can't be had.
 pub async fn build(setup: Setup) -> Result<Running, StartError> {
     let Setup {
-        config,
+        mut config,
         access_logs,
         env,
         variables,
@@ -113,13 +114,9 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     let (front, tasks) = (TaskTracker::new(), TaskTracker::new());
     let abandoned = stop.clone().drop_guard();
 
-    let material = Material::load(trireme_tls::Settings {
-        key: config.adapter.keystore.key_path.clone(),
-        certificate: config.adapter.keystore.cert_path.clone(),
-        trust: vec![config.adapter.truststore.location.clone()],
-        ..Default::default()
-    })
-    .map_err(StartError::Tls)?;
+    let folder = state_folder(&env.process);
+    let (tls, stead) = own_keys(&mut config, &folder).map_err(StartError::Tls)?;
+    let material = Material::load(tls).map_err(StartError::Tls)?;
     let watch = material.watch().map_err(StartError::Tls)?;
 
     let xds_listener = listen(env.xds_bind).await?;
@@ -144,11 +141,6 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         bound::write(path, addresses).map_err(StartError::BoundFile)?;
     }
 
-    let folder = env
-        .process
-        .state_dir
-        .clone()
-        .unwrap_or_else(|| env.process.home.join(STATE));
     let store = Store::open(&folder).await?;
     if let Some(reason) = store.volatile() {
         tracing::warn!(
@@ -248,6 +240,11 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
     if let Some(reason) = store.volatile() {
         readiness.note(format!("no durable store ({reason})"));
     }
+    if let Some(stead) = stead {
+        readiness.note(stead.complaint());
+    }
+    let shown = material.clone();
+    readiness.note_while(move || shown.complaint());
     let not_draining = readiness.unless("draining");
     let pages = told.pages(readiness, metrics);
     tasks.spawn(pages.serve(admin_listener, stop.clone()));
@@ -265,7 +262,11 @@ pub async fn build(setup: Setup) -> Result<Running, StartError> {
         sources.start(Management {
             listener,
             acceptor: material.acceptor(ClientAuth::None, &[b"h2", b"http/1.1"]),
-            auth: Auth::new(users, tokens),
+            auth: guarded(
+                Auth::new(users, tokens),
+                rest_bind,
+                env.process.allow_default_credentials,
+            ),
             control_plane: config.control_plane.enabled,
             max_archive_bytes: limits.archive_bytes,
         });
@@ -317,6 +318,57 @@ impl Running {
         self.store.close().await;
         tracing::info!("stopped");
     }
+}
+
+/// The folder for what outlives the process.
+pub(crate) fn state_folder(env: &ProcessEnv) -> PathBuf {
+    env.state_dir.clone().unwrap_or_else(|| env.home.join(STATE))
+}
+
+/// The own key pair and who is trusted. One that is made for want of a mounted one takes its place wherever it is named.
+fn own_keys(
+    config: &mut Config,
+    folder: &Path,
+) -> Result<(trireme_tls::Settings, Option<generated::Stead>), TlsError> {
+    let mut tls = trireme_tls::Settings {
+        key: config.adapter.keystore.key_path.clone(),
+        certificate: config.adapter.keystore.cert_path.clone(),
+        trust: vec![config.adapter.truststore.location.clone()],
+        ..Default::default()
+    };
+    let stead = generated::instead_of(&tls.key, &tls.certificate, crate::NAME, Some(folder))?;
+    if let Some(stead) = &stead {
+        stead.stand_in(&mut tls);
+        for path in [
+            &mut config.router.keystore.key_path,
+            &mut config.router.keystore.cert_path,
+            &mut config.adapter.server.token_private_key_path,
+        ] {
+            *path = stead.file(path).to_owned();
+        }
+    }
+    Ok((tls, stead))
+}
+
+/// Who may call, less the login that everybody knows where others can reach the listener.
+fn guarded(auth: Auth, address: SocketAddr, allowed: bool) -> Auth {
+    if address.ip().is_loopback() || !auth.has_defaults() {
+        return auth;
+    }
+    if allowed {
+        tracing::warn!(
+            %address,
+            "the management API takes the default password of adapter.server.users, as {ALLOW_DEFAULT_CREDENTIALS} says: \
+             for trials only"
+        );
+        return auth;
+    }
+    tracing::warn!(
+        %address,
+        "the management API refuses the default password of adapter.server.users: set another one, or \
+         {ALLOW_DEFAULT_CREDENTIALS}=true for a trial"
+    );
+    auth.refusing_defaults()
 }
 
 /// Organization of projects that name none: what follows the last `@` in the control plane's user, even without one.

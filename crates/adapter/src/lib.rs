@@ -14,6 +14,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,9 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 
+/// What the process is called.
+const NAME: &str = "trireme-adapter";
+
 /// Runs the adapter with the arguments of the process until it's told to stop.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -62,7 +66,7 @@ struct Adapter {
 }
 
 impl Process for Adapter {
-    const NAME: &'static str = "trireme-adapter";
+    const NAME: &'static str = NAME;
     const ABOUT: &'static str =
         "The control plane of the gateway. Set by config.toml and by environment variables";
     const CHECK: &'static str = "Check configuration and environment, print what is wrong, and exit";
@@ -97,6 +101,10 @@ impl Process for Adapter {
 
     fn admin(&self) -> SocketAddr {
         self.env.admin_bind
+    }
+
+    fn state(&self) -> Option<PathBuf> {
+        Some(app::state_folder(&self.env.process))
     }
 
     fn settings(&self) -> Settings {

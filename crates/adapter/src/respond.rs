@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
+use trireme_config::ALLOW_DEFAULT_CREDENTIALS;
 use trireme_project::{Diagnostic, Severity};
 
 use crate::catalogue::{CommitError, DeployError, UndeployError};
@@ -24,6 +25,12 @@ pub(crate) enum RestError {
     /// Undeploying is the control plane's business.
     #[error("When control plane is enabled, APIs are undeployed through the control plane")]
     ControlPlaneUndeploy,
+    /// The login that everybody knows, where others can reach the listener.
+    #[error(
+        "the default password of the user \"admin\" is refused on an address that is not loopback: set another one in \
+         adapter.server.users, or {ALLOW_DEFAULT_CREDENTIALS}=true for a trial"
+    )]
+    DefaultCredentials,
     /// The project isn't deployed.
     #[error(transparent)]
     Deploy(#[from] DeployError),
@@ -155,6 +162,7 @@ fn error(error: &RestError) -> Response<Body> {
         }
         RestError::ControlPlaneDeploy
         | RestError::ControlPlaneUndeploy
+        | RestError::DefaultCredentials
         | RestError::Deploy(_)
         | RestError::File(_)
         | RestError::Json(_)
@@ -181,6 +189,7 @@ fn face(error: &RestError) -> Face {
         RestError::Credentials | RestError::NoCredentials | RestError::Token | RestError::TokenDenied => {
             Face::new(StatusCode::UNAUTHORIZED, text)
         }
+        RestError::DefaultCredentials => Face::new(StatusCode::FORBIDDEN, text),
         RestError::Deploy(error) => deploy(error),
         RestError::Guesses(_) => Face::new(StatusCode::TOO_MANY_REQUESTS, text),
         RestError::Method { .. } => Face::new(StatusCode::METHOD_NOT_ALLOWED, text),
@@ -324,6 +333,13 @@ mod tests {
                 error: RestError::TokenDenied,
                 status: 401,
                 body: json!({"code": 401, "message": "the user name or the password is wrong"}),
+            },
+            Case {
+                error: RestError::DefaultCredentials,
+                status: 403,
+                body: json!({"code": 403, "message": "the default password of the user \"admin\" is refused on an address that \
+                    is not loopback: set another one in adapter.server.users, or TRIREME_ALLOW_DEFAULT_CREDENTIALS=true for a \
+                    trial"}),
             },
             Case {
                 error: RestError::Guesses(Duration::from_millis(5_001)),

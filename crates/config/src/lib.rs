@@ -38,4 +38,6 @@ pub use self::properties::Properties;
 pub use self::secret::{Secret, SecretError};
 pub use self::sections::*;
 pub use self::template::{keys, redacted, template};
-pub use self::variables::{AdapterEnv, EnforcerEnv, HostPort, ProcessEnv, RouterEnv};
+pub use self::variables::{
+    ALLOW_DEFAULT_CREDENTIALS, AdapterEnv, EnforcerEnv, HostPort, ProcessEnv, RouterEnv, is_default_login,
+};

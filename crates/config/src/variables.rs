@@ -15,6 +15,9 @@ const CERTIFICATE: &str = "/home/wso2/security/keystore/mg.pem";
 const TRUSTSTORE: &str = "/home/wso2/security/truststore";
 const TRUSTED_CERTIFICATE: &str = "/home/wso2/security/truststore/mg.pem";
 
+/// Set to true, it lets the login that everybody knows in; see [`ProcessEnv::allow_default_credentials`].
+pub const ALLOW_DEFAULT_CREDENTIALS: &str = "TRIREME_ALLOW_DEFAULT_CREDENTIALS";
+
 /// Everything on this machine, for ports that others call.
 const ANY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// This machine only, for administration.
@@ -50,6 +53,9 @@ pub struct ProcessEnv {
     pub state_dir: Option<PathBuf>,
     /// `TRIREME_BOUND_FILE`: the file that gets the bound addresses once all sockets are bound.
     pub bound_file: Option<PathBuf>,
+    /// `TRIREME_ALLOW_DEFAULT_CREDENTIALS`: take the login that everybody knows (see [`crate::is_default_login`]) on addresses
+    /// that others can reach, as for a trial.
+    pub allow_default_credentials: bool,
     /// `TRIREME_EXIT_ON_STDIN_EOF`: drain and stop when standard input ends, because the parent is gone.
     pub exit_on_stdin_eof: bool,
     /// `TRIREME_WORKERS`, else `CONCURRENCY`: threads of the data path; unset means one per core.
@@ -293,6 +299,7 @@ impl ProcessEnv {
             conf: conf(read.env),
             state_dir: read.env.get("TRIREME_STATE_DIR").map(PathBuf::from),
             bound_file: read.env.get("TRIREME_BOUND_FILE").map(PathBuf::from),
+            allow_default_credentials: read.truth(ALLOW_DEFAULT_CREDENTIALS, false),
             exit_on_stdin_eof: read.truth("TRIREME_EXIT_ON_STDIN_EOF", false),
             workers: read.optional(workers),
             instance: read.text("HOSTNAME", "Unassigned"),
@@ -303,6 +310,12 @@ impl ProcessEnv {
                 .collect(),
         }
     }
+}
+
+/// Whether a login is the one of the original's manifests and documentation: `admin` with the password `admin`.
+#[must_use]
+pub fn is_default_login(username: &str, password: &str) -> bool {
+    (username, password) == ("admin", "admin")
 }
 
 fn home(env: &Env) -> PathBuf {

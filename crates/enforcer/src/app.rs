@@ -18,7 +18,7 @@ use trireme_proto::google::protobuf::{Struct, Value, value::Kind};
 use trireme_shell::{Condition, Readiness, bound};
 use trireme_telemetry::Metrics;
 use trireme_tls::channel::{Target, channel};
-use trireme_tls::{ClientAuth, GRPC_ALPN, Material, Settings as TlsSettings};
+use trireme_tls::{ClientAuth, GRPC_ALPN, Material, Settings as TlsSettings, generated};
 use trireme_xds::client;
 
 use crate::admin::{self, Facts};
@@ -90,7 +90,7 @@ pub struct Running {
 /// # Errors
 /// When key material can't be used or a port can't be had.
 pub async fn build(config: Config) -> Result<Running, StartError> {
-    let Config { env, variables } = config;
+    let Config { mut env, variables } = config;
     for variable in &env.process.ignored {
         tracing::warn!(variable, "variable has no effect");
     }
@@ -101,13 +101,22 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     let counters = Counters::new(&metrics);
     // Callers are trusted for the certificates of the installation only, never for a public one; servers out there may
     // have a public one.
-    let inside = Material::load(TlsSettings {
+    let mut tls = TlsSettings {
         key: env.private_key.clone(),
         certificate: env.certificate.clone(),
         trust: vec![env.trust.clone()],
         ..Default::default()
-    })
-    .map_err(StartError::Tls)?;
+    };
+    let state = env.process.state_dir.as_deref();
+    let stead = generated::instead_of(&tls.key, &tls.certificate, crate::NAME, state);
+    let stead = stead.map_err(StartError::Tls)?;
+    if let Some(stead) = &stead {
+        stead.stand_in(&mut tls);
+        for path in [&mut env.opa_private_key, &mut env.opa_certificate] {
+            *path = stead.file(path).to_owned();
+        }
+    }
+    let inside = Material::load(tls).map_err(StartError::Tls)?;
     let outside = Client::new(Outside {
         trust: vec![env.trust.clone()],
         trust_system: env.trust_system,
@@ -123,7 +132,12 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     // Until the workers run, giving up must take down what was started.
     let abandoned = stop.clone().drop_guard();
     let readiness = Readiness::default();
-    trireme_shell::state::look(env.process.state_dir.as_deref(), &readiness);
+    trireme_shell::state::look(env.process.state_dir.as_deref(), &readiness, &metrics);
+    if let Some(stead) = &stead {
+        readiness.note(stead.complaint());
+    }
+    let shown = inside.clone();
+    readiness.note_while(move || shown.complaint());
     let current = Arc::new(Current::new(&readiness));
     let utility = Arc::new(Utility::default());
     let not_draining = readiness.unless("draining");
@@ -151,6 +165,8 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         utility: Arc::clone(&utility),
         fetcher,
         env: variables,
+        stead,
+        refuses_defaults: !rest_address.ip().is_loopback() && !env.process.allow_default_credentials,
         counters: counters.clone(),
     };
     tasks.spawn(client::run(

@@ -8,6 +8,7 @@ use trireme_config::{Env, Secret};
 use trireme_policy::settings::{Account, Settings};
 use trireme_policy::{Update as Change, decode};
 use trireme_proto::names::{CONFIG_RESOURCE, type_url};
+use trireme_tls::generated;
 use trireme_xds::client::{Apply, Rejection, Resource, Update};
 
 use crate::api::Api;
@@ -28,6 +29,10 @@ pub(crate) struct Discovery {
     pub(crate) fetcher: Fetcher,
     /// Where `$env{NAME}` in settings is looked up.
     pub(crate) env: Env,
+    /// Stands for the own key pair where settings name it.
+    pub(crate) stead: Option<generated::Stead>,
+    /// No test tokens for the login that everybody knows.
+    pub(crate) refuses_defaults: bool,
     pub(crate) counters: Counters,
 }
 
@@ -71,7 +76,7 @@ impl Discovery {
         for resource in upserts {
             match self.security(resource) {
                 Ok(security) => {
-                    let offer = Offer::new(&security.settings);
+                    let offer = Offer::new(&security.settings, self.refuses_defaults);
                     self.utility.store(Some(Arc::new(offer)));
                     let held = self.current.load();
                     self.current.store(Snapshot {
@@ -93,6 +98,9 @@ impl Discovery {
         }
         let mut settings = decode::settings(&resource.body).map_err(|error| error.to_string())?;
         expand(&mut settings, &self.env)?;
+        if let Some(stead) = &self.stead {
+            stand_in(stead, &mut settings);
+        }
         let held = self.current.load();
         Ok(Security::new(settings, &self.fetcher, held.security.as_deref()))
     }
@@ -131,6 +139,20 @@ fn api(name: &str, body: &Bytes) -> Result<Api, String> {
         ));
     }
     Api::new(policy).map_err(|error| error.to_string())
+}
+
+/// Puts the key pair that was made into the place of the one that is not mounted.
+fn stand_in(stead: &generated::Stead, settings: &mut Settings) {
+    let Settings {
+        generator,
+        test_issuer,
+        ..
+    } = settings;
+    let pairs = generator.keypairs.iter_mut();
+    let pairs = pairs.flat_map(|pair| [&mut pair.certificate_path, &mut pair.key_path]);
+    for path in pairs.chain([&mut test_issuer.certificate_path, &mut test_issuer.key_path]) {
+        *path = stead.file(path.as_ref()).display().to_string();
+    }
 }
 
 /// Replaces `$env{NAME}` in every text. A variable that isn't set is an error: the text would stay, and with it a password

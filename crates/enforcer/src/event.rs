@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tracing::{debug, error, info, warn};
+use trireme_config::ALLOW_DEFAULT_CREDENTIALS;
 use trireme_telemetry::{Metrics, chain, names};
 
 type Labels = [(&'static str, &'static str); 1];
@@ -405,6 +406,27 @@ impl TestToken<'_> {
         match self.outcome {
             Ok(user) => info!(user, "test token issued"),
             Err(reason) => warn!(reason, "test token refused"),
+        }
+    }
+}
+
+/// Test tokens may be had with the login that everybody knows.
+#[derive(Debug)]
+pub(crate) struct DefaultLogin {
+    /// It is refused.
+    pub(crate) refused: bool,
+}
+
+impl DefaultLogin {
+    /// Tells it.
+    pub(crate) fn emit(&self) {
+        if self.refused {
+            warn!(
+                "no test tokens for the default password of enforcer.jwtIssuer.jwtUser: set another one, or \
+                 {ALLOW_DEFAULT_CREDENTIALS}=true for a trial"
+            );
+        } else {
+            warn!("test tokens for the default password of enforcer.jwtIssuer.jwtUser: for trials only");
         }
     }
 }

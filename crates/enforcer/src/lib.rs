@@ -17,6 +17,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,9 @@ mod tests;
 
 pub use error::StartError;
 
+/// What the process is called.
+const NAME: &str = "trireme-enforcer";
+
 /// Runs the enforcer with the arguments of the process until it's told to stop.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -68,7 +72,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 struct Enforcer(app::Config);
 
 impl Process for Enforcer {
-    const NAME: &'static str = "trireme-enforcer";
+    const NAME: &'static str = NAME;
     const ABOUT: &'static str = "The authorization service of the gateway. Everything is set by environment variables and by the adapter";
     const CHECK: &'static str = "Check the environment variables and exit";
     type Failure = StartError;
@@ -82,6 +86,10 @@ impl Process for Enforcer {
 
     fn admin(&self) -> SocketAddr {
         self.0.env.admin_bind
+    }
+
+    fn state(&self) -> Option<PathBuf> {
+        self.0.env.process.state_dir.clone()
     }
 
     /// The level and form of the log are those of the adapter; its file and rotation are the adapter's alone.

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use trireme_proto::names::ENFORCER_REST_CLUSTER;
 use trireme_routing::snapshot::{self, UpstreamProtocol};
 use trireme_telemetry::Metrics;
-use trireme_tls::Material;
+use trireme_tls::{Material, TlsError, generated};
 use trireme_xds::client;
 
 pub use crate::downstream::handover::HandoverError;
@@ -55,7 +55,7 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
     /// Certificates or keys cannot be used.
     #[error("TLS material cannot be used")]
-    Tls(#[from] trireme_tls::TlsError),
+    Tls(#[from] TlsError),
 }
 
 /// A router that runs.
@@ -83,7 +83,8 @@ struct Handle {
 ///
 /// # Errors
 /// [`StartError`]; nothing keeps running then.
-pub async fn build(settings: Settings) -> Result<Running, StartError> {
+pub async fn build(mut settings: Settings) -> Result<Running, StartError> {
+    let stead = own_keys(&mut settings)?;
     let enforcer_material = Material::load(settings.enforcer_tls.clone())?;
     let adapter_material = Material::load(settings.adapter_tls.clone())?;
     let mut watches = Vec::new();
@@ -102,9 +103,15 @@ pub async fn build(settings: Settings) -> Result<Running, StartError> {
         open: Arc::default(),
         ready: Ready::new(count),
     });
-    trireme_shell::state::look(settings.state_dir.as_deref(), &shared.ready.list);
+    if let Some(stead) = stead {
+        shared.ready.list.note(stead.complaint());
+    }
+    for shown in [enforcer_material.clone(), adapter_material.clone()] {
+        shared.ready.list.note_while(move || shown.complaint());
+    }
     let tallies: Vec<Arc<Tally>> = (0..count).map(|_| Arc::default()).collect();
     let metrics = Metrics::new();
+    trireme_shell::state::look(settings.state_dir.as_deref(), &shared.ready.list, &metrics);
     metrics.collect(Exporter {
         tallies: tallies.clone(),
         store: Arc::clone(&shared.store),
@@ -381,6 +388,23 @@ fn door_at(path: &Path) -> Option<Door> {
     Door::open(path)
         .inspect_err(|error| warn!(%error, path = %path.display(), "no successor can take over"))
         .ok()
+}
+
+/// A key pair that is made for want of a mounted one takes its place.
+fn own_keys(settings: &mut Settings) -> Result<Option<generated::Stead>, TlsError> {
+    let Settings {
+        adapter_tls,
+        enforcer_tls,
+        state_dir,
+        ..
+    } = settings;
+    let (key, certificate) = (&adapter_tls.key, &adapter_tls.certificate);
+    let stead = generated::instead_of(key, certificate, crate::NAME, state_dir.as_deref())?;
+    if let Some(stead) = &stead {
+        stead.stand_in(adapter_tls);
+        stead.stand_in(enforcer_tls);
+    }
+    Ok(stead)
 }
 
 /// Runs until it completes or the token is cancelled.

@@ -30,6 +30,9 @@ use crate::snapshot::{Listener, Snapshot};
 /// The types we subscribe to. Routes come after the clusters that they name, listeners after both.
 pub(crate) const TYPES: [&str; 3] = [type_url::CLUSTER, type_url::ROUTE, type_url::LISTENER];
 
+/// Where the access log goes when its file cannot be opened.
+const STANDARD_OUTPUT: &str = "/dev/stdout";
+
 /// Takes updates and publishes snapshots.
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -228,14 +231,26 @@ impl Feed {
         let writer = match self.writers.get(&settings.path) {
             Some(writer) => writer.clone(),
             None => {
-                let writer = LineWriter::open(Path::new(&settings.path), WriterSettings::default())
-                    .map_err(|error| chain(&error))?;
+                let writer = writer(&settings.path)?;
                 self.writers.insert(settings.path.clone(), writer.clone());
                 writer
             }
         };
         Ok(Log::new(AccessLog::new(format.clone(), writer), &format))
     }
+}
+
+/// Opens the file of an access log, or standard output in its place: a root may be read-only, with nothing mounted where the
+/// file is to be. Told once, as the writer is kept.
+fn writer(path: &str) -> Result<LineWriter, String> {
+    let open = |path: &str| {
+        let opened = LineWriter::open(Path::new(path), WriterSettings::default());
+        opened.map_err(|error| chain(&error))
+    };
+    open(path).or_else(|reason| {
+        warn!(reason, path, "the access log goes to standard output");
+        open(STANDARD_OUTPUT)
+    })
 }
 
 impl Apply for Feed {
@@ -294,4 +309,23 @@ fn json_format(fields: &BTreeMap<String, String>) -> String {
         .map(|(name, value)| format!("\"{name}\":\"{value}\""))
         .collect();
     format!("{{{}}}\n", fields.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_access_log_that_cannot_be_opened_goes_to_standard_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("access.log");
+        let own = writer(file.to_str().unwrap()).unwrap();
+        own.write(b"line\n");
+        own.flush();
+        assert_eq!(std::fs::read(&file).unwrap(), b"line\n");
+        // /sys takes no files, whoever asks.
+        let standard = writer("/sys/none/access.log").unwrap();
+        standard.write(b"access log of a test\n");
+        assert!(standard.flush(), "it is written");
+    }
 }

@@ -16,6 +16,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,9 @@ mod upstream;
 
 pub use downstream::handover::{News, follow};
 
+/// What the process is called.
+const NAME: &str = "trireme-router";
+
 /// Runs the router with the arguments of the process; see [`main_from`].
 #[must_use]
 pub fn main() -> ExitCode {
@@ -62,7 +66,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 struct Router(settings::Settings);
 
 impl Process for Router {
-    const NAME: &'static str = "trireme-router";
+    const NAME: &'static str = NAME;
     const ABOUT: &'static str =
         "The data plane of the gateway. Everything is set by environment variables and by the adapter";
     const CHECK: &'static str = "Check the environment variables and exit";
@@ -77,6 +81,10 @@ impl Process for Router {
 
     fn admin(&self) -> SocketAddr {
         self.0.admin_bind
+    }
+
+    fn state(&self) -> Option<PathBuf> {
+        self.0.state_dir.clone()
     }
 
     fn settings(&self) -> trireme_shell::Settings {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! main ─▶ run ─▶ arguments ─▶ Process::read ─┬─▶ --check, health
-//!                                            └─▶ log ─▶ runtime ─▶ signals ─▶ Process::serve
+//!  probe ◀─┘ by its names                    └─▶ log ─▶ runtime ─▶ signals ─▶ Process::serve
 //!                                                                               ├─▶ listen   sockets on one port
 //!                                                                               ├─▶ bound    where they are
 //!                                                                               ├─▶ ready    Conditions ─▶ Readiness
@@ -16,8 +16,8 @@
 //!
 //! Whoever links it allocates by the allocator of `memory.rs`.
 //!
-//! It knows nothing of configuration files and variables (a process reads them and says what follows), nothing of TLS, and
-//! none of the data that a process holds. Start with `process.rs`; `ready.rs` says what readiness is.
+//! It knows nothing of configuration files and variables (a process reads them and says what follows) and none of the data
+//! that a process holds; TLS it needs for the probes that the original's manifests run (`probe`). Start with `process.rs`; `ready.rs` says what readiness is.
 
 pub mod admin;
 mod arguments;
@@ -29,6 +29,14 @@ mod process;
 pub mod ready;
 mod signals;
 pub mod state;
+mod termination;
 
 pub use process::{Process, Settings, Threads, run};
 pub use ready::{Condition, Readiness};
+
+/// For whoever called the program.
+fn say(line: &str) {
+    use std::io::Write as _;
+    // Nobody is left to tell when this fails.
+    writeln!(std::io::stdout(), "{line}").unwrap_or_default();
+}

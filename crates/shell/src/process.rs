@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio::runtime::{Builder, Runtime};
@@ -11,7 +12,8 @@ use tracing::error;
 use trireme_telemetry::{LogHandle, LogSettings, chain};
 
 use crate::arguments::{Arguments, Texts, USAGE};
-use crate::{memory, probe, signals};
+use crate::probe::{self, Owner, http};
+use crate::{memory, signals, termination};
 
 /// What one process is to the shell around it.
 pub trait Process: Sized {
@@ -39,6 +41,11 @@ pub trait Process: Sized {
 
     /// Where its admin port is, for `health`.
     fn admin(&self) -> SocketAddr;
+
+    /// The folder for what outlives it, where there is one: a key pair that it made for itself lies there.
+    fn state(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// What the shell must know to run it.
     fn settings(&self) -> Settings;
@@ -87,9 +94,14 @@ impl Default for Threads {
 
 /// Runs a process from its arguments, whose first is the name it was called by, until SIGTERM, SIGINT or, where it asks for
 /// that, the end of standard input. Gives 64 when arguments or settings cannot be used, 1 when it does not start or, asked
-/// for its health, is not ready.
+/// for its health, is not ready. Why it does not start is told on standard error and in the termination message. Called by
+/// the name of a probe that the original's manifests have, it is that probe.
 #[must_use]
 pub fn run<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(code) = probe::answer(&arguments, owner::<P>()) {
+        return code;
+    }
     let arguments = match Arguments::parse(texts::<P>(), arguments) {
         Ok(arguments) => arguments,
         Err(code) => return code,
@@ -99,6 +111,9 @@ pub fn run<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
         Ok(process) => process,
         Err(wrong) => {
             tell(P::NAME, &wrong);
+            if !arguments.check && !arguments.health {
+                termination::write(&format!("cannot start: {}", wrong.join("; ")));
+            }
             return ExitCode::from(USAGE);
         }
     };
@@ -107,16 +122,14 @@ pub fn run<P: Process>(arguments: impl IntoIterator<Item = OsString>) -> ExitCod
         return ExitCode::SUCCESS;
     }
     if arguments.health {
-        return match probe::ready(process.admin()) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) | Err(_) => ExitCode::FAILURE,
-        };
+        return health::<P>(process.admin());
     }
     let settings = process.settings();
     let log = match trireme_telemetry::init(&settings.log) {
         Ok(log) => log,
         Err(error) => {
             tell(P::NAME, &[error.to_string()]);
+            termination::write(&format!("cannot start: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -146,9 +159,39 @@ async fn serve<P: Process>(process: P, stdin: bool, log: &LogHandle) -> ExitCode
     match process.serve(log, stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            error!(error = chain(&failure), "cannot start");
+            let reason = chain(&failure);
+            termination::write(&format!("cannot start: {reason}"));
+            error!(error = reason, "cannot start");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether the admin port says that the process is ready; what it says is told.
+fn health<P: Process>(admin: SocketAddr) -> ExitCode {
+    let reason = match http::ready(admin) {
+        Ok(answer) if answer.ready => {
+            crate::say(&answer.text);
+            return ExitCode::SUCCESS;
+        }
+        Ok(answer) => answer.text,
+        Err(error) => format!("no answer from the admin port {admin}: {error}"),
+    };
+    tell(P::NAME, &[reason]);
+    ExitCode::FAILURE
+}
+
+/// What a probe by another name knows of the process.
+fn owner<P: Process>() -> Owner {
+    Owner {
+        process: P::NAME,
+        state: || P::read(false).ok()?.state(),
+        reason: || {
+            let answer = http::ready(P::read(false).ok()?.admin()).ok()?;
+            let lines: Vec<&str> = answer.text.lines().filter(|line| *line != "ready").collect();
+            (!lines.is_empty()).then(|| lines.join(", "))
+        },
+        own: |arguments| run::<P>(arguments),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Whatever readiness depends on registers a [`Condition`] at start and marks it from then on, from any thread, in either
 //! direction; whoever asks reads one number, and is told by name what is missing.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,9 +21,14 @@ struct Shared {
     unmet: AtomicIsize,
     list: Mutex<Vec<Arc<Entry>>>,
     /// What is to be known although it does not keep traffic away.
-    notes: Mutex<Vec<String>>,
+    notes: Mutex<Vec<Note>>,
     changed: watch::Sender<()>,
 }
+
+/// What is to be known now, if anything is.
+type Told = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
+struct Note(Told);
 
 #[derive(Debug)]
 struct Entry {
@@ -93,21 +99,26 @@ impl Readiness {
 
     /// Adds what whoever asks is to know, ready or not: `no durable store (…)`.
     pub fn note(&self, note: String) {
-        self.shared
-            .notes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(note);
+        self.note_while(move || Some(note.clone()));
     }
 
-    /// What was noted, in order.
+    /// Adds what whoever asks is to know, ready or not, for as long as there is something: `certificate … has expired`.
+    pub fn note_while(&self, told: impl Fn() -> Option<String> + Send + Sync + 'static) {
+        self.shared.notes().push(Note(Box::new(told)));
+    }
+
+    /// What is noted, in order; what is the same is told once.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.shared
-            .notes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let mut notes: Vec<String> = Vec::new();
+        for Note(told) in &*self.shared.notes() {
+            if let Some(note) = told()
+                && !notes.contains(&note)
+            {
+                notes.push(note);
+            }
+        }
+        notes
     }
 
     /// Told whenever a condition changes.
@@ -161,6 +172,18 @@ impl Condition {
 impl Shared {
     fn list(&self) -> MutexGuard<'_, Vec<Arc<Entry>>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Vec<Note>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Note ===
+
+impl fmt::Debug for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0().fmt(f)
     }
 }
 
@@ -234,6 +257,21 @@ mod tests {
         assert!(readiness.is_ready(), "{readiness:?}");
         shared.miss();
         assert_eq!(readiness.missing(), ["shared"]);
+    }
+
+    #[test]
+    fn notes_come_and_go_and_keep_nobody_away() {
+        let readiness = Readiness::default();
+        let expired = Arc::new(AtomicBool::new(false));
+        readiness.note("no store".to_owned());
+        for _ in 0..2 {
+            let expired = Arc::clone(&expired);
+            readiness.note_while(move || expired.load(Ordering::Relaxed).then(|| "expired".to_owned()));
+        }
+        assert_eq!(readiness.notes(), ["no store"]);
+        expired.store(true, Ordering::Relaxed);
+        assert_eq!(readiness.notes(), ["no store", "expired"]);
+        assert!(readiness.is_ready());
     }
 
     #[tokio::test]

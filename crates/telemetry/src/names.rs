@@ -82,6 +82,8 @@ pub const ADAPTER_DEPLOYMENTS: &str = "trireme_adapter_deployments_total";
 pub const ADAPTER_PUBLISH_DURATION: &str = "trireme_adapter_publish_duration_seconds";
 /// Management requests answered; labels `route`, `code_class`.
 pub const ADAPTER_REQUESTS: &str = "trireme_adapter_requests_total";
+/// Of router and enforcer: 1 where their last good configuration outlives the process.
+pub const STATE_DURABLE: &str = "trireme_state_durable";
 /// 1 where what is deployed outlives the process, 0 where the store is in memory.
 pub const ADAPTER_STORE_DURABLE: &str = "trireme_adapter_store_durable";
 /// Connected discovery peers; label `type`.

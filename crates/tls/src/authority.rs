@@ -141,24 +141,7 @@ impl Authority {
     /// Makes a key pair for `name`, good for both ends of a connection. The certificate carries `name` and every one
     /// of `sans`, each a DNS name or an address. Making an RSA key takes a moment (typically 50 to 300 ms).
     pub fn issue(&self, name: &str, sans: &[&str], validity: Validity) -> Result<Issued, TlsError> {
-        // RSA, as the same key signs test tokens with RS256.
-        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(failed(name))?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.not_before = OffsetDateTime::from(validity.not_before);
-        params.not_after = OffsetDateTime::from(validity.not_after);
-        let mut names = vec![name];
-        names.extend(sans.iter().copied().filter(|san| *san != name));
-        params.subject_alt_names = names.into_iter().map(alternative).collect::<Result<_, _>>()?;
-        params.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyEncipherment,
-        ];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        let (key, mut params) = request(name, sans, validity)?;
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed(name))?.pem();
         Ok(Issued {
@@ -207,6 +190,41 @@ impl Authority {
         };
         leaf.issuer() == ca.subject() && leaf.verify_signature(Some(ca.public_key())).is_ok()
     }
+}
+
+/// A key pair that nobody vouches for, named by the first of `names` and carrying all of them. Making an RSA key takes a
+/// moment (typically 50 to 300 ms).
+pub(crate) fn self_signed(names: &[&str], validity: Validity) -> Result<Issued, TlsError> {
+    let (name, others) = names.split_first().unwrap_or((&"localhost", &[]));
+    let (key, params) = request(name, others, validity)?;
+    let certificate = params.self_signed(&key).map_err(failed(name))?.pem();
+    Ok(Issued {
+        certificate,
+        key: key.serialize_pem(),
+    })
+}
+
+/// A new key, and what is to be certified of it: good for both ends of a connection.
+fn request(name: &str, sans: &[&str], validity: Validity) -> Result<(KeyPair, CertificateParams), TlsError> {
+    // RSA, as the same key signs test tokens with RS256.
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(failed(name))?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = OffsetDateTime::from(validity.not_before);
+    params.not_after = OffsetDateTime::from(validity.not_after);
+    let mut names = vec![name];
+    names.extend(sans.iter().copied().filter(|san| *san != name));
+    params.subject_alt_names = names.into_iter().map(alternative).collect::<Result<_, _>>()?;
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+    ];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    Ok((key, params))
 }
 
 /// The names under which processes on one machine reach each other.

@@ -1,5 +1,6 @@
 //! What a certificate says about itself, for logs, `trireme certs` and the check request.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
@@ -7,7 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::pem;
 
 /// What a certificate says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +62,33 @@ impl Facts {
     pub fn remaining(&self, now: SystemTime) -> Duration {
         self.not_after.duration_since(now).unwrap_or_default()
     }
+}
+
+/// Says so when a certificate of the file is out of date: `mg.pem: certificate CN=localhost has expired at 2025-05-27 0:00:00.0
+/// +00:00:00`. A file without certificates is not.
+#[must_use]
+pub fn out_of_date(path: &Path) -> Option<String> {
+    let text = pem::read(path).ok()?;
+    let certificates = pem::certificates(&text).ok()?;
+    let now = SystemTime::now();
+    let told = certificates
+        .iter()
+        .find_map(|certificate| untimely(certificate, now))?;
+    Some(format!("{}: {told}", path.display()))
+}
+
+/// Says so when a certificate is out of date.
+pub(crate) fn untimely(certificate: &CertificateDer<'_>, now: SystemTime) -> Option<String> {
+    let facts = Facts::of(certificate)?;
+    let (what, at) = if facts.not_after < now {
+        ("has expired at", facts.not_after)
+    } else if facts.not_before > now {
+        ("is not valid before", facts.not_before)
+    } else {
+        return None;
+    };
+    let at = OffsetDateTime::from(at);
+    Some(format!("certificate {} {what} {at}", label(certificate)))
 }
 
 /// The certificate as PEM text with a final newline, lines of 64 characters.

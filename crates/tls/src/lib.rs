@@ -16,6 +16,7 @@ pub mod authority;
 pub mod channel;
 mod error;
 mod facts;
+pub mod generated;
 mod material;
 mod pem;
 mod protocols;
@@ -23,7 +24,7 @@ pub mod serve;
 mod session;
 
 pub use error::TlsError;
-pub use facts::{Facts, certificate_pem};
+pub use facts::{Facts, certificate_pem, out_of_date};
 pub use material::{Acceptor, ClientAuth, Connector, Material, Pem, ServerCheck, Settings, Watch};
 pub use protocols::{GRPC_ALPN, Protocols, Version};
 pub use session::Session;

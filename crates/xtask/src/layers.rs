@@ -36,7 +36,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("trireme-telemetry", &[]),
     ("trireme-tls", &["trireme-telemetry"]),
     ("trireme-fetch", &["trireme-tls"]),
-    ("trireme-shell", &["trireme-telemetry"]),
+    ("trireme-shell", &["trireme-tls", "trireme-telemetry"]),
     ("trireme-routing", &["trireme-proto"]),
     ("trireme-policy", &["trireme-proto"]),
     ("trireme-xds", &["trireme-proto", "trireme-telemetry"]),

@@ -40,12 +40,8 @@ enum Task {
     },
     /// CPU per request against Envoy with the same enforcer behind it, or against another build; `count`: instructions
     Bench(bench::Options),
-    /// Static binaries for the images, and certificates for docker-compose
-    Images {
-        /// Cargo profile
-        #[arg(long, default_value = "dist")]
-        profile: String,
-    },
+    /// The images of the three processes as archives for `docker load`, and what docker-compose builds and mounts
+    Images(images::Options),
     /// Write the golden files and the configuration template anew
     Golden,
 }
@@ -66,7 +62,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test { rest } => test(&rest),
         Task::Layers { of } => layers::check(of.as_deref().unwrap_or_else(|| root())),
         Task::Bench(options) => bench::run(root(), &options),
-        Task::Images { profile } => images::build(root(), &profile),
+        Task::Images(options) => images::build(root(), &options),
         Task::Golden => golden(),
     }
 }

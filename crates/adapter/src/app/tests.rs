@@ -22,6 +22,77 @@ static KEYS: LazyLock<TempDir> = LazyLock::new(|| {
     folder
 });
 
+#[test]
+fn the_login_that_everybody_knows_needs_leave_where_others_can_reach_the_port() {
+    let (own, any) = (
+        SocketAddr::from(([127, 0, 0, 1], 1)),
+        SocketAddr::from(([0, 0, 0, 0], 1)),
+    );
+    for (password, address, allowed, refused) in [
+        ("admin", any, false, true),
+        ("admin", any, true, false),
+        ("admin", own, false, false),
+        ("s3cret", any, false, false),
+    ] {
+        let auth = Auth::new(vec![("admin".to_owned(), Secret::new(password))], None);
+        let text = format!("{:?}", guarded(auth, address, allowed));
+        let want = format!("refuses_defaults: {refused}");
+        assert!(text.contains(&want), "{password} {address} {allowed}");
+    }
+}
+
+/// An image that is started as it is: nothing is mounted.
+#[tokio::test]
+async fn without_a_key_pair_it_makes_one_and_uses_it_everywhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let keystore = folder.path().join("security/keystore");
+    let truststore = folder.path().join("security/truststore");
+    std::fs::create_dir_all(&keystore).unwrap();
+    std::fs::create_dir_all(&truststore).unwrap();
+    let named = [keystore.join("mg.key"), keystore.join("mg.pem")];
+    let running = start(folder.path(), |config| {
+        let [key, certificate] = named.clone();
+        config.adapter.truststore.location = truststore.clone();
+        config.adapter.server.token_private_key_path = key.clone();
+        (
+            config.adapter.keystore.key_path,
+            config.adapter.keystore.cert_path,
+        ) = (key.clone(), certificate.clone());
+        (config.router.keystore.key_path, config.router.keystore.cert_path) = (key, certificate);
+    })
+    .await;
+    let mut stream = TcpStream::connect(running.admin).await.unwrap();
+    stream
+        .write_all(b"GET /ready HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert!(
+        text.contains("200 OK") && text.contains("no key pair is mounted"),
+        "{text}"
+    );
+    let pair = generated::find(crate::NAME, Some(&folder.path().join("state"))).unwrap();
+    let tls = trireme_tls::Settings {
+        key: pair.key,
+        certificate: pair.certificate.clone(),
+        trust: vec![pair.certificate],
+        ..Default::default()
+    };
+    // The process's own probe shows the pair, and expects it.
+    let connector = Material::load(tls).unwrap().connector(trireme_tls::GRPC_ALPN);
+    let tcp = TcpStream::connect(running.xds).await.unwrap();
+    let mut session = connector.connect("adapter", tcp).await.unwrap();
+    session
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
+    session.flush().await.unwrap();
+    let mut settings = [0; 9];
+    session.read_exact(&mut settings).await.unwrap();
+    running.drain().await;
+}
+
 /// Starts one with its ports and its files for itself; `change` says what its configuration has beside that.
 async fn start(folder: &Path, change: impl FnOnce(&mut Config)) -> Running {
     let bind = "127.0.0.1:0".to_owned();

@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
-use trireme_config::Secret;
+use trireme_config::{Secret, is_default_login};
 use trireme_tls::serve::Peer;
 
 use super::guesses::Guesses;
@@ -26,6 +26,7 @@ pub(crate) struct Auth {
     users: Vec<(String, Secret)>,
     tokens: Option<Tokens>,
     guesses: Guesses,
+    refuses_defaults: bool,
 }
 
 /// What a request says of its caller.
@@ -43,7 +44,20 @@ impl Auth {
             users,
             tokens,
             guesses: Guesses::default(),
+            refuses_defaults: false,
         }
+    }
+
+    /// Refuses the login that everybody knows, though it is right.
+    pub(crate) fn refusing_defaults(mut self) -> Self {
+        self.refuses_defaults = true;
+        self
+    }
+
+    /// Whether there is a user with the login that everybody knows.
+    pub(crate) fn has_defaults(&self) -> bool {
+        let mut users = self.users.iter();
+        users.any(|(name, secret)| is_default_login(name, secret.reveal()))
     }
 
     /// Judges the head of a request: Basic, then a bearer token in the header or the query.
@@ -90,9 +104,14 @@ impl Auth {
 
     /// Whether the password is right, for an address that may still try.
     fn admits(&self, peer: IpAddr, username: &str, password: &str) -> Result<bool, RestError> {
-        self.guesses
+        let admitted = self
+            .guesses
             .attempt(peer, || self.knows(username, password))
-            .map_err(RestError::Guesses)
+            .map_err(RestError::Guesses)?;
+        if admitted && self.refuses_defaults && is_default_login(username, password) {
+            return Err(RestError::DefaultCredentials);
+        }
+        Ok(admitted)
     }
 
     /// Takes the same time for every user and password: digests are compared, all users are gone through.

@@ -22,10 +22,12 @@ pub(crate) struct Offer {
 
 impl Offer {
     /// Reads the keys and certificates that the settings name; what can't be used is told in the log and not offered.
-    pub(crate) fn new(settings: &Settings) -> Self {
+    /// `refuses_defaults`: no test tokens for the login that everybody knows.
+    pub(crate) fn new(settings: &Settings, refuses_defaults: bool) -> Self {
         let generator = &settings.generator;
         Self {
-            test_issuer: TestIssuer::new(&settings.test_issuer),
+            test_issuer: TestIssuer::new(&settings.test_issuer)
+                .map(|issuer| issuer.refusing_defaults(refuses_defaults)),
             jwks: generator.enabled.then(|| test_token::jwks(&generator.keypairs)),
         }
     }

@@ -33,6 +33,8 @@ use crate::event;
 const NO_HEADER: &str =
     "User is NOT authorized to generate a token. Please provide a valid Authorization header to continue.";
 const WRONG: &str = "Wrong username or password. Please provide valid credentials.";
+const DEFAULT: &str = "The default password of the user admin is refused on an address that is not loopback. Please set another \
+                       one in enforcer.jwtIssuer.jwtUser, or TRIREME_ALLOW_DEFAULT_CREDENTIALS=true for a trial.";
 const CROWDED: &str = "Too many requests. Please try again.";
 const UNREADABLE: &str = "Error occurred while processing the request.";
 
@@ -123,7 +125,10 @@ impl Rest {
         let _place = self.places.try_acquire().map_err(|_| Refusal::Crowded)?;
         let _attempt = self.attempts.acquire().await.map_err(|_| Refusal::Crowded)?;
         if issuer.knows(user, password) {
-            return Ok(());
+            return match issuer.refuses(user, password) {
+                true => Err(Refusal::Default),
+                false => Ok(()),
+            };
         }
         tokio::time::sleep(PENALTY).await;
         Err(Refusal::Wrong)
@@ -134,6 +139,7 @@ impl Rest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     Crowded,
+    Default,
     NoHeader,
     Unreadable,
     Wrong,
@@ -165,6 +171,7 @@ fn scope(form: &str) -> Option<String> {
 fn refuse(refusal: Refusal) -> Response {
     let (status, message) = match refusal {
         Refusal::Crowded => (StatusCode::TOO_MANY_REQUESTS, CROWDED),
+        Refusal::Default => (StatusCode::FORBIDDEN, DEFAULT),
         Refusal::NoHeader => (StatusCode::UNAUTHORIZED, NO_HEADER),
         Refusal::Unreadable => (StatusCode::BAD_REQUEST, UNREADABLE),
         Refusal::Wrong => (StatusCode::UNAUTHORIZED, WRONG),
@@ -276,6 +283,28 @@ mod tests {
             (Err(Refusal::Crowded), Err(Refusal::Crowded), Duration::ZERO)
         );
         assert_eq!(rest.admit(&issuer, "admin", "secret").await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_login_that_everybody_knows_is_refused_where_told() {
+        let mut settings = settings().test_issuer;
+        settings.users[0].username = "admin".to_owned();
+        for (password, refuses, want) in [
+            ("admin", true, Err(Refusal::Default)),
+            ("admin", false, Ok(())),
+            ("other", true, Ok(())),
+        ] {
+            settings.users[0].password = password.to_owned();
+            let issuer = TestIssuer::new(&settings).unwrap().refusing_defaults(refuses);
+            let rest = Rest {
+                utility: Arc::default(),
+                places: Semaphore::new(1),
+                attempts: Semaphore::new(1),
+            };
+            assert_eq!(rest.admit(&issuer, "admin", password).await, want, "{password}");
+            assert_eq!(rest.admit(&issuer, "admin", "guess").await, Err(Refusal::Wrong));
+        }
+        assert_eq!(refuse(Refusal::Default).status(), StatusCode::FORBIDDEN);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
+use trireme_config::is_default_login;
 use trireme_policy::settings::{Account, Keypair, TestIssuer as Settings};
 
 use crate::credential::keys::PublicKey;
@@ -23,6 +24,7 @@ pub(crate) struct TestIssuer {
     settings: Settings,
     key: EncodingKey,
     header: Header,
+    refuses_defaults: bool,
 }
 
 impl fmt::Debug for TestIssuer {
@@ -71,7 +73,23 @@ impl TestIssuer {
             settings: settings.clone(),
             key,
             header,
+            refuses_defaults: false,
         })
+    }
+
+    /// Refuses the login that everybody knows, though it is right, if told to; says which of both it does where there is one.
+    pub(crate) fn refusing_defaults(mut self, refuses: bool) -> Self {
+        self.refuses_defaults = refuses;
+        let mut users = self.settings.users.iter();
+        if users.any(|account| is_default_login(&account.username, &account.password)) {
+            event::DefaultLogin { refused: refuses }.emit();
+        }
+        self
+    }
+
+    /// Whether a login that is right is refused all the same.
+    pub(crate) fn refuses(&self, username: &str, password: &str) -> bool {
+        self.refuses_defaults && is_default_login(username, password)
     }
 
     /// Whether one of the accounts has this user and password. Every account is looked at, and whole, so that the time

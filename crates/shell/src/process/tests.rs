@@ -124,6 +124,29 @@ fn exit_statuses_tell() {
     }
 }
 
+/// What an image calls it by.
+#[test]
+fn by_the_names_of_probes_it_is_those() {
+    let cases: [(&[&str], u8); 8] = [
+        (&["sh"], 127),
+        (&["/bin/sh", "-c", "ls"], 127),
+        (&["sh", "check_health.sh"], 127),
+        (&["/home/wso2/check_health.sh"], 127),
+        (&["sh", "-c", "exit 3"], 3),
+        (&["bash", "-c", "trireme --version; trireme health"], 1),
+        (&["/bin/grpc_health_probe"], 1),
+        (&["grpc_health_probe", "-version"], 0),
+    ];
+    for (words, status) in cases {
+        let code = run::<Plain>(words.iter().map(OsString::from));
+        assert_eq!(code, ExitCode::from(status), "{words:?}");
+    }
+    // Nobody listens where it is asked: the status is that of the program.
+    let words = ["grpc_health_probe", "-addr=127.0.0.1:1", "-connect-timeout=5s"];
+    let code = run::<Plain>(words.iter().map(OsString::from));
+    assert_eq!(code, ExitCode::from(2));
+}
+
 #[test]
 fn help_says_what_the_process_says_of_itself() {
     let help = crate::arguments::command(texts::<Wrong>())

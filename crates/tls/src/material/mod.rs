@@ -7,7 +7,7 @@ mod verify;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use std::{fmt, mem};
 
@@ -66,6 +66,8 @@ struct Shared {
     generation: watch::Sender<u64>,
     /// Held while reading files, so that two reloads cannot finish in the wrong order.
     reload: Mutex<()>,
+    /// Why what the files hold now is not in force.
+    unusable: Mutex<Option<String>>,
 }
 
 enum Source {
@@ -141,6 +143,7 @@ impl Material {
             current: ArcSwap::from_pointee(snapshot),
             generation: watch::channel(0).0,
             reload: Mutex::new(()),
+            unusable: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -219,6 +222,32 @@ impl Material {
     /// When the own certificate expires.
     pub fn not_after(&self) -> Option<SystemTime> {
         self.facts().map(|facts| facts.not_after)
+    }
+
+    /// What is wrong with the material in force, for whoever looks into why peers refuse it: the own certificate is out of
+    /// date, or newer files cannot be used.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        let own = self.snapshot().identity.as_ref().and_then(|identity| {
+            let now = SystemTime::now();
+            identity.cert.iter().find_map(|link| facts::untimely(link, now))
+        });
+        let unusable = self.unusable().clone();
+        let told =
+            |reason: String| format!("new certificates cannot be used, the old ones stay in force: {reason}");
+        own.or_else(|| unusable.map(told))
+    }
+
+    /// Notes why the newest files cannot be used, or that they can.
+    pub(crate) fn note(&self, unusable: Option<String>) {
+        *self.unusable() = unusable;
+    }
+
+    fn unusable(&self) -> MutexGuard<'_, Option<String>> {
+        self.shared
+            .unusable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many trust anchors are in force.

@@ -97,9 +97,13 @@ fn follow(
             }
         }
         match material.reload() {
-            Ok(_) => last_error = None,
+            Ok(_) => {
+                material.note(None);
+                last_error = None;
+            }
             Err(error) => {
                 let reason = chain(&error);
+                material.note(Some(reason.clone()));
                 // The poll would repeat the same complaint every half minute.
                 if last_error.as_ref() != Some(&reason) {
                     error!(

@@ -319,6 +319,41 @@ async fn who_guesses_is_slowed_down() {
 }
 
 #[tokio::test]
+async fn the_login_that_everybody_knows_is_refused_where_told() {
+    let users = || {
+        ["admin", "other"]
+            .map(|name| (name.to_owned(), Secret::new("admin")))
+            .to_vec()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::start(folder.path()).await;
+    let auth = Auth::new(users(), Some(tokens(&folder, Duration::from_secs(60))));
+    assert!(auth.has_defaults() && !Auth::new(super::users(), None).has_defaults());
+    let rest = Rest::new(auth.refusing_defaults(), bench.catalogue.clone(), false, 1 << 20);
+    let api = Api {
+        router: router(rest),
+        bench,
+        folder,
+    };
+    let get = async |user: &str, password: &str| {
+        let request = Request::get(APIS).header("authorization", basic(user, password));
+        api.send(request.body(Body::empty()).unwrap()).await
+    };
+    let refused = get("admin", "admin").await;
+    assert_eq!(refused.status, 403);
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(
+        message.contains("TRIREME_ALLOW_DEFAULT_CREDENTIALS=true"),
+        "{message}"
+    );
+    let token = api.token(r#"{"password":"admin","username":"admin"}"#).await;
+    assert_eq!((token.status, &token.body), (403, &refused.body));
+    assert_eq!(get("admin", "guess").await.status, 401, "a wrong one is wrong");
+    assert_eq!(get("other", "admin").await.status, 200);
+    api.bench.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_key_there_are_no_tokens_but_passwords_work() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::start(folder.path()).await;

@@ -6,14 +6,23 @@ use std::time::Duration;
 
 /// Bound on connecting and on each read and write.
 const BOUND: Duration = Duration::from_secs(2);
-/// What is read of the answer: the status line is in it.
-const HEAD: usize = 64;
+/// What is read of the answer.
+const MOST: u64 = 16 << 10;
 
-/// Whether `GET /ready` on the admin port answers 200. An unspecified address is asked on the loopback interface.
+/// What the admin port says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    /// It answers 200.
+    pub(crate) ready: bool,
+    /// What it says to it, such as what is missing: lines without an end.
+    pub(crate) text: String,
+}
+
+/// Asks for `/ready`. An unspecified address is asked on the loopback interface.
 ///
 /// # Errors
 /// There is no answer within the bound.
-pub(crate) fn ready(admin: SocketAddr) -> std::io::Result<bool> {
+pub(crate) fn ready(admin: SocketAddr) -> std::io::Result<Answer> {
     let address = match admin.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, admin.port()).into(),
         IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST, admin.port()).into(),
@@ -23,15 +32,14 @@ pub(crate) fn ready(admin: SocketAddr) -> std::io::Result<bool> {
     stream.set_read_timeout(Some(BOUND))?;
     stream.set_write_timeout(Some(BOUND))?;
     stream.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-    let mut head = [0; HEAD];
-    let mut length = 0;
-    while let Some(room) = head.get_mut(length..).filter(|room| !room.is_empty()) {
-        match stream.read(room)? {
-            0 => break,
-            read => length += read,
-        }
-    }
-    Ok(head.starts_with(b"HTTP/1.1 200 "))
+    let mut bytes = Vec::new();
+    stream.take(MOST).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok(Answer {
+        ready: text.starts_with("HTTP/1.1 200 "),
+        text: body.trim_end().to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -40,7 +48,7 @@ mod tests {
 
     use super::*;
 
-    fn answer(text: &'static str) -> std::io::Result<bool> {
+    fn answer(text: &'static str) -> std::io::Result<Answer> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, listener.local_addr().unwrap().port()));
         let server = std::thread::spawn(move || {
@@ -52,19 +60,33 @@ mod tests {
                 stream.read_exact(&mut byte).unwrap();
                 request.extend_from_slice(&byte);
             }
-            assert!(request.starts_with(b"GET /ready "));
+            assert!(request.starts_with(b"GET /ready HTTP/1.1\r\n"));
             stream.write_all(text.as_bytes()).unwrap();
         });
-        let told = ready(address);
+        let answer = ready(address);
         server.join().unwrap();
-        told
+        answer
     }
 
     #[test]
-    fn only_200_is_ready() {
-        assert!(answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap());
-        assert!(!answer("HTTP/1.1 503 Service Unavailable\r\n\r\n").unwrap());
-        assert!(!answer("HTTP/1.1 2").unwrap());
+    fn what_is_missing_is_told() {
+        let cases = [
+            ("HTTP/1.1 200 OK\r\n\r\nready\n", true, "ready"),
+            (
+                "HTTP/1.1 503 Service Unavailable\r\na: b\r\n\r\nnot ready: store\nnote\n",
+                false,
+                "not ready: store\nnote",
+            ),
+            ("HTTP/1.1 2", false, ""),
+            ("", false, ""),
+        ];
+        for (text, ready, want) in cases {
+            let want = Answer {
+                ready,
+                text: want.to_owned(),
+            };
+            assert_eq!(answer(text).unwrap(), want, "{text:?}");
+        }
     }
 
     #[test]
