@@ -208,4 +208,49 @@ pub(crate) struct CertsOptions {
     /// Make certificates for docker-compose in this folder instead
     #[arg(long, value_name = "DIR")]
     pub(crate) resources: Option<PathBuf>,
+    /// Make certificates for Kubernetes instead: Secrets in this folder, their CA in its folder `authority`
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "resources"])]
+    pub(crate) secrets: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) kubernetes: KubernetesOptions,
+}
+
+/// What `trireme certs --secrets` asks for beside the folder.
+#[derive(Debug, Parser)]
+pub(crate) struct KubernetesOptions {
+    /// Namespace of the Secrets [default: none, kubectl says]
+    #[arg(long, value_name = "NAME", requires = "secrets", value_parser = label)]
+    pub(crate) namespace: Option<String>,
+    /// Host name of the ingress and the Service behind it, such as router=gw.example.com; may be repeated
+    #[arg(long = "host", value_name = "SERVICE=NAME", requires = "secrets", value_parser = routed)]
+    pub(crate) hosts: Vec<(String, String)>,
+    /// Certificate of an API Manager, to be trusted by adapter and enforcer
+    #[arg(long, value_name = "FILE", requires = "secrets")]
+    pub(crate) control_plane: Option<PathBuf>,
+    /// Replace Secrets that are there; the CA stays
+    #[arg(long, requires = "secrets")]
+    pub(crate) force: bool,
+}
+
+/// A label of a name in the DNS (RFC 1123), as namespaces and Services are.
+fn label(text: &str) -> Result<String, String> {
+    let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    let good = (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| inner(&byte))
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    good.then(|| text.to_owned())
+        .ok_or_else(|| "not a name of small letters, digits and inner hyphens".to_owned())
+}
+
+/// `SERVICE=NAME`, whose first label may be `*`.
+fn routed(text: &str) -> Result<(String, String), String> {
+    let (service, name) = text.split_once('=').ok_or("not SERVICE=NAME")?;
+    if name.len() > 253 {
+        return Err("a host name has at most 253 letters".to_owned());
+    }
+    for part in name.strip_prefix("*.").unwrap_or(name).split('.') {
+        label(part).map_err(|reason| format!("host {name}: {reason}"))?;
+    }
+    Ok((label(service)?, name.to_owned()))
 }

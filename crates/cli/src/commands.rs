@@ -13,7 +13,7 @@ use crate::args::{
 };
 use crate::client::{Adapter, Deployed, Progress};
 use crate::home::{Home, Role};
-use crate::{client, home, project};
+use crate::{client, home, project, secrets};
 
 /// Exit status of a command whose input was read and found wanting.
 const REFUSED: u8 = 2;
@@ -215,6 +215,12 @@ pub(crate) async fn token(options: TokenOptions) -> anyhow::Result<ExitCode> {
 pub(crate) fn certs(options: &CertsOptions) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &options.resources {
         home::resources(folder)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(folder) = &options.secrets {
+        for path in secrets::write(folder, &options.kubernetes)? {
+            say(path.display());
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let home = Home::locate(options.data.as_deref())?;

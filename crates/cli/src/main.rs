@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod home;
 mod project;
+mod secrets;
 mod up;
 
 use std::process::ExitCode;

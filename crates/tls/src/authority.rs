@@ -141,7 +141,17 @@ impl Authority {
     /// Makes a key pair for `name`, good for both ends of a connection. The certificate carries `name` and every one
     /// of `sans`, each a DNS name or an address. Making an RSA key takes a moment (typically 50 to 300 ms).
     pub fn issue(&self, name: &str, sans: &[&str], validity: Validity) -> Result<Issued, TlsError> {
+        self.sign(name, request(name, sans, validity)?)
+    }
+
+    /// As [`Authority::issue`], good for a server only: whoever holds the key is no client of those that trust this CA.
+    pub fn issue_server(&self, name: &str, sans: &[&str], validity: Validity) -> Result<Issued, TlsError> {
         let (key, mut params) = request(name, sans, validity)?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(name, (key, params))
+    }
+
+    fn sign(&self, name: &str, (key, mut params): (KeyPair, CertificateParams)) -> Result<Issued, TlsError> {
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer).map_err(failed(name))?.pem();
         Ok(Issued {

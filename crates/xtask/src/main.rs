@@ -6,6 +6,7 @@ mod bench;
 mod cargo;
 mod images;
 mod layers;
+mod secrets;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -42,6 +43,8 @@ enum Task {
     Bench(bench::Options),
     /// The images of the three processes as archives for `docker load`, and what docker-compose builds and mounts
     Images(images::Options),
+    /// Certificates for the Kubernetes manifests, as Secrets beside them
+    Secrets(secrets::Options),
     /// Write the golden files and the configuration template anew
     Golden,
 }
@@ -63,6 +66,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Layers { of } => layers::check(of.as_deref().unwrap_or_else(|| root())),
         Task::Bench(options) => bench::run(root(), &options),
         Task::Images(options) => images::build(root(), &options),
+        Task::Secrets(options) => secrets::write(root(), &options),
         Task::Golden => golden(),
     }
 }

@@ -155,3 +155,19 @@ fn a_broken_authority_is_never_replaced() {
     let error = Authority::open_or_create(root.path()).unwrap_err().to_string();
     assert!(error.contains("ca.pem") && error.contains("ca.key"), "{error}");
 }
+
+#[test]
+fn a_servers_certificate_makes_no_client() {
+    let root = tempdir().unwrap();
+    let authority = Authority::open_or_create(root.path()).unwrap();
+    let validity = Validity::starting(SystemTime::now(), Duration::from_secs(3600));
+    for (issued, client) in [
+        (authority.issue("a.example", &[], validity).unwrap(), true),
+        (authority.issue_server("a.example", &[], validity).unwrap(), false),
+    ] {
+        let der = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).unwrap();
+        let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
+        let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+        assert_eq!((usage.server_auth, usage.client_auth), (true, client));
+    }
+}
