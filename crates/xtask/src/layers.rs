@@ -103,6 +103,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ),
     ("xtask", &[]),
     ("trireme-reader", &[]),
+    ("trireme-charts", &["trireme-config"]),
     ("trireme-harness", &["trireme-config", "trireme-proto"]),
     (
         "trireme-e2e",

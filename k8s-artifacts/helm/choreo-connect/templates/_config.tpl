@@ -57,6 +57,12 @@ privateKeyPath = "{{ $security }}/keystore/mg.key"
 [[enforcer.jwtIssuer.jwtUser]]
 username = "admin"
 password = "$env{enforcer_admin_pwd}"
+{{- if not (or $enforcer.testTokenIssuer.enabled (include "choreo-connect.managerIssuers" .)) }}
+
+# Without this line the built-in list would hold, which takes test tokens.
+[enforcer.security]
+tokenService = []
+{{- end }}
 {{- if include "choreo-connect.managerIssuers" . }}
 
 [[enforcer.security.tokenService]]

@@ -95,7 +95,7 @@ app.kubernetes.io/managed-by: {{ $c.Release.Service }}
 {{- define "choreo-connect.pullSecrets" -}}
 {{- $names := list -}}
 {{- range .Values.wso2.deployment.imagePullSecrets -}}
-{{- $names = append $names (ternary .name . (kindIs "map" .)) -}}
+{{- if kindIs "string" . }}{{ $names = append $names . }}{{ else }}{{ $names = append $names .name }}{{ end -}}
 {{- end -}}
 {{- if .Values.wso2.subscription.username -}}
 {{- $names = append $names (include "choreo-connect.shared" (list . "wso2-subscription")) -}}

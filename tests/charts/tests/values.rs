@@ -1,0 +1,200 @@
+//! Values that cannot be used are refused, with the key's name, by both helms.
+
+use trireme_charts::{Helm, run, template};
+
+const ADAPTER: &str = "wso2.deployment.adapter";
+const RUNTIME: &str = "wso2.deployment.gatewayRuntime";
+
+/// What is set, and the key that the message names.
+fn wrong() -> Vec<(String, &'static str)> {
+    let adapter = |rest: &str| format!("{ADAPTER}.{rest}");
+    let runtime = |rest: &str| format!("{RUNTIME}.{rest}");
+    vec![
+        (adapter("replicaCount=two"), "replicaCount"),
+        (adapter("ingress.enabled=1"), "enabled"),
+        (adapter("ingress.hostname=a_b"), "hostname"),
+        (adapter("ingress.annotations.a=1"), "annotations"),
+        (adapter("envOverride=x"), "envOverride"),
+        (adapter("envOverride[0].name=x"), "envOverride"),
+        (adapter("security.keystore.key.secretName=x"), "keystore"),
+        (
+            adapter("security.adapterRestService.enabled=maybe"),
+            "adapterRestService",
+        ),
+        (adapter("persistence.size=big"), "size"),
+        (adapter("imagePullPolicy=Sometimes"), "imagePullPolicy"),
+        (runtime("autoscaling.maxReplicas=1.5"), "maxReplicas"),
+        (runtime("router.ingress.targetPort=80"), "targetPort"),
+        (runtime("router.service.type=Headless"), "type"),
+        (runtime("enforcer.resources=big"), "resources"),
+        (
+            runtime("podDisruptionBudget.maxUnavailable=some"),
+            "maxUnavailable",
+        ),
+        ("wso2.deployment.mode=BOTH".to_owned(), "mode"),
+        ("wso2.deployment.labelName=".to_owned(), "labelName"),
+        (
+            "wso2.deployment.volumeConfigs[0].name=x".to_owned(),
+            "volumeConfigs",
+        ),
+        (
+            "wso2.deployment.gatewayEnvironments[0].name=EU".to_owned(),
+            "gatewayEnvironments",
+        ),
+        ("wso2.choreoAnalytics.endpoint=no address".to_owned(), "endpoint"),
+        ("kubernetes.certManager.duration=long".to_owned(), "duration"),
+        // Keys that nobody knows, at every depth.
+        ("wso2.deployment.adaptor.replicaCount=1".to_owned(), "adaptor"),
+        (adapter("ingress.hostName=x"), "hostName"),
+        (runtime("router.security.keystores.key=x"), "keystores"),
+        (runtime("autoscaling.minreplicas=1"), "minreplicas"),
+        (
+            "kubernetes.serviceaccount.create=true".to_owned(),
+            "serviceaccount",
+        ),
+        ("extra=1".to_owned(), "extra"),
+    ]
+}
+
+#[test]
+fn wrong_types_and_unknown_keys_are_named() {
+    for helm in Helm::ALL {
+        let Some(program) = helm.program() else { continue };
+        for (set, key) in wrong() {
+            for command in ["template", "lint"] {
+                let words: &[&str] = if command == "lint" {
+                    &["lint", ".", "--set", &set]
+                } else {
+                    &["template", "r", ".", "--set", &set]
+                };
+                let output = run(&program, words).unwrap();
+                let said = String::from_utf8_lossy(&output.stderr).into_owned()
+                    + &String::from_utf8_lossy(&output.stdout);
+                assert!(
+                    !output.status.success(),
+                    "{helm:?} {command} --set {set}: accepted"
+                );
+                assert!(said.contains(key), "{helm:?} {command} --set {set}: {said}");
+            }
+        }
+    }
+}
+
+/// What goes together is looked at by the templates, whose messages only `template` and `install` give.
+#[test]
+fn values_that_do_not_go_together_are_named() {
+    let eu = "wso2.deployment.gatewayEnvironments[0].name=eu";
+    let cases: Vec<(Vec<String>, &str)> = vec![
+        (
+            vec!["wso2.deployment.redis.enabled=true".into()],
+            "wso2.deployment.redis.enabled: this version",
+        ),
+        (
+            vec!["wso2.deployment.postgresql.enabled=true".into()],
+            "wso2.deployment.postgresql.enabled: this version",
+        ),
+        (
+            vec![format!("{ADAPTER}.replicaCount=2")],
+            "adapter.replicaCount: ",
+        ),
+        (
+            vec![format!("{RUNTIME}.autoscaling.minReplicas=9")],
+            "autoscaling.minReplicas: greater than maxReplicas",
+        ),
+        (
+            vec![
+                format!("{RUNTIME}.autoscaling.targetCPUUtilizationPercentage=0"),
+                format!("{RUNTIME}.autoscaling.targetMemoryUtilizationPercentage=0"),
+            ],
+            "autoscaling: no target",
+        ),
+        (
+            vec![
+                format!("{RUNTIME}.router.httpRoute.enabled=true"),
+                format!("{RUNTIME}.router.httpRoute.targetPort=9095"),
+            ],
+            "router.httpRoute.caConfigMap: ",
+        ),
+        (
+            vec![format!("{ADAPTER}.httpRoute.enabled=true")],
+            "adapter.httpRoute.caConfigMap: ",
+        ),
+        (
+            vec![format!("{RUNTIME}.enforcer.security.backendJWT.enabled=true")],
+            "backendJWT.keystore: needed",
+        ),
+        (
+            vec!["wso2.deployment.generateSecrets=false".into()],
+            "adapter.security.keystore: needed",
+        ),
+        (
+            vec![
+                "wso2.deployment.generateSecrets=false".into(),
+                "kubernetes.certManager.enabled=true".into(),
+            ],
+            "adapter.envOverride: adapter_admin_pwd is needed",
+        ),
+        (
+            vec![eu.into(), "wso2.deployment.gatewayEnvironments[1].name=eu".into()],
+            "wso2.deployment.gatewayEnvironments: two are called eu",
+        ),
+        (
+            vec![eu.into(), "wso2.deployment.gatewayEnvironments[1].name=us".into()],
+            "environment us: ingress.hostname: gw.wso2.com is taken already",
+        ),
+    ];
+    for helm in Helm::ALL {
+        let Some(program) = helm.program() else { continue };
+        for (sets, text) in &cases {
+            let words: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+            match template(&program, &words) {
+                Ok(_) => panic!("{helm:?} {sets:?}: accepted"),
+                Err(error) => assert!(error.to_string().contains(text), "{helm:?} {sets:?}: {error}"),
+            }
+        }
+    }
+}
+
+/// As a part of another chart, it gets `global`, and its values stand one level lower.
+#[test]
+fn it_works_as_a_part_of_another_chart() {
+    for helm in Helm::ALL {
+        let Some(program) = helm.program() else { continue };
+        let parent = tempfile::tempdir().unwrap();
+        std::fs::create_dir(parent.path().join("charts")).unwrap();
+        std::os::unix::fs::symlink(
+            trireme_charts::chart(),
+            parent.path().join("charts/choreo-connect"),
+        )
+        .unwrap();
+        let chart = "apiVersion: v2\nname: parent\nversion: 0.1.0\ndependencies: [{name: choreo-connect, version: '*'}]\n";
+        std::fs::write(parent.path().join("Chart.yaml"), chart).unwrap();
+        let values = "global: {team: gateway}\nchoreo-connect: {wso2: {deployment: {labelName: Parent}}}\n";
+        std::fs::write(parent.path().join("values.yaml"), values).unwrap();
+        let output = run(&program, &["template", "r", parent.path().to_str().unwrap()]).unwrap();
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{helm:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(
+            out.contains("value: \"Parent\"") && out.contains("name: r-choreo-connect-router"),
+            "{helm:?}"
+        );
+    }
+}
+
+/// Newer Helm takes a null in a chart's own values as absent, and a null in a parent's as nothing: none may be needed.
+#[test]
+fn no_default_is_null() {
+    let text = std::fs::read_to_string(trireme_charts::chart().join("values.yaml")).unwrap();
+    let values: serde_json::Value = yaml_serde::from_str(&text).unwrap();
+    fn look(path: &str, value: &serde_json::Value) {
+        assert!(!value.is_null(), "{path}");
+        for (key, value) in value.as_object().into_iter().flatten() {
+            look(&format!("{path}.{key}"), value);
+        }
+    }
+    look("", &values);
+}
