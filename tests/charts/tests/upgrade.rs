@@ -1,6 +1,7 @@
 //! What the chart has made stays: keys, certificates and passwords that are in the cluster are taken from there.
 //!
 //! The cluster is a server that knows secrets and which kinds there are, which is all that `helm template --dry-run=server` asks.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -20,7 +20,7 @@ pub(crate) fn compare(rendered: &Rendered, default: &Rendered) {
         objects(rendered)
             .into_iter()
             .fold(String::new(), |mut text, (name, object)| {
-                let _ = write!(text, "# {name}\n{object}---\n");
+                write!(text, "# {name}\n{object}---\n").unwrap();
                 text
             })
     } else {
@@ -47,18 +47,18 @@ fn changes(rendered: &Rendered, default: &Rendered) -> String {
     for (name, old) in &before {
         let found: Vec<String> = after.keys().filter(|key| base(key) == *name).cloned().collect();
         if found.is_empty() {
-            let _ = writeln!(text, "gone: {name}");
+            writeln!(text, "gone: {name}").unwrap();
         }
         for key in found {
             let new = after.remove(&key).unwrap_or_default();
             if *old != new {
                 let diff = TextDiff::from_lines(old, &new);
-                let _ = write!(text, "changed: {key}\n{}", diff.unified_diff().context_radius(1));
+                write!(text, "changed: {key}\n{}", diff.unified_diff().context_radius(1)).unwrap();
             }
         }
     }
     for (name, object) in after {
-        let _ = write!(text, "new: {name}\n{object}");
+        write!(text, "new: {name}\n{object}").unwrap();
     }
     text
 }
@@ -77,10 +77,9 @@ fn objects(rendered: &Rendered) -> BTreeMap<String, String> {
     let full = full.filter(|name| *name != "\"\"").unwrap_or("r-choreo-connect");
     // Long ones are cut, so that what follows fits.
     let short = |text: &str| {
-        (16..=full.len())
-            .rev()
-            .filter(|length| !full[..*length].ends_with('-'))
-            .fold(text.to_owned(), |text, length| text.replace(&full[..length], "~"))
+        let cut = (16..=full.len()).rev().filter_map(|length| full.get(..length));
+        cut.filter(|cut| !cut.ends_with('-'))
+            .fold(text.to_owned(), |text, cut| text.replace(cut, "~"))
     };
     rendered
         .objects
