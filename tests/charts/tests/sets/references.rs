@@ -207,6 +207,15 @@ fn has_port(rendered: &Rendered, service: &str, wanted: &Value) {
 
 fn backends(rendered: &Rendered) {
     for ingress in rendered.of_kind("Ingress") {
+        let annotated = ingress
+            .pointer("/metadata/annotations/kubernetes.io~1ingress.class")
+            .is_some();
+        let class = ingress["spec"].get("ingressClassName").is_some();
+        assert!(
+            annotated != class,
+            "{}: Kubernetes takes one of them",
+            rendered.set
+        );
         for rule in list(ingress, "/spec/rules") {
             for path in list(rule, "/http/paths") {
                 let service = &path["backend"]["service"];
