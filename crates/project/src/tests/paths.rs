@@ -334,7 +334,7 @@ fn ambiguous_paths_that_an_api_takes() {
             "\"encoded-slash\" is no kind of ambiguous path (nearest known: encoded_slash)",
         ),
         (
-            "['a\nb']",
+            "['a b']",
             "/0",
             "\"a b\" is no kind of ambiguous path: must be one of double_encoding, empty_segment, encoded_backslash, encoded_slash",
         ),
