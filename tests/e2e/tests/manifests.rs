@@ -41,8 +41,10 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The objects of a folder: file, kind, name, and the ports that it opens.
-fn objects(folder: &str) -> anyhow::Result<Vec<(String, String, String, Vec<u64>)>> {
+/// An object: file, kind, name, and the ports that it opens.
+type Object = (String, String, String, Vec<u64>);
+
+fn objects(folder: &str) -> anyhow::Result<Vec<Object>> {
     let mut all = Vec::new();
     for (file, documents) in manifests(folder)? {
         for object in documents {
