@@ -32,6 +32,8 @@ use crate::status::Statuses;
 use crate::store::{Store, StoreError};
 use crate::{event, groups, resources};
 
+/// What the process is called.
+pub(crate) const NAME: &str = "trireme-adapter";
 /// How long what is under way may take once the process is told to stop: a deploy waits for its peers for eight seconds.
 const DRAIN_BOUND: Duration = Duration::from_secs(10);
 /// Tenant of a user name that names none.
@@ -336,7 +338,7 @@ fn own_keys(
         trust: vec![config.adapter.truststore.location.clone()],
         ..Default::default()
     };
-    let stead = generated::instead_of(&tls.key, &tls.certificate, crate::NAME, Some(folder))?;
+    let stead = generated::instead_of(&tls.key, &tls.certificate, NAME, Some(folder))?;
     if let Some(stead) = &stead {
         stead.stand_in(&mut tls);
         for path in [

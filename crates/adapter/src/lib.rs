@@ -41,9 +41,6 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 
-/// What the process is called.
-const NAME: &str = "trireme-adapter";
-
 /// Runs the adapter with the arguments of the process until it's told to stop.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -66,7 +63,7 @@ struct Adapter {
 }
 
 impl Process for Adapter {
-    const NAME: &'static str = NAME;
+    const NAME: &'static str = app::NAME;
     const ABOUT: &'static str =
         "The control plane of the gateway. Set by config.toml and by environment variables";
     const CHECK: &'static str = "Check configuration and environment, print what is wrong, and exit";

@@ -34,6 +34,8 @@ use crate::snapshot::Current;
 use crate::utility::{Utility, rest};
 use crate::worker::Worker;
 
+/// What the process is called.
+pub(crate) const NAME: &str = "trireme-enforcer";
 /// How long checks in progress may take once the process is told to stop.
 const DRAIN_BOUND: Duration = Duration::from_secs(10);
 /// Longest wait between two attempts to reach the adapter, whatever `XDS_RETRY_PERIOD` says: what is deployed waits for it.
@@ -108,7 +110,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         ..Default::default()
     };
     let state = env.process.state_dir.as_deref();
-    let stead = generated::instead_of(&tls.key, &tls.certificate, crate::NAME, state);
+    let stead = generated::instead_of(&tls.key, &tls.certificate, NAME, state);
     let stead = stead.map_err(StartError::Tls)?;
     if let Some(stead) = &stead {
         stead.stand_in(&mut tls);

@@ -53,9 +53,6 @@ mod tests;
 
 pub use error::StartError;
 
-/// What the process is called.
-const NAME: &str = "trireme-enforcer";
-
 /// Runs the enforcer with the arguments of the process until it's told to stop.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -72,7 +69,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 struct Enforcer(app::Config);
 
 impl Process for Enforcer {
-    const NAME: &'static str = NAME;
+    const NAME: &'static str = app::NAME;
     const ABOUT: &'static str = "The authorization service of the gateway. Everything is set by environment variables and by the adapter";
     const CHECK: &'static str = "Check the environment variables and exit";
     type Failure = StartError;

@@ -34,6 +34,9 @@ use crate::filters::Buckets;
 use crate::settings::{Peer, Settings};
 use crate::snapshot::Store;
 
+/// What the process is called.
+pub(crate) const NAME: &str = "trireme-router";
+
 /// Why the router does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -399,7 +402,7 @@ fn own_keys(settings: &mut Settings) -> Result<Option<generated::Stead>, TlsErro
         ..
     } = settings;
     let (key, certificate) = (&adapter_tls.key, &adapter_tls.certificate);
-    let stead = generated::instead_of(key, certificate, crate::NAME, state_dir.as_deref())?;
+    let stead = generated::instead_of(key, certificate, NAME, state_dir.as_deref())?;
     if let Some(stead) = &stead {
         stead.stand_in(adapter_tls);
         stead.stand_in(enforcer_tls);

@@ -47,9 +47,6 @@ mod upstream;
 
 pub use downstream::handover::{News, follow};
 
-/// What the process is called.
-const NAME: &str = "trireme-router";
-
 /// Runs the router with the arguments of the process; see [`main_from`].
 #[must_use]
 pub fn main() -> ExitCode {
@@ -66,7 +63,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 struct Router(settings::Settings);
 
 impl Process for Router {
-    const NAME: &'static str = NAME;
+    const NAME: &'static str = app::NAME;
     const ABOUT: &'static str =
         "The data plane of the gateway. Everything is set by environment variables and by the adapter";
     const CHECK: &'static str = "Check the environment variables and exit";

@@ -23,10 +23,8 @@ use clap::ValueEnum;
 
 use crate::cargo::step;
 use archive::{Image, Labels};
-use layer::Layer;
+use layer::{Layer, UID};
 
-/// The user that the containers run as.
-const UID: u32 = 10500;
 const HOST: &str = env!("XTASK_TARGET");
 /// Where distributions keep the CA bundle.
 const BUNDLES: [&str; 3] = [

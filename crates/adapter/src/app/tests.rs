@@ -72,7 +72,7 @@ async fn without_a_key_pair_it_makes_one_and_uses_it_everywhere() {
         text.contains("200 OK") && text.contains("no key pair is mounted"),
         "{text}"
     );
-    let pair = generated::find(crate::NAME, Some(&folder.path().join("state"))).unwrap();
+    let pair = generated::find(NAME, Some(&folder.path().join("state"))).unwrap();
     let tls = trireme_tls::Settings {
         key: pair.key,
         certificate: pair.certificate.clone(),

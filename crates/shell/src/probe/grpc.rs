@@ -16,8 +16,8 @@ use trireme_telemetry::chain;
 use trireme_tls::channel::dial;
 use trireme_tls::{Connector, GRPC_ALPN, Material, Protocols, ServerCheck, Settings, generated};
 
-use super::Owner;
 use super::flags::{Flags, Tls};
+use super::owner::Owner;
 use crate::termination;
 
 /// Status of wrong arguments.

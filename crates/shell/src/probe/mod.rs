@@ -11,34 +11,15 @@
 mod flags;
 mod grpc;
 pub(crate) mod http;
+mod owner;
 mod script;
 
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+pub(crate) use owner::Owner;
+use owner::name;
 use script::{Call, Shell};
-
-/// The name of a program is the last part of the path that it was called by.
-pub(crate) fn name(program: &OsStr) -> &str {
-    Path::new(program)
-        .file_name()
-        .and_then(OsStr::to_str)
-        .unwrap_or_default()
-}
-
-/// Whom a probe is for. Settings are read when they are needed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Owner {
-    /// The process: `trireme-router`.
-    pub(crate) process: &'static str,
-    /// The folder for what outlives it.
-    pub(crate) state: fn() -> Option<PathBuf>,
-    /// Why it is not ready, where it says so.
-    pub(crate) reason: fn() -> Option<String>,
-    /// Runs the process itself with what was called in a script: `trireme health`.
-    pub(crate) own: fn(Vec<OsString>) -> ExitCode,
-}
 
 /// Answers a call by one of the names; `None` by any other one. A failure tells its cause on standard error and where
 /// Kubernetes looks for it when it ends the process.

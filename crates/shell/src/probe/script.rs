@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::name;
+use super::owner::name;
 
 /// A script may be this long.
 const MAX_BYTES: u64 = 64 << 10;
@@ -71,10 +71,6 @@ enum Part {
 
 impl<F: FnMut(Call<'_>) -> u8> Shell<F> {
     /// With the variables of the process.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "variables of a script that is run, which are none of the gateway's settings"
-    )]
     pub(super) fn from_process(call: F) -> Self {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

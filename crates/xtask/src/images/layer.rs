@@ -7,7 +7,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use tar::{Builder, EntryType, Header};
 
-use super::UID;
+/// The user that the containers run as.
+pub(super) const UID: u32 = 10500;
 
 /// What a layer adds, by path. Folders above an entry come by themselves, as root's.
 #[derive(Debug, Default)]
