@@ -182,7 +182,7 @@ fn base(root: &Path) -> anyhow::Result<Layer> {
         .find(|path| path.exists())
         .context("no CA bundle on this machine")?;
     let mut layer = Layer::default();
-    for name in ["bin/sh", "bin/bash", "bin/grpc_health_probe"] {
+    for name in ["bin/sh", "bin/bash", "bin/grpc_health_probe", "bin/sleep"] {
         layer.link(name, "/home/wso2/trireme");
     }
     layer.file("etc/group", 0o644, b"root:x:0:\nwso2:x:10500:\n".to_vec());

@@ -22,6 +22,8 @@ const NOT_FOUND: u8 = 127;
 pub(super) enum Call<'a> {
     /// `grpc_health_probe` with these arguments.
     Probe(&'a [String]),
+    /// `sleep` with these.
+    Pause(&'a [String]),
     /// The process itself with these, its name first.
     Own(Vec<OsString>),
 }
@@ -126,7 +128,7 @@ impl<F: FnMut(Call<'_>) -> u8> Shell<F> {
             let place = format!("{place}: line {line}");
             refuse(
                 &place,
-                &format!("{what}: there is no shell in this image; of scripts, assignments and calls of grpc_health_probe and trireme are run"),
+                &format!("{what}: there is no shell in this image; of scripts, assignments and calls of grpc_health_probe, sleep and trireme are run"),
             )
         })
     }
@@ -157,6 +159,7 @@ impl<F: FnMut(Call<'_>) -> u8> Shell<F> {
                     0
                 }
                 "grpc_health_probe" => (self.call)(Call::Probe(arguments)),
+                "sleep" => (self.call)(Call::Pause(arguments)),
                 "trireme" => (self.call)(Call::Own(words.iter().map(OsString::from).collect())),
                 "sh" | "bash" | "ash" => self.run(arguments),
                 script if Path::new(script).extension().is_some_and(|end| end == "sh") => self.file(program),

@@ -11,6 +11,7 @@ fn run(variables: &[(&str, &str)], words: &[&str]) -> (u8, Vec<String>) {
     let status = Shell::new(variables, |call: Call<'_>| {
         calls.push(match call {
             Call::Probe(arguments) => arguments.join("|"),
+            Call::Pause(lengths) => format!("sleep {}", lengths.join("|")),
             Call::Own(arguments) => format!("{arguments:?}"),
         });
         u8::try_from(calls.len()).unwrap() - 1
@@ -88,7 +89,7 @@ fn the_images_own_scripts_are_run() {
 
 #[test]
 fn commands_follow_one_another() {
-    let cases: [(&str, u8, &[&str]); 10] = [
+    let cases: [(&str, u8, &[&str]); 11] = [
         (
             "grpc_health_probe -a; /bin/grpc_health_probe 'b c'",
             1,
@@ -118,6 +119,7 @@ fn commands_follow_one_another() {
             &["[\"/home/wso2/trireme\", \"health\"]"],
         ),
         ("grpc_health_probe a#b # c", 0, &["a#b"]),
+        ("sleep 5", 0, &["sleep 5"]),
         ("", 0, &[]),
     ];
     for (text, status, want) in cases {
