@@ -243,7 +243,11 @@ fn host(level: Level, root: &Node, node: &Node) -> Option<String> {
         .get_any_case("schemes")
         .and_then(Node::items)
         .unwrap_or_default();
-    if level == Level::Path || (level == Level::Operation && own_schemes.is_empty()) {
+    let says = |wanted: &str| {
+        let mut schemes = own_schemes.iter().filter_map(Node::text);
+        schemes.any(|scheme| scheme.eq_ignore_ascii_case(wanted))
+    };
+    if level == Level::Path || (level == Level::Operation && !says("http") && !says("https")) {
         return None;
     }
     let host = root.get_any_case("host").and_then(Node::text)?;

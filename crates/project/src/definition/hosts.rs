@@ -48,7 +48,17 @@ pub(crate) fn of_operation_2(
     addresses: Addresses,
     findings: &mut Findings,
 ) -> Option<EndpointCluster> {
-    if operation.list("schemes", findings).is_empty() {
+    let is_read = |scheme: &str| {
+        ["http", "https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+    };
+    let mut schemes = operation
+        .list("schemes", findings)
+        .iter()
+        .filter_map(Value::as_str);
+    // Those that name neither must not turn HTTPS into HTTP.
+    if !schemes.any(|scheme| is_read(scheme.trim())) {
         return None;
     }
     let secure = is_secure(operation, findings);

@@ -309,10 +309,13 @@ fn operations_may_have_an_upstream_of_their_own() {
     let old = |root: &str| {
         format!(
             "swagger: '2.0'\ninfo: {{title: A, version: '1'}}\nhost: a.test\nschemes: [http]\n{root}paths:\n  /a:\n    get: {{}}\n    \
-             put: {{schemes: [HTTPS]}}\n    post: {{schemes: [http, ws]}}\n    patch: {{schemes: []}}\n"
+             put: {{schemes: [HTTPS]}}\n    post: {{schemes: [http, ws]}}\n    patch: {{schemes: []}}\n    delete: {{schemes: [wss]}}\n"
         )
     };
-    let wanted = [("GET PATCH POST", "http://a.test"), ("PUT", "https://a.test")];
+    let wanted = [
+        ("DELETE GET PATCH POST", "http://a.test"),
+        ("PUT", "https://a.test"),
+    ];
     assert_eq!(
         places(&old("")),
         wanted.map(|(methods, url)| (methods.to_owned(), url.to_owned()))
@@ -320,7 +323,7 @@ fn operations_may_have_an_upstream_of_their_own() {
     let extended = old("x-wso2-production-endpoints: {urls: ['http://b.test']}\n");
     assert_eq!(
         places(&extended),
-        [("GET PATCH POST PUT".to_owned(), "http://b.test".to_owned())]
+        [("DELETE GET PATCH POST PUT".to_owned(), "http://b.test".to_owned())]
     );
     let told = deployed("a.yaml", &extended).unwrap().warnings;
     assert_eq!(

@@ -180,6 +180,13 @@ const ALL: &[Meant] = &[
         ..KIND
     },
     Meant {
+        name: "a first server with a port that is none",
+        reason: "servers are alternatives, and the next one is taken (spec/adapter.md 4.4)",
+        told: "is not in 1..65535",
+        applies: is_without_address,
+        ..KIND
+    },
+    Meant {
         name: "a first server that names no host",
         reason: "servers are alternatives, and the next one is taken (spec/adapter.md 4.4)",
         told: "it names no host",
