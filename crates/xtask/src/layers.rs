@@ -29,7 +29,7 @@ use graph::{Circle, Graph};
 use source::Crate;
 
 /// Package, and the packages of ours that it may depend on outside tests.
-const ALLOWED: [(&str, &[&str]); 20] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("trireme-proto", &[]),
     ("trireme-project", &[]),
     ("trireme-config", &[]),
@@ -105,6 +105,8 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("trireme-reader", &[]),
     ("trireme-charts", &["trireme-config"]),
     ("trireme-harness", &["trireme-config", "trireme-proto"]),
+    ("trireme-peer", &[]),
+    ("trireme-pods", &["trireme-harness", "trireme-tls"]),
     (
         "trireme-e2e",
         &["trireme-harness", "trireme-config", "trireme-proto"],

@@ -6,6 +6,7 @@ mod bench;
 mod cargo;
 mod images;
 mod layers;
+mod pods;
 mod secrets;
 
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ enum Task {
     Images(images::Options),
     /// Certificates for the Kubernetes manifests, as Secrets beside them
     Secrets(secrets::Options),
+    /// Kubernetes manifests on this machine's Docker Engine: measured, replaced under load, or left running
+    Pods(pods::Options),
     /// Write the golden files and the configuration template anew
     Golden,
 }
@@ -67,6 +70,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Bench(options) => bench::run(root(), &options),
         Task::Images(options) => images::build(root(), &options),
         Task::Secrets(options) => secrets::write(root(), &options),
+        Task::Pods(options) => pods::run(root(), &options),
         Task::Golden => golden(),
     }
 }
