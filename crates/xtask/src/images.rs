@@ -113,6 +113,9 @@ pub(crate) fn build(root: &Path, options: &Options) -> anyhow::Result<()> {
     let images = root.join("target/images");
     let layers = images.join(arch.name());
     std::fs::create_dir_all(&layers)?;
+    // Tests of several kinds build images beside one another.
+    let lock = std::fs::File::create(root.join("target/images.lock"))?;
+    lock.lock()?;
 
     let base = base(root)?;
     base.write(&layers.join("base.tar"))?;

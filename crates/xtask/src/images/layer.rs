@@ -72,11 +72,12 @@ impl Layer {
         self.entries.insert(path.to_owned(), Entry { owner, mode, kind });
     }
 
-    /// Writes it as a tar file.
+    /// Writes it as a tar file, which is there whole or as it was before: an engine may be reading that one.
     pub(super) fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let file = std::fs::File::create(path).with_context(|| path.display().to_string())?;
+        let draft = path.with_extension(format!("{}.draft", std::process::id()));
+        let file = std::fs::File::create(&draft).with_context(|| draft.display().to_string())?;
         self.tar(std::io::BufWriter::new(file))?.flush()?;
-        Ok(())
+        std::fs::rename(&draft, path).with_context(|| path.display().to_string())
     }
 
     /// Writes it as a tar stream.

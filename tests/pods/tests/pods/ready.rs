@@ -93,7 +93,7 @@ async fn our_chart() -> anyhow::Result<()> {
     let Some(engine) = Engine::find() else {
         return Ok(());
     };
-    let Some(helm) = required("helm", "a Python package that holds it, see .ci/run") else {
+    let Some(helm) = required("helm-4", "helm, which a Python package holds: see .ci/run") else {
         return Ok(());
     };
     let chart = trireme_pods::root()?.join("k8s-artifacts/helm/choreo-connect");
