@@ -99,9 +99,8 @@ const PROCESSES: [Process; 3] = [
 /// Fills `target/images` and, where it is missing, `docker-compose/resources/*/security`.
 pub(crate) fn build(root: &Path, options: &Options) -> anyhow::Result<()> {
     let host = Arch::of(HOST);
-    let arch = match options.arch.or(host) {
-        Some(arch) => arch,
-        None => bail!("name the processor with --arch: there are images for amd64 and arm64"),
+    let Some(arch) = options.arch.or(host) else {
+        bail!("name the processor with --arch: there are images for amd64 and arm64");
     };
     let foreign = host != Some(arch);
     let target = if foreign { arch.target() } else { HOST };

@@ -207,7 +207,6 @@ fn connector(tls: &Tls, owner: Owner) -> Result<(Connector, String), trireme_tls
             certificate: path(&tls.certificate, certificate),
             trust,
             trust_system,
-            ..Settings::default()
         })?
     };
     let check = match tls.no_verify {

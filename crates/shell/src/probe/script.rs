@@ -91,9 +91,8 @@ impl<F: FnMut(Call<'_>) -> u8> Shell<F> {
 
     /// Runs what follows `sh`: options, then `-c TEXT` or a file. Gives the status.
     pub(super) fn run(&mut self, words: &[String]) -> u8 {
-        let mut words = words.iter();
         let mut text = false;
-        while let Some(word) = words.next() {
+        for word in words {
             match word.strip_prefix('-') {
                 Some(options) if !options.is_empty() && options.chars().all(|c| "celux".contains(c)) => {
                     text |= options.contains('c');
@@ -285,8 +284,7 @@ fn commands(text: &str) -> Result<Vec<Words>, Refused> {
     };
     let mut commands = Vec::new();
     let mut command = Words::default();
-    loop {
-        let Some(&next) = reader.chars.peek() else { break };
+    while let Some(&next) = reader.chars.peek() {
         match next {
             ' ' | '\t' | '\r' => reader.skip(),
             '\n' | ';' => {
