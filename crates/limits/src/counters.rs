@@ -25,6 +25,10 @@ enum Place {
 /// What came of a check.
 #[derive(Debug)]
 #[must_use]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "in memory every check is decided: no allocation for the sake of the others"
+)]
 pub enum Take {
     /// Decided here.
     Decided(Decision),
@@ -50,6 +54,15 @@ impl Counters {
         }
     }
 
+    /// Waits until the first attempt to reach Redis is over, as long as that may take; says whether there is something to
+    /// count with. At once for counters of this process.
+    pub async fn started(&self) -> bool {
+        match &*self.place {
+            Place::Memory(_) => true,
+            Place::Shared(shared) => shared.started().await,
+        }
+    }
+
     /// Takes from all `limits` or from none. The first that has not enough left is named in the answer. At most
     /// [`MAX_LIMITS`](crate::MAX_LIMITS) limits.
     pub fn take(&self, limits: &[Limit<'_>], now: Time) -> Take {
@@ -64,7 +77,7 @@ impl Counters {
     pub fn add(&self, key: &[u8], window: Window, amount: u64, now: Time) {
         match &*self.place {
             Place::Memory(memory) => memory.add(key, window, amount, now),
-            Place::Shared(shared) => shared.add(key, window, amount, now),
+            Place::Shared(shared) => shared.add(key, window, amount),
         }
     }
 

@@ -69,6 +69,10 @@ impl Decision {
         }
     }
 
+    pub(crate) fn charge(&mut self, index: usize, used: u64) {
+        self.standings[index].used = used;
+    }
+
     /// Whether the request may pass.
     pub fn admitted(&self) -> bool {
         matches!(

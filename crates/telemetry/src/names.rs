@@ -72,6 +72,24 @@ pub const ENFORCER_APIS: &str = "trireme_enforcer_apis";
 /// Checks that waited for a newer revision of their API; label `outcome` (`arrived`, `timed_out`).
 pub const ENFORCER_REVISION_WAITS: &str = "trireme_enforcer_revision_waits_total";
 
+/// Counters of rate limits held in the process, those of windows that have ended included.
+pub const LIMIT_COUNTERS: &str = "trireme_limit_counters";
+/// Counters forgotten before the end of their window, as there was no room for a new one.
+pub const LIMIT_EVICTIONS: &str = "trireme_limit_evictions_total";
+/// Counters refused, as there was no room and the settings say to refuse then.
+pub const LIMIT_FULL: &str = "trireme_limit_full_total";
+/// How long a call of Redis took.
+pub const LIMIT_REDIS_DURATION: &str = "trireme_limit_redis_duration_seconds";
+/// Checks in one call of Redis. Unstable.
+pub const LIMIT_REDIS_BATCH: &str = "trireme_limit_redis_batch_size";
+/// Calls of Redis, and attempts to connect, that failed; label `kind` (`connect`, `lost`, `nonsense`, `overload`, `refused`,
+/// `server`, `timeout`, `tls`).
+pub const LIMIT_REDIS_FAILURES: &str = "trireme_limit_redis_failures_total";
+/// Whether Redis answers: 1 or 0.
+pub const LIMIT_REDIS_CONNECTED: &str = "trireme_limit_redis_connected";
+/// Checks decided as the settings say because Redis gave no answer.
+pub const LIMIT_UNANSWERED: &str = "trireme_limit_unanswered_total";
+
 /// APIs deployed.
 pub const ADAPTER_APIS: &str = "trireme_adapter_apis";
 /// APIs that are not served as stored; label `reason`.

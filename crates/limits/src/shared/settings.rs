@@ -6,8 +6,6 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use trireme_tls::Connector;
 
-use crate::memory::WhenFull;
-
 /// A Redis server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server {
@@ -179,8 +177,6 @@ pub struct SharedSettings {
     /// How long opening a connection may take, authentication included. Together with the pauses between attempts, which
     /// are at most a quarter of a second, it bounds how long it takes to notice that Redis is back.
     pub connect_timeout: Duration,
-    /// How many slices are held at most, in [`Mode::Lease`].
+    /// How many slices are held at most, in [`Mode::Lease`]. Where that is not enough, the smallest of some is given up.
     pub capacity: usize,
-    /// What happens when that is not enough.
-    pub when_full: WhenFull,
 }
