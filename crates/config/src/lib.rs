@@ -18,6 +18,7 @@
 mod effect;
 mod env;
 mod error;
+mod limits;
 mod load;
 mod overlay;
 mod overrides;

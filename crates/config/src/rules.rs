@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::env::Env;
 use crate::error::{ConfigError, Origin, Warning};
+use crate::limits;
 use crate::overlay::{Findings, RESOLVED};
 use crate::schema::{Value, walk};
 use crate::sections::Config;
@@ -17,7 +18,16 @@ pub(crate) fn apply(config: &mut Config, file: &Path, env: &Env, findings: &mut 
     listeners(config, &mut broken);
     users(config, &mut broken);
     signing_key(config, &mut broken);
+    limits::check(config, &mut broken);
+    // A value that couldn't be read was told, and what stands in its place says nothing.
+    let told = |findings: &Findings, key: &str| {
+        let mut errors = findings.errors.iter();
+        errors.any(|error| matches!(error, ConfigError::Invalid { key: told, .. } if told == key))
+    };
     for (key, reason) in broken {
+        if told(findings, &key) {
+            continue;
+        }
         findings.errors.push(ConfigError::Invalid {
             origin: origin(findings, file, &key),
             key,
@@ -76,7 +86,8 @@ fn forget_references_of_idle_features(config: &mut Config, findings: &mut Findin
     );
 }
 
-type Broken = Vec<(String, String)>;
+/// Keys, and what is wrong with them.
+pub(crate) type Broken = Vec<(String, String)>;
 
 fn listeners(config: &Config, broken: &mut Broken) {
     let router = &config.router;

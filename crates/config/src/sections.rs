@@ -8,6 +8,7 @@ mod ambiguous;
 mod analytics;
 mod control_plane;
 mod enforcer;
+mod limits;
 mod log;
 mod router;
 mod throttling;
@@ -23,6 +24,10 @@ pub use self::control_plane::{BrokerConnection, ControlPlane, GlobalAdapter, Htt
 pub use self::enforcer::{
     AuthHeader, AuthService, Cache, ClaimMapping, Enforcer, EnforcerMetrics, Filter, JwtGenerator, JwtIssuer,
     KeyPair, Management, MutualSsl, RestServer, Security, ThreadPool, TokenService,
+};
+pub use self::limits::{
+    ConditionGroup, DataUnit, DeniedCaller, DenyKind, KeyTemplate, LimitCondition, LimitConditionKind,
+    LimitStore, LimitStoreKind, LimitStoreMode, LimitTier, QuotaKind, StoreFailure, TimeUnit, WhenFull,
 };
 pub use self::log::{AccessLogs, LogConfig, LogFormat, LogLevel, Package, Rotation, WireLogs};
 pub use self::router::{

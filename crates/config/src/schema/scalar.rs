@@ -322,11 +322,64 @@ impl Leaf for PortText<'_> {
 }
 
 /// Declares a closed set of words. Case is ignored; a word that is not in the set is taken as the `else` one, as the
-/// original does, and the caller is told.
+/// original does, and the caller is told. Without an `else`, it is an error.
 macro_rules! keyword {
     (
         $(#[$meta:meta])*
         pub enum $name:ident else $fallback:ident {
+            $( $(#[$variant_meta:meta])* $variant:ident = $text:literal, )+
+        }
+    ) => {
+        $crate::schema::keyword! {
+            @words
+            $(#[$meta])*
+            pub enum $name {
+                $( $(#[$variant_meta])* $variant = $text, )+
+            }
+        }
+
+        impl $name {
+            fn take(&mut self, text: &str) -> Result<(), $crate::schema::Refusal> {
+                let known = Self::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+                *self = known.map_or(Self::$fallback, |(_, value)| *value);
+                if known.is_none() {
+                    return Err($crate::schema::Refusal::Replaced(format!(
+                        "{text:?} is none of {} and is taken as {}",
+                        Self::words(),
+                        self.as_str()
+                    )));
+                }
+                Ok(())
+            }
+        }
+    };
+    (
+        $(#[$meta:meta])*
+        pub enum $name:ident {
+            $( $(#[$variant_meta:meta])* $variant:ident = $text:literal, )+
+        }
+    ) => {
+        $crate::schema::keyword! {
+            @words
+            $(#[$meta])*
+            pub enum $name {
+                $( $(#[$variant_meta])* $variant = $text, )+
+            }
+        }
+
+        impl $name {
+            fn take(&mut self, text: &str) -> Result<(), $crate::schema::Refusal> {
+                let known = Self::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+                let none = || format!("{text:?} is none of {}", Self::words());
+                *self = known.map(|(_, value)| *value).ok_or_else(none)?;
+                Ok(())
+            }
+        }
+    };
+    (
+        @words
+        $(#[$meta:meta])*
+        pub enum $name:ident {
             $( $(#[$variant_meta:meta])* $variant:ident = $text:literal, )+
         }
     ) => {
@@ -346,18 +399,10 @@ macro_rules! keyword {
         }
 
         impl $name {
-            fn take(&mut self, text: &str) -> Result<(), $crate::schema::Refusal> {
-                let known = Self::WORDS.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-                *self = known.map_or(Self::$fallback, |(_, value)| *value);
-                if known.is_none() {
-                    let words: Vec<_> = Self::WORDS.iter().map(|(word, _)| *word).collect();
-                    return Err($crate::schema::Refusal::Replaced(format!(
-                        "{text:?} is none of {} and is taken as {}",
-                        words.join(", "),
-                        self.as_str()
-                    )));
-                }
-                Ok(())
+            /// All of them, for messages.
+            fn words() -> String {
+                let words: Vec<_> = Self::WORDS.iter().map(|(word, _)| *word).collect();
+                words.join(", ")
             }
         }
 

@@ -2,13 +2,30 @@
 
 use std::time::Duration;
 
+use super::limits::{DeniedCaller, KeyTemplate, LimitStore, LimitTier};
 use crate::schema::section;
 use crate::secret::Secret;
 
 section! {
-    /// Rate limits that are decided by a Traffic Manager.
+    /// Rate limits: those that the gateway counts itself, and the connection to a Traffic Manager, which is not built yet.
     #[switch("enableGlobalEventPublishing")]
     pub struct Throttling {
+        /// Hold callers to the limits of the tiers that APIs, operations and tokens name, to key templates and denials.
+        /// false turns all of them off.
+        enabled["enabled"]: bool = true,
+        /// Tell callers what is left of their limits in the fields RateLimit and RateLimit-Policy
+        /// (draft-ietf-httpapi-ratelimit-headers). The original does not.
+        rate_limit_fields["rateLimitFields"]: bool = false,
+        /// Where requests are counted.
+        store["store"]: LimitStore,
+        /// A tier: a limit with a name. Those of API Manager are there without being written: 10PerMin, 20PerMin,
+        /// 50PerMin, 10KPerMin, 20KPerMin, 50KPerMin, Bronze, Silver, Gold, Unauthenticated, Unlimited. One that is
+        /// written here under their name takes the place of it.
+        policy["policy"]: Vec<LimitTier>,
+        /// A limit for each value of a key that is made of facts about the request.
+        key_template["keyTemplate"]: Vec<KeyTemplate>,
+        /// Callers and APIs that are turned away.
+        deny["deny"]: Vec<DeniedCaller>,
         /// Tell the Traffic Manager about every request and follow its decisions.
         enable_global_event_publishing["enableGlobalEventPublishing"]: bool = false,
         /// Tell it the headers, for limits that depend on them.
