@@ -29,6 +29,7 @@ pub mod catalogue;
 mod event;
 pub mod groups;
 mod health;
+mod limits;
 mod logging;
 pub mod publish;
 pub mod resources;

@@ -10,7 +10,9 @@ use trireme_routing::snapshot::{
     AccessLog, AccessLogFormat, CheckSettings, Cors, HealthCheck, HttpSettings, Listener, ListenerTls,
     LocalLimit, Pem, TlsVersion, UpstreamProtocol,
 };
-use trireme_translate::{RetrySettings, Settings, System, TlsSettings, Upstream};
+use trireme_translate::{RetrySettings, Settings, System, Tiers, TlsSettings, Undefined, Upstream};
+
+use crate::limits::{limits, tiers};
 
 /// Cluster that the router reaches the enforcer by.
 const CHECK_CLUSTER: &str = "ext-authz";
@@ -41,6 +43,7 @@ pub fn translation(config: &Config) -> Settings {
                 interval: generator.jwks_ratelimit_time_window,
             }),
         },
+        tiers: defined(config),
         upstream: Upstream {
             connect_timeout: config.router.cluster_timeout,
             dns_refresh: upstream.dns.dns_refresh_rate,
@@ -91,6 +94,24 @@ fn ambiguous_paths(kinds: &[AmbiguousPath]) -> Permitted {
     each.fold(Permitted::NONE, |all, one| all | one)
 }
 
+fn defined(config: &Config) -> Tiers {
+    let throttling = &config.enforcer.throttling;
+    if !throttling.enabled {
+        return Tiers {
+            defined: Vec::new(),
+            undefined: Undefined::Off,
+        };
+    }
+    Tiers {
+        defined: tiers(throttling).into_iter().map(|tier| tier.name).collect(),
+        undefined: if config.control_plane.enabled {
+            Undefined::Unlimited
+        } else {
+            Undefined::Refused
+        },
+    }
+}
+
 /// What enforcers are told (spec/adapter.md 1.11).
 #[must_use]
 pub fn enforcer(config: &Config) -> policy::Settings {
@@ -129,6 +150,7 @@ pub fn enforcer(config: &Config) -> policy::Settings {
         filters: Vec::new(),
         soap_errors: config.adapter.soap_error_in_xml_enabled,
         control_plane: config.control_plane.enabled,
+        limits: enforcer.throttling.enabled.then(|| limits(&enforcer.throttling)),
     }
 }
 

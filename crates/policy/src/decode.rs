@@ -16,6 +16,7 @@ use crate::settings::{
     Account, AuthHeader, Cache, ClaimMapping, Filter, Generator, Issuer, Keypair, Metrics, MutualTlsSettings,
     Service, Settings, TestIssuer, ThreadPool,
 };
+use crate::throttle;
 
 /// A message that can't be meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +29,7 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
         Self {
             path: path.into(),
             reason: reason.into(),
@@ -144,7 +145,7 @@ pub fn api_message(message: wire::Api) -> Result<ApiPolicy, Invalid> {
 }
 
 /// Converts each element under its index.
-fn indexed<W, T>(
+pub(crate) fn indexed<W, T>(
     at: &str,
     wire: Vec<W>,
     convert: impl Fn(&str, W) -> Result<T, Invalid>,
@@ -353,6 +354,7 @@ pub fn settings_message(message: config::Config) -> Result<Settings, Invalid> {
             .collect(),
         soap_errors: message.soap.is_some_and(|soap| soap.soap_error_in_xml_enabled),
         control_plane: message.control_plane_enabled,
+        limits: message.limits.map(throttle::decode).transpose()?,
     })
 }
 

@@ -10,6 +10,7 @@ use crate::api::{
     Requirement, Resource, SchemeKind, SecurityScheme,
 };
 use crate::settings::{self, Settings};
+use crate::throttle;
 
 /// The bytes of `wso2.discovery.api.Api`, the value of an `Any` of type `names::type_url::API`.
 #[must_use]
@@ -306,6 +307,7 @@ pub fn settings_message(settings: &Settings) -> config::Config {
             soap_error_in_xml_enabled: settings.soap_errors,
         }),
         control_plane_enabled: settings.control_plane,
+        limits: settings.limits.as_ref().map(throttle::encode),
         ..config::Config::default()
     }
 }

@@ -15,6 +15,7 @@ pub mod decode;
 pub mod encode;
 pub mod settings;
 mod table;
+pub mod throttle;
 
 pub use api::ApiPolicy;
 pub use decode::Invalid;

@@ -1,11 +1,13 @@
 //! The enforcer's settings. Wire: `wso2.discovery.config.enforcer.Config`.
 //!
 //! Passwords and certificates' paths arrive as the adapter resolved them. Sections whose features are not built yet
-//! (throttling, analytics, tracing, key stores) are not carried.
+//! (the Traffic Manager, analytics, tracing, key stores) are not carried.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
+
+use crate::throttle::Limits;
 
 /// All settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub soap_errors: bool,
     /// Whether API Manager is the control plane.
     pub control_plane: bool,
+    /// Limits; absent when all of them are off.
+    pub limits: Option<Limits>,
 }
 
 /// Who signs access tokens.
@@ -312,6 +316,7 @@ impl Default for Settings {
             filters: Vec::new(),
             soap_errors: false,
             control_plane: false,
+            limits: None,
         }
     }
 }

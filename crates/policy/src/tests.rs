@@ -375,6 +375,7 @@ fn settings() -> Settings {
         }],
         soap_errors: true,
         control_plane: true,
+        limits: Some(crate::throttle::tests::full()),
     }
 }
 

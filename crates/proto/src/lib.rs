@@ -40,6 +40,13 @@ pub mod trireme {
             generated!("trireme.auth.v1");
         }
     }
+    /// Limits that the enforcer counts.
+    pub mod limits {
+        /// Version 1.
+        pub mod v1 {
+            generated!("trireme.limits.v1");
+        }
+    }
     /// Typed per-route configuration.
     pub mod router {
         /// Version 1.

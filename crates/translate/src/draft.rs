@@ -8,7 +8,7 @@ use trireme_routing::snapshot::{Check, Cluster, Fragment, Position, Revision, Vi
 
 use crate::clusters::Plan;
 use crate::findings::Findings;
-use crate::{Deployed, Settings, headers, policy, routes, system, template, unserved};
+use crate::{Deployed, Settings, headers, limits, policy, routes, system, template, unserved};
 
 /// All that becomes of an API but for its revision, which is known once it is stored. A project is judged by its draft, before
 /// anything is stored; only what has a revision can be published.
@@ -43,6 +43,7 @@ pub fn draft(deployed: &Deployed<'_>, settings: &Settings) -> Result<Draft, Vec<
     let mut findings = Findings::default();
     unserved::refuse(project, &mut findings);
     headers::refuse(project, &mut findings);
+    limits::judge(project, &settings.tiers, &mut findings);
     if findings.refused {
         return Err(findings.found);
     }

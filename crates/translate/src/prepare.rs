@@ -4,7 +4,7 @@ use trireme_project::{ApiProject, Diagnostic, ProjectSource, Reading};
 
 use crate::names::DEFAULT_VHOST;
 use crate::targets::{self, Target, Targets};
-use crate::{Deployed, Draft, Settings, accepted, draft};
+use crate::{Deployed, Draft, Settings, Undefined, accepted, draft};
 
 /// What a project is prepared with.
 pub struct Surroundings<'a> {
@@ -113,11 +113,14 @@ pub fn validate(
     source: &dyn ProjectSource,
     reading: trireme_project::Settings<'_>,
 ) -> Result<(ApiProject, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut settings = Settings::default();
+    // Only the gateway's configuration knows all of them.
+    settings.tiers.undefined = Undefined::Told;
     let surroundings = Surroundings {
         reading,
         organization: "",
         vhost: &|_| Some(DEFAULT_VHOST.to_owned()),
-        settings: &Settings::default(),
+        settings: &settings,
     };
     let Prepared {
         project,
@@ -247,6 +250,22 @@ mod tests {
             );
             assert!(judged(&function, targets).is_err(), "{targets:?}");
         }
+    }
+
+    #[test]
+    fn a_tier_that_only_the_gateway_can_know_is_told() {
+        let api = format!("{}  apiThrottlingPolicy: Mine\n", testing::API);
+        assert!(
+            prepare(&source(&api, "data: [ { deploymentEnvironment: Here } ]")).is_err(),
+            "a gateway knows its tiers"
+        );
+        let judged = validate(
+            &source(&api, ""),
+            trireme_project::Settings::new(Defaults::Require),
+        );
+        let (_, warnings) = judged.unwrap();
+        let told = |found: &Diagnostic| found.message.contains("Mine has to be defined by the gateway");
+        assert!(warnings.iter().any(told), "{warnings:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use trireme_policy::throttle;
 use trireme_routing::Permitted;
 use trireme_routing::snapshot::{Cors, HealthCheck, LocalLimit, Pem, TlsVersion, UpstreamProtocol};
 
@@ -17,8 +18,32 @@ pub struct Settings {
     pub pass_payload: bool,
     /// System routes.
     pub system: System,
+    /// Tiers that a project can name.
+    pub tiers: Tiers,
     /// Towards the endpoints.
     pub upstream: Upstream,
+}
+
+/// Tiers that a project can name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tiers {
+    /// Names of those that are defined.
+    pub defined: Vec<String>,
+    /// What becomes of a project that names another one.
+    pub undefined: Undefined,
+}
+
+/// What becomes of a project that names a tier which isn't defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undefined {
+    /// Nothing, as nothing is limited at all.
+    Off,
+    /// It is refused.
+    Refused,
+    /// It is told: the gateway that it is meant for may have the tier.
+    Told,
+    /// The tier has no limit, as in API Manager, whose tiers these are.
+    Unlimited,
 }
 
 /// System routes.
@@ -96,7 +121,17 @@ impl Default for Settings {
             ambiguous_paths: Permitted::NONE,
             pass_payload: false,
             system: System::default(),
+            tiers: Tiers::default(),
             upstream: Upstream::default(),
+        }
+    }
+}
+
+impl Default for Tiers {
+    fn default() -> Self {
+        Self {
+            defined: throttle::built_in().into_iter().map(|tier| tier.name).collect(),
+            undefined: Undefined::Refused,
         }
     }
 }

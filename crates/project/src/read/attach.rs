@@ -6,7 +6,7 @@ use crate::api::{ApiOperation, ApiYaml};
 use crate::document::diagnostic::{Diagnostic, Findings};
 use crate::model::{ApiKind, ApiProject, OperationPolicies, UnattachedPolicy};
 
-/// Attaches `operationPolicies`: by target (a trailing `/` doesn't matter) and verb, the first entry wins. HTTP only. What finds
+/// Attaches `operationPolicies`, and `throttlingPolicy` where the definition names no tier: by target (a trailing `/` doesn't matter) and verb, the first entry wins. HTTP only. What finds
 /// no operation is told and kept apart: it may have been meant to guard one.
 pub(crate) fn policies(project: &mut ApiProject, api: &ApiYaml, file: &str, findings: &mut Findings) {
     project.api_policies = api.policies.clone();
@@ -53,6 +53,10 @@ pub(crate) fn policies(project: &mut ApiProject, api: &ApiYaml, file: &str, find
             match found {
                 Some(found) => {
                     found.policies = operation.policies.clone();
+                    // What the definition names comes first, but a limit that only this file names is one.
+                    let tier = operation.tier.as_ref();
+                    let tier = tier.filter(|tier| !tier.eq_ignore_ascii_case("unlimited"));
+                    found.tier = found.tier.take().or_else(|| tier.cloned());
                     None
                 }
                 None => Some(format!("the definition has no operation {} {target}", place.1)),

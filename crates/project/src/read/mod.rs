@@ -6,7 +6,7 @@ mod chosen;
 pub(crate) mod derive;
 mod twins;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use self::chosen::Chosen;
 use crate::api::attachments;
@@ -170,10 +170,6 @@ fn assemble(
     }
     let told = if api.is_some() { api_file } else { file };
     has_endpoint(&project, api.is_some(), settings, told, root, findings);
-    if let Some(tiers) = limited(&project) {
-        let message = format!("nothing is limited yet: throttling tiers have no effect ({tiers})");
-        findings.warning(told, &Pointer::Root, message);
-    }
     Some(project)
 }
 
@@ -504,19 +500,6 @@ fn overrides(
         };
         cluster::override_from_environment(&digest, side, settings, addresses, cluster, security, findings);
     }
-}
-
-/// Tiers that are meant to limit something, while nothing does.
-fn limited(project: &ApiProject) -> Option<String> {
-    let operations = project.resources.iter().flat_map(|resource| &resource.operations);
-    let tiers = operations.map(|operation| &operation.tier).chain([&project.tier]);
-    let tiers: BTreeSet<&str> = tiers
-        .flatten()
-        .map(|tier| tier.trim())
-        .filter(|tier| !tier.is_empty() && !tier.eq_ignore_ascii_case("unlimited"))
-        .collect();
-    let names: Vec<&str> = tiers.iter().copied().take(8).collect();
-    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// An API nobody answers: refused where `api.yaml` makes endpoints mandatory, else worth a warning.

@@ -120,7 +120,6 @@ fn references() {
         [
             "warning: my api.yaml#/paths/~1e/get/responses/404/$ref: $ref other.yaml leads out of the file; only references within it are followed",
             "warning: my api.yaml#/paths/~1e/get/requestBody: without meaning: a body of GET has none (RFC 9110 section 9.3); it is passed on as it is",
-            "warning: my api.yaml: nothing is limited yet: throttling tiers have no effect (T)",
         ]
     );
 
