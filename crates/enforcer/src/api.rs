@@ -55,12 +55,18 @@ pub(crate) struct Pinned {
     pub(crate) der: CertificateDer<'static>,
     /// The only environment that its bearer may call; either when absent.
     pub(crate) key_type: Option<KeyType>,
+    /// Tier of its bearer's subscription; may be empty.
+    pub(crate) tier: Box<str>,
+    /// Distinguished name of its bearer; empty where it can't be read.
+    pub(crate) subject: Box<str>,
 }
 
 /// One method of a resource, ready for checks.
 #[derive(Debug)]
 pub(crate) struct Operation {
     pub(crate) method: Method,
+    /// Throttling tier; may be empty.
+    pub(crate) tier: Box<str>,
     /// Open to all.
     pub(crate) open: bool,
     /// Whether an access token is looked at.
@@ -145,9 +151,13 @@ impl Api {
             let der = CertificateDer::from_pem_slice(&certificate.pem).map_err(|error| {
                 unservable(format!("clientCertificates[{index}].content"), error.to_string())
             })?;
+            let subject = x509_parser::parse_x509_certificate(&der)
+                .map_or_else(|_| String::new(), |(_, parsed)| parsed.subject().to_string());
             certificates.push(Pinned {
                 der,
                 key_type: certificate.key_type,
+                tier: certificate.tier.trim().into(),
+                subject: subject.into_boxed_str(),
             });
         }
         let security = &policy.endpoint_security;
@@ -254,6 +264,7 @@ impl Operation {
         }
         Self {
             method: declared.method,
+            tier: declared.tier.trim().into(),
             open: declared.disable_security,
             takes_token: alternatives.is_empty()
                 || alternatives.iter().any(|needs| needs.contains(&Need::Token)),

@@ -29,6 +29,7 @@ use crate::error::StartError;
 use crate::event::Counters;
 use crate::health::Probe;
 use crate::java;
+use crate::limits::Places;
 use crate::service::Service;
 use crate::snapshot::Current;
 use crate::utility::{Utility, rest};
@@ -152,7 +153,12 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
     let admin_listener = listen(env.admin_bind).await?;
     let rest_listener = listen(env.rest_bind).await?;
     let (admin_address, rest_address) = (address(&admin_listener)?, address(&rest_listener)?);
-    let pages = admin::pages(readiness.clone(), metrics, Arc::clone(&current), discovery);
+    let pages = admin::pages(
+        readiness.clone(),
+        metrics.clone(),
+        Arc::clone(&current),
+        discovery,
+    );
     tasks.spawn(pages.serve(admin_listener, stop.clone()));
 
     let fetcher = Fetcher::new(Handle::current(), tasks.clone(), outside, counters.clone());
@@ -162,10 +168,14 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         server_name: env.adapter_server_name.clone(),
     };
     let channel = channel(target, inside.connector(GRPC_ALPN));
+    let mut seed = [0; 16];
+    aws_lc_rs::rand::fill(&mut seed).map_err(|_| StartError::Random)?;
     let apply = Discovery {
         current: Arc::clone(&current),
         utility: Arc::clone(&utility),
         fetcher,
+        // A store is part of the installation, and trusted as the adapter is.
+        places: Places::new(metrics.clone(), seed, Some(inside.connector(&[]))),
         env: variables,
         stead,
         refuses_defaults: !rest_address.ip().is_loopback() && !env.process.allow_default_credentials,

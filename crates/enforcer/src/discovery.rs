@@ -14,6 +14,7 @@ use trireme_xds::client::{Apply, Rejection, Resource, Update};
 use crate::api::Api;
 use crate::credential::jwks::Fetcher;
 use crate::event::{self, Counters};
+use crate::limits::{Limits, Places};
 use crate::security::Security;
 use crate::snapshot::{Current, Snapshot};
 use crate::utility::{Offer, Utility};
@@ -27,6 +28,8 @@ pub(crate) struct Discovery {
     pub(crate) current: Arc<Current>,
     pub(crate) utility: Arc<Utility>,
     pub(crate) fetcher: Fetcher,
+    /// Where requests are counted.
+    pub(crate) places: Places,
     /// Where `$env{NAME}` in settings is looked up.
     pub(crate) env: Env,
     /// Stands for the own key pair where settings name it.
@@ -71,7 +74,7 @@ impl Apply for Discovery {
 
 impl Discovery {
     /// Settings are never taken away: the last good ones stay when the resource goes.
-    fn settings(&self, upserts: &[Resource]) -> Vec<Rejection> {
+    fn settings(&mut self, upserts: &[Resource]) -> Vec<Rejection> {
         let mut rejections = Vec::new();
         for resource in upserts {
             match self.security(resource) {
@@ -92,7 +95,7 @@ impl Discovery {
         rejections
     }
 
-    fn security(&self, resource: &Resource) -> Result<Security, String> {
+    fn security(&mut self, resource: &Resource) -> Result<Security, String> {
         if resource.name != CONFIG_RESOURCE {
             return Err(format!("the only settings are named {CONFIG_RESOURCE}"));
         }
@@ -101,8 +104,10 @@ impl Discovery {
         if let Some(stead) = &self.stead {
             stand_in(stead, &mut settings);
         }
+        let limits = Limits::new(&settings, &mut self.places).map_err(|error| error.to_string())?;
         let held = self.current.load();
-        Ok(Security::new(settings, &self.fetcher, held.security.as_deref()))
+        let held = held.security.as_deref();
+        Ok(Security::new(settings, limits, &self.fetcher, held))
     }
 
     fn apis(&self, update: Update) -> Vec<Rejection> {
@@ -165,6 +170,7 @@ fn expand(settings: &mut Settings, env: &Env) -> Result<(), String> {
         generator,
         test_issuer,
         management,
+        limits,
         ..
     } = settings;
     for (index, issuer) in issuers.iter_mut().enumerate() {
@@ -210,6 +216,12 @@ fn expand(settings: &mut Settings, env: &Env) -> Result<(), String> {
         )?;
         plain(&format!("{at}.private_key_path"), &mut pair.key_path, env)?;
     }
+    if let Some(redis) = limits.as_mut().and_then(|limits| limits.store.redis.as_mut()) {
+        plain("limits.store.redis.url", &mut redis.url, env)?;
+        plain("limits.store.redis.key_prefix", &mut redis.key_prefix, env)?;
+        plain("limits.store.redis.username", &mut redis.username, env)?;
+        redis.password = secret("limits.store.redis.password", &redis.password, env)?;
+    }
     // Whoever turns test tokens off needs no password for them.
     if !test_issuer.enabled {
         test_issuer.users.clear();
@@ -233,12 +245,15 @@ fn plain(path: &str, text: &mut String, env: &Env) -> Result<(), String> {
 
 fn account(path: &str, account: &mut Account, env: &Env) -> Result<(), String> {
     plain(&format!("{path}.username"), &mut account.username, env)?;
-    let secret = Secret::new(account.password.as_str());
-    let resolved = secret
-        .resolve(env)
-        .map_err(|error| format!("{path}.password: {error}"))?;
-    account.password = resolved.reveal().to_owned();
+    account.password = secret(&format!("{path}.password"), &account.password, env)?;
     Ok(())
+}
+
+fn secret(path: &str, text: &str, env: &Env) -> Result<String, String> {
+    let resolved = Secret::new(text).resolve(env);
+    resolved
+        .map(|secret| secret.reveal().to_owned())
+        .map_err(|error| format!("{path}: {error}"))
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ pub enum StartError {
     /// The file that tells the bound addresses can't be written.
     #[error("cannot write the bound addresses")]
     BoundFile(#[source] io::Error),
+    /// The system gives no random bytes.
+    #[error("no random bytes can be had")]
+    Random,
     /// Key, certificate or trusted certificates can't be used.
     #[error("key material cannot be used")]
     Tls(#[source] trireme_tls::TlsError),

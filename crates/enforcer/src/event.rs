@@ -322,6 +322,23 @@ impl FilterLeftOut<'_> {
     }
 }
 
+/// A tier is named that nobody defined.
+#[derive(Debug)]
+pub(crate) struct TierUndefined<'a> {
+    /// Its name.
+    pub(crate) tier: &'a str,
+}
+
+impl TierUndefined<'_> {
+    /// Tells it.
+    pub(crate) fn emit(&self) {
+        warn!(
+            tier = self.tier,
+            "nobody defined this throttling tier, its callers have no limit; it is told once"
+        );
+    }
+}
+
 /// A new snapshot is in force.
 #[derive(Debug)]
 pub(crate) struct Applied<'a> {

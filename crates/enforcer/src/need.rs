@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use trireme_limits::Pending;
 
 use crate::api::{Api, Operation};
 use crate::attributes::Attributes;
@@ -48,6 +49,9 @@ pub(crate) enum Need {
     Configuration,
     /// The end of a fetch of keys, for so long at most.
     Keys(watch::Receiver<u64>, Duration),
+    /// The answer of shared counters, which have a bound of their own. By then the request may be counted: its check goes on
+    /// with what it began with.
+    Limits(Pending),
     /// The policy that the route belongs to (design D5).
     Revision,
 }
@@ -60,6 +64,7 @@ impl Need {
             Self::Api => Some(Reason::Unknown),
             Self::Configuration => None,
             Self::Keys(..) => Some(Reason::KeysUnavailable),
+            Self::Limits(_) => Some(Reason::LimitsUnavailable),
             Self::Revision => Some(Reason::Behind),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -15,7 +16,7 @@ use trireme_proto::names;
 use trireme_proto::trireme::auth::v1 as stream;
 
 use crate::attributes::Attributes;
-use crate::verdict::{Admitted, Challenge, Denial, Reason, Steering, Verdict};
+use crate::verdict::{Admitted, Challenge, Denial, Level, LimitFields, Reason, Steering, Verdict};
 use crate::wire::{field, nested};
 
 /// Appended to the description of every 900901.
@@ -23,6 +24,8 @@ const CREDENTIALS: &str = "Make sure you have provided the correct security cred
 const SUBSCRIPTION: &str =
     "User is NOT authorized to access the Resource. API Subscription validation failed.";
 const FORBIDDEN: &str = "Resource forbidden ";
+const THROTTLED: &str = "Message throttled out";
+const QUOTA: &str = "You have exceeded your quota";
 const UNCLASSIFIED: &str = "Unclassified Authentication Failure";
 const INVALID: &str = "Invalid Credentials";
 
@@ -71,10 +74,38 @@ pub(crate) fn refusal(reason: &Reason, template: &str) -> Refusal {
             "Service Unavailable",
             "The policy of this API is being deployed. Please try again.",
         ),
+        Reason::Blocked => told(
+            403,
+            "900805",
+            "Message blocked",
+            "You have been blocked from accessing the resource",
+        ),
         Reason::CertificateUnreadable => told(401, "900900", UNCLASSIFIED, "Invalid client certificate"),
         Reason::Forbidden => told(403, "900908", FORBIDDEN, FORBIDDEN),
         Reason::KeyTypeUnknown => invalid("Invalid key type."),
         Reason::KeysUnavailable => told(503, "900900", UNCLASSIFIED, UNCLASSIFIED),
+        Reason::LengthMissing => told(
+            411,
+            "411",
+            "Length Required",
+            "The limits of this API count bytes. Please send the length of the body.",
+        ),
+        Reason::Limit(exceeded) => {
+            let code = match exceeded.level {
+                Level::Api => "900800",
+                Level::Application => "900803",
+                Level::Custom => "900806",
+                Level::Resource => "900802",
+                Level::Subscription => "900804",
+            };
+            told(429, code, THROTTLED, QUOTA)
+        }
+        Reason::LimitsUnavailable => told(
+            503,
+            "900808",
+            "Limits unavailable",
+            "The limits of this request cannot be told. Please try again later.",
+        ),
         Reason::NoCredentials => told(401, "900901", INVALID, CREDENTIALS),
         Reason::NoProduction => invalid("Production key offered to an API with no production endpoint"),
         Reason::NoSandbox => invalid("Sandbox key offered to an API with no sandbox endpoint"),
@@ -179,6 +210,18 @@ fn headers(admitted: &Admitted<'_>, steering: bool, mut set: impl FnMut(&str, &s
     }
 }
 
+/// Headers of the answer to the caller.
+fn answer_headers(admitted: &Admitted<'_>, mut set: impl FnMut(&str, &str)) {
+    if let Some(limits) = &admitted.limits {
+        limit_headers(limits, &mut set);
+    }
+}
+
+fn limit_headers(limits: &LimitFields, mut set: impl FnMut(&str, &str)) {
+    set("ratelimit-policy", &limits.policy);
+    set("ratelimit", &limits.left);
+}
+
 /// What the router logs of an admitted request.
 fn metadata<'a>(admitted: &Admitted<'a>, mut tell: impl FnMut(&'static str, &'a str)) {
     tell(names::ENFORCER_REPLY, "Ok");
@@ -210,6 +253,15 @@ fn write_ok(admitted: &Admitted<'_>, typed: bool, out: &mut Vec<u8>) {
             // OkHttpResponse.headers_to_remove (5).
             field(out, 5, name.as_bytes());
         }
+        answer_headers(admitted, |name, value| {
+            // OkHttpResponse.response_headers_to_add (6), as headers above.
+            nested(out, 6, |out| {
+                nested(out, 1, |out| {
+                    field(out, 1, name.as_bytes());
+                    field(out, 2, value.as_bytes());
+                });
+            });
+        });
     });
     // CheckResponse.dynamic_metadata (4), a Struct.
     nested(out, 4, |out| {
@@ -230,12 +282,15 @@ fn ok(admitted: &Admitted<'_>) -> CheckResponse {
     });
     let mut set = Vec::new();
     headers(admitted, true, |name, value| set.push(header(name, value)));
+    let mut answered = Vec::new();
+    answer_headers(admitted, |name, value| answered.push(header(name, value)));
     CheckResponse {
         status: Some(Status::default()),
         dynamic_metadata: Some(Struct { fields }),
         http_response: Some(HttpResponse::OkResponse(OkHttpResponse {
             headers: set,
             headers_to_remove: admitted.remove.iter().map(|&name| name.to_owned()).collect(),
+            response_headers_to_add: answered,
             ..OkHttpResponse::default()
         })),
     }
@@ -249,6 +304,14 @@ fn denied(denial: &Denial, attributes: &Attributes<'_>, soap: bool) -> CheckResp
     }
     if let Reason::Preflight(allow) = &denial.reason {
         headers.push(header("allow", allow));
+    }
+    if let Reason::Limit(exceeded) = &denial.reason {
+        let until = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(exceeded.until));
+        // As a date, which is the form of the original (RFC 9110 §10.2.3).
+        headers.extend(until.map(|until| header("Retry-After", &httpdate::fmt_http_date(until))));
+        if let Some(limits) = &exceeded.fields {
+            limit_headers(limits, |name, value| headers.push(header(name, value)));
+        }
     }
     let mut body = String::new();
     if !refusal.code.is_empty() {
@@ -394,319 +457,4 @@ fn xml(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use trireme_policy::api::Retry;
-
-    use super::*;
-    use crate::attributes::Route;
-    use crate::verdict::{KeyType, Scheme};
-
-    /// Status, then body, of every reason.
-    #[test]
-    fn every_refusal_has_its_status_and_body() {
-        const CREDENTIALS: &str = r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Make sure you have provided the correct security credentials"}"#;
-        let cases: Vec<(Reason, u16, &str)> = vec![
-            (
-                Reason::ApiBlocked,
-                503,
-                r#"{"error_message":"API blocked","code":"700700","error_description":"This API has been blocked temporarily. Please try again later or contact the system administrators."}"#,
-            ),
-            (
-                Reason::ApiKeyInvalid,
-                401,
-                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"API key authentication failed.. Make sure you have provided the correct security credentials"}"#,
-            ),
-            (
-                Reason::Behind,
-                503,
-                r#"{"error_message":"Service Unavailable","code":"503","error_description":"The policy of this API is being deployed. Please try again."}"#,
-            ),
-            (
-                Reason::CertificateUnreadable,
-                401,
-                r#"{"error_message":"Unclassified Authentication Failure","code":"900900","error_description":"Invalid client certificate"}"#,
-            ),
-            (
-                Reason::Forbidden,
-                403,
-                r#"{"error_message":"Resource forbidden ","code":"900908","error_description":"Resource forbidden "}"#,
-            ),
-            (
-                Reason::KeyTypeUnknown,
-                401,
-                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Invalid key type.. Make sure you have provided the correct security credentials"}"#,
-            ),
-            (
-                Reason::KeysUnavailable,
-                503,
-                r#"{"error_message":"Unclassified Authentication Failure","code":"900900","error_description":"Unclassified Authentication Failure"}"#,
-            ),
-            (Reason::NoCredentials, 401, CREDENTIALS),
-            (
-                Reason::NoProduction,
-                401,
-                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Production key offered to an API with no production endpoint. Make sure you have provided the correct security credentials"}"#,
-            ),
-            (
-                Reason::NoSandbox,
-                401,
-                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Sandbox key offered to an API with no sandbox endpoint. Make sure you have provided the correct security credentials"}"#,
-            ),
-            (
-                Reason::NotAToken,
-                401,
-                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Not a JWT token. Failed to decode the token header. Make sure you have provided the correct security credentials"}"#,
-            ),
-            (Reason::Preflight("OPTIONS, GET".to_owned()), 204, ""),
-            (
-                Reason::Scope,
-                403,
-                r#"{"error_message":"The access token does not allow you to access the requested resource","code":"900910","error_description":"User is NOT authorized to access the Resource: /pet/{\"id\"}. Scope validation failed."}"#,
-            ),
-            (
-                Reason::SignerMissing,
-                500,
-                r#"{"error_message":"Unclassified Authentication Failure","code":"900900","error_description":"Unclassified Authentication Failure"}"#,
-            ),
-            (
-                Reason::Subscription,
-                403,
-                r#"{"error_message":"Resource forbidden ","code":"900908","error_description":"User is NOT authorized to access the Resource. API Subscription validation failed."}"#,
-            ),
-            (
-                Reason::TokenInvalid,
-                401,
-                r#"{"error_message":"Invalid Credentials","code":"900901","error_description":"Invalid Credentials. Make sure you have provided the correct security credentials"}"#,
-            ),
-            (
-                Reason::UnknownKey,
-                401,
-                r#"{"error_message":"Unclassified Authentication Failure","code":"900900","error_description":"Unclassified Authentication Failure"}"#,
-            ),
-            (
-                Reason::Unknown,
-                404,
-                r#"{"error_message":"Not Found","code":"404","error_description":"The requested resource is not available."}"#,
-            ),
-        ];
-        let attributes = Attributes {
-            id: "r-1",
-            route: Route {
-                template: "/pet/{\"id\"}",
-                ..Route::default()
-            },
-            ..Attributes::default()
-        };
-        for (reason, status, body) in cases {
-            let label = reason.label();
-            let verdict = Verdict::Denied(Denial {
-                reason,
-                challenge: Challenge::Bearer,
-            });
-            let response = respond(&verdict, &attributes, false);
-            let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
-                panic!("{label}: not denied");
-            };
-            assert_eq!(denied.status.unwrap().code, i32::from(status), "{label}");
-            assert_eq!(denied.body, body, "{label}");
-            let names: Vec<_> = denied
-                .headers
-                .iter()
-                .map(|option| option.header.clone().unwrap().key)
-                .collect();
-            let mut expected = Vec::new();
-            if status == 401 {
-                expected.push("WWW-Authenticate");
-            }
-            expected.push(if status == 204 { "allow" } else { "content-type" });
-            assert_eq!(names, expected, "{label}");
-            let code = match status {
-                401 => 16,
-                403 => 7,
-                _ => 13,
-            };
-            assert_eq!(response.status.unwrap().code, code, "{label}");
-            let metadata = response.dynamic_metadata.unwrap().fields;
-            assert_eq!(
-                metadata["choreo-connect-enforcer-reply"],
-                super::text("Ok"),
-                "{label}"
-            );
-            assert_eq!(metadata["correlationID"], super::text("r-1"), "{label}");
-        }
-    }
-
-    #[test]
-    fn what_is_written_is_what_the_generated_types_say() {
-        let long = "/v2/".to_owned() + &"x".repeat(300);
-        let retry = Retry {
-            count: 0,
-            status_codes: vec![502, 504],
-        };
-        let none = Retry {
-            count: 3,
-            status_codes: Vec::new(),
-        };
-        let identities = [None, Some((Scheme::AccessToken, KeyType::Sandbox))];
-        let steerings = [
-            Steering::default(),
-            Steering {
-                cluster: "prod",
-                timeout_ms: Some(0),
-                retry: Some(&retry),
-                path: Some(String::new()),
-            },
-            Steering {
-                cluster: &long,
-                timeout_ms: Some(u32::MAX),
-                retry: Some(&none),
-                path: Some(long.clone()),
-            },
-        ];
-        let mut scratch = b"of another answer".to_vec();
-        for (identity, steering) in identities
-            .iter()
-            .flat_map(|i| steerings.iter().map(move |s| (i, s)))
-        {
-            for (remove, path, authorization) in [
-                (vec![], "", None),
-                (vec!["internal-key", "x"], "/v2/pets", Some("")),
-                (vec![long.as_str(); 20], long.as_str(), Some(long.as_str())),
-            ] {
-                let admitted = Admitted {
-                    steering: steering.clone(),
-                    authorization,
-                    remove,
-                    identity: *identity,
-                    path,
-                };
-                let mut want = ok(&admitted);
-                let verdict = Verdict::Admitted(admitted);
-                let attributes = Attributes::default();
-                let (bytes, none) = encode(&verdict, &attributes, false, false, &mut scratch);
-                assert_eq!(CheckResponse::decode(bytes).unwrap(), want);
-                assert_eq!(none, None);
-                // With typed steering the only header left to set is the endpoint's own credential.
-                let Some(HttpResponse::OkResponse(ok)) = &mut want.http_response else {
-                    panic!("not admitted")
-                };
-                ok.headers
-                    .retain(|option| option.header.as_ref().unwrap().key == "authorization");
-                let (bytes, typed) = encode(&verdict, &attributes, false, true, &mut scratch);
-                assert_eq!(CheckResponse::decode(bytes).unwrap(), want);
-                let typed = typed.unwrap();
-                assert_eq!(typed.cluster, steering.cluster);
-                assert_eq!(typed.timeout_ms, steering.timeout_ms);
-                assert_eq!(typed.retries, steering.retry.map(|retry| retry.count));
-                let statuses = steering.retry.map(|retry| retry.status_codes.as_slice());
-                assert_eq!(typed.retry_statuses, statuses.unwrap_or_default());
-                // A path that came out empty must not read as one that is left as it was.
-                let path = steering
-                    .path
-                    .as_deref()
-                    .map(|path| if path.is_empty() { "/" } else { path });
-                assert_eq!(typed.path, path.unwrap_or_default());
-            }
-        }
-    }
-
-    /// As headers, byte for byte what routers that know nothing else have always got.
-    #[test]
-    fn steering_by_headers_has_its_order() {
-        let retry = Retry {
-            count: 3,
-            status_codes: vec![502, 504],
-        };
-        let admitted = Admitted {
-            steering: Steering {
-                cluster: "prod",
-                timeout_ms: Some(1500),
-                retry: Some(&retry),
-                path: Some("/v2/".to_owned()),
-            },
-            authorization: Some("Basic x"),
-            ..Admitted::default()
-        };
-        let Some(HttpResponse::OkResponse(response)) = ok(&admitted).http_response else {
-            panic!("not admitted")
-        };
-        let headers: Vec<_> = response
-            .headers
-            .iter()
-            .filter_map(|option| option.header.as_ref())
-            .collect();
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|header| (&*header.key, &*header.value))
-            .collect();
-        let want = [
-            ("x-wso2-cluster-header", "prod"),
-            ("x-envoy-retry-on", "retriable-status-codes"),
-            ("x-envoy-max-retries", "3"),
-            ("x-envoy-retriable-status-codes", "502,504"),
-            ("x-envoy-upstream-rq-timeout-ms", "1500"),
-            ("authorization", "Basic x"),
-            (":path", "/v2/"),
-        ];
-        assert_eq!(headers, want);
-    }
-
-    #[test]
-    fn challenges_are_those_of_the_original() {
-        assert_eq!(
-            challenge(Challenge::Bearer),
-            r#"Bearer realm="Choreo Connect", error="invalid_token", error_description="The provided token is invalid""#
-        );
-        assert_eq!(
-            challenge(Challenge::MutualTls),
-            r#"Mutual SSL realm="Choreo Connect"  Bearer realm="Choreo Connect", error="invalid_token", error_description="The provided token is invalid""#
-        );
-    }
-
-    #[test]
-    fn soap_calls_get_faults_only_when_enabled() {
-        let cases = [
-            (
-                vec![("content-type", "text/xml; charset=utf-8"), ("soapaction", "a")],
-                true,
-                "text/xml",
-                "<faultstring>",
-            ),
-            (
-                vec![("content-type", "text/xml")],
-                true,
-                "application/json",
-                "error_message",
-            ),
-            (
-                vec![("content-type", "application/soap+xml")],
-                true,
-                "application/soap+xml",
-                "<env:Text",
-            ),
-            (
-                vec![("content-type", "application/soap+xml")],
-                false,
-                "application/json",
-                "error_message",
-            ),
-        ];
-        for (headers, enabled, content_type, part) in cases {
-            let attributes = Attributes::with_headers(&headers);
-            let verdict = Verdict::Denied(Denial {
-                reason: Reason::Unknown,
-                challenge: Challenge::Bearer,
-            });
-            let response = respond(&verdict, &attributes, enabled);
-            let Some(HttpResponse::DeniedResponse(denied)) = response.http_response else {
-                panic!("not denied");
-            };
-            assert!(denied.body.contains(part), "{headers:?}: {}", denied.body);
-            assert_eq!(
-                denied.headers[0].header.clone().unwrap().value,
-                content_type,
-                "{headers:?}"
-            );
-        }
-    }
-}
+mod tests;

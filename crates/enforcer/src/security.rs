@@ -7,6 +7,7 @@ use crate::credential::issuer::Issuers;
 use crate::credential::jwks::Fetcher;
 use crate::credential::tokens::TokenCache;
 use crate::event;
+use crate::limits::Limits;
 
 /// Everything that checks need of the settings.
 #[derive(Debug)]
@@ -25,12 +26,19 @@ pub(crate) struct Security {
     pub(crate) tokens: TokenCache,
     pub(crate) internal_keys: TokenCache,
     pub(crate) application_keys: TokenCache,
+    /// Limits of callers; absent when they are off.
+    pub(crate) limits: Option<Limits>,
 }
 
 impl Security {
-    /// Makes settings ready, with the issuers of [`Issuers::new`].
+    /// Makes settings ready, with the issuers of [`Issuers::new`] and the limits of [`Limits::new`].
     #[must_use]
-    pub(crate) fn new(settings: Settings, fetcher: &Fetcher, held: Option<&Self>) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        limits: Option<Limits>,
+        fetcher: &Fetcher,
+        held: Option<&Self>,
+    ) -> Self {
         tell_gaps(&settings);
         let cache = &settings.cache;
         let always = trireme_policy::settings::Cache {
@@ -51,6 +59,7 @@ impl Security {
             tokens: TokenCache::new(cache),
             internal_keys: TokenCache::new(&always),
             application_keys: TokenCache::new(&always),
+            limits,
             settings,
         }
     }

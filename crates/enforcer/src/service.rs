@@ -159,7 +159,7 @@ impl Service {
     /// Goes on with a check once what it needs is there. Dropping the future gives up the check and nothing else.
     ///
     /// It goes on where it stopped, with the snapshot that it began with, unless there is another one by then: that one may
-    /// know better, and the check begins anew with it. A snapshot is never older than the route's revision once a check has
+    /// know better, and the check begins anew with it, if it isn't counted. A snapshot is never older than the route's revision once a check has
     /// come past the need for it, and what was found with one is never used with another.
     async fn wait<R>(
         &self,
@@ -174,8 +174,11 @@ impl Service {
             mut need,
         } = paused;
         loop {
-            let arrived = self.fulfil(&mut need, snapshot.version, begun).await;
-            event::Waited { arrived }.emit(&self.counters);
+            let arrived = self.fulfil(&mut need, &mut known, snapshot.version, begun).await;
+            // Shared counters count their own waits.
+            if !matches!(need, Need::Limits(_)) {
+                event::Waited { arrived }.emit(&self.counters);
+            }
             let mut started = Instant::now();
             let current = self.current.load_full();
             if !arrived {
@@ -191,7 +194,7 @@ impl Service {
                 self.tell(attributes, ended(&verdict), &mut started);
                 return Ok(answer);
             }
-            if current.version != snapshot.version {
+            if current.version != snapshot.version && !known.counted() {
                 (snapshot, known) = (current, Known::default());
             }
             match self.go_on(attributes, &snapshot, &mut known, &mut started, &form) {
@@ -202,8 +205,12 @@ impl Service {
     }
 
     /// Waits for what a check needs that was stopped in the snapshot of this version. Whether it came in time.
-    async fn fulfil(&self, need: &mut Need, version: u64, begun: Instant) -> bool {
+    async fn fulfil(&self, need: &mut Need, known: &mut Known, version: u64, begun: Instant) -> bool {
         match need {
+            Need::Limits(pending) => {
+                known.answered(pending.await);
+                true
+            }
             Need::Keys(ended, bound) => timeout_at(begun + *bound, ended.changed()).await.is_ok(),
             Need::Api | Need::Configuration | Need::Revision => {
                 let mut versions = self.current.subscribe();

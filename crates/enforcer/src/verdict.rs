@@ -55,6 +55,43 @@ pub(crate) struct Admitted<'a> {
     pub(crate) identity: Option<(Scheme, KeyType)>,
     /// Path without query, as received.
     pub(crate) path: &'a str,
+    /// What is left of the caller's limits, for the caller.
+    pub(crate) limits: Option<Box<LimitFields>>,
+}
+
+/// The fields that tell a caller of its limits (draft-ietf-httpapi-ratelimit-headers-10 §3, §4).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LimitFields {
+    /// Value of `RateLimit-Policy`: the limits.
+    pub(crate) policy: String,
+    /// Value of `RateLimit`: what is left of them.
+    pub(crate) left: String,
+}
+
+/// What a limit holds, in the order in which they are looked at (spec/enforcer.md §7.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// All requests of an API.
+    Api,
+    /// All requests of an operation.
+    Resource,
+    /// Those of an application to an API.
+    Subscription,
+    /// Those of a user by an application.
+    Application,
+    /// Those with the same value of a key.
+    Custom,
+}
+
+/// A limit that is used up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Exceeded {
+    /// Which.
+    pub(crate) level: Level,
+    /// When there is more, in Unix seconds.
+    pub(crate) until: u64,
+    /// What is left of all limits, for the caller.
+    pub(crate) fields: Option<LimitFields>,
 }
 
 /// Where and how the router sends a request.
@@ -98,6 +135,8 @@ pub(crate) enum Reason {
     ApiKeyInvalid,
     /// The route is newer than the policy that is held, and the policy didn't come in time.
     Behind,
+    /// The caller, or the API, is turned away.
+    Blocked,
     /// A client certificate that can't be read.
     CertificateUnreadable,
     /// The credential is bound to other callers (address, referrer), or the key names other APIs.
@@ -106,6 +145,12 @@ pub(crate) enum Reason {
     KeyTypeUnknown,
     /// The keys of the issuer can't be had.
     KeysUnavailable,
+    /// A limit counts bytes, and the request doesn't say how many it has.
+    LengthMissing,
+    /// A limit is used up.
+    Limit(Box<Exceeded>),
+    /// Nobody can tell whether a limit is used up.
+    LimitsUnavailable,
     /// No credential that the operation takes.
     NoCredentials,
     /// A production credential, but no production endpoint.
@@ -138,10 +183,20 @@ impl Reason {
             Self::ApiBlocked => "api_blocked",
             Self::ApiKeyInvalid => "api_key_invalid",
             Self::Behind => "behind",
+            Self::Blocked => "blocked",
             Self::CertificateUnreadable => "certificate_unreadable",
             Self::Forbidden => "forbidden",
             Self::KeyTypeUnknown => "key_type_unknown",
             Self::KeysUnavailable => "keys_unavailable",
+            Self::LengthMissing => "length_missing",
+            Self::Limit(exceeded) => match exceeded.level {
+                Level::Api => "api_limit",
+                Level::Application => "application_limit",
+                Level::Custom => "custom_limit",
+                Level::Resource => "resource_limit",
+                Level::Subscription => "subscription_limit",
+            },
+            Self::LimitsUnavailable => "limits_unavailable",
             Self::NoCredentials => "no_credentials",
             Self::NoProduction => "no_production_endpoint",
             Self::NoSandbox => "no_sandbox_endpoint",

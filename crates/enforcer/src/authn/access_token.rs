@@ -60,6 +60,7 @@ fn holder(question: &Question<'_>, text: &str) -> Result<Identity, Stop> {
         key_type: token.key_type,
         token: Some(token),
         issuer: Some(issuer),
+        certificate: None,
     })
 }
 

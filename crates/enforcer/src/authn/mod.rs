@@ -23,6 +23,8 @@ pub(crate) struct Identity {
     pub(crate) token: Option<Arc<Token>>,
     /// Who signed an access token.
     pub(crate) issuer: Option<Arc<Issuer>>,
+    /// Which of the API's certificates was shown, where nothing else had to be.
+    pub(crate) certificate: Option<usize>,
 }
 
 impl Identity {
@@ -34,6 +36,7 @@ impl Identity {
             key_type: Some(environment),
             token: None,
             issuer: None,
+            certificate: None,
         }
     }
 
@@ -44,6 +47,7 @@ impl Identity {
             key_type: token.key_type,
             token: Some(token),
             issuer: None,
+            certificate: None,
         }
     }
 }

@@ -8,15 +8,20 @@ use x509_parser::time::ASN1Time;
 use crate::need::Question;
 use crate::verdict::{KeyType, Reason};
 
-/// The environments that a certificate is good for, one at least.
+/// The environments that a certificate is good for, one at least: which of the API's certificates it is in each.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Environments {
-    production: bool,
-    sandbox: bool,
+    production: Option<usize>,
+    sandbox: Option<usize>,
 }
 
 impl Environments {
     pub(crate) fn has(self, environment: KeyType) -> bool {
+        self.entry(environment).is_some()
+    }
+
+    /// Its place among the API's certificates.
+    pub(crate) fn entry(self, environment: KeyType) -> Option<usize> {
         match environment {
             KeyType::Production => self.production,
             KeyType::Sandbox => self.sandbox,
@@ -55,17 +60,21 @@ pub(crate) fn authenticate(question: &Question<'_>) -> Result<Environments, Reas
     }
     let der = certificate(&pem).ok_or(Reason::CertificateUnreadable)?;
     let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|_| Reason::CertificateUnreadable)?;
-    let (mut production, mut sandbox) = (false, false);
-    for certificate in api.certificates.iter().filter(|pinned| pinned.der == der) {
-        production |= certificate.key_type != Some(KeyType::Sandbox);
-        sandbox |= certificate.key_type != Some(KeyType::Production);
-    }
+    let entry = |other: KeyType| {
+        api.certificates
+            .iter()
+            .position(|pinned| pinned.der == der && pinned.key_type != Some(other))
+    };
+    let good = Environments {
+        production: entry(KeyType::Sandbox),
+        sandbox: entry(KeyType::Production),
+    };
     let moment = i64::try_from(now.unix)
         .ok()
         .and_then(|unix| ASN1Time::from_timestamp(unix).ok());
     let valid = moment.is_some_and(|moment| parsed.validity().is_valid_at(moment));
-    if (production || sandbox) && valid {
-        Ok(Environments { production, sandbox })
+    if (good.production.is_some() || good.sandbox.is_some()) && valid {
+        Ok(good)
     } else {
         Err(Reason::NoCredentials)
     }

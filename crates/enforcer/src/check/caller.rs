@@ -57,7 +57,10 @@ fn certificate(question: &Question<'_>, search: &mut Search) -> Result<Option<Id
                 KeyType::Production => KeyType::Sandbox,
                 KeyType::Sandbox => KeyType::Production,
             };
-            return Ok(Some(Identity::bare(Scheme::MutualTls, environment)));
+            return Ok(Some(Identity {
+                certificate: good.entry(environment),
+                ..Identity::bare(Scheme::MutualTls, environment)
+            }));
         }
         (Ok(good), MutualTls::Mandatory) => search.certified = Some(good),
         // Whatever is wrong with a certificate that is needed, nothing else may make up for it.

@@ -1,8 +1,10 @@
 //! What a check knows, on its way from stage to stage and over its waits.
 
+use trireme_limits::Decision;
+
 use crate::authn::Identity;
 use crate::authn::mutual_tls::Environments;
-use crate::verdict::{KeyType, Reason};
+use crate::verdict::{KeyType, LimitFields, Reason};
 
 /// What a check has found out so far, and with that where it goes on. Belongs to the snapshot that it was found with.
 #[derive(Debug, Default)]
@@ -14,6 +16,23 @@ pub(crate) struct Known {
     pub(super) identity: Option<Identity>,
     /// Which environment serves the caller.
     pub(super) environment: Option<KeyType>,
+    /// What the counters answered that were asked.
+    pub(super) decision: Option<Box<Decision>>,
+    /// What is left of the caller's limits, for the caller.
+    pub(super) limits: Option<Box<LimitFields>>,
+}
+
+impl Known {
+    /// Takes the answer of the counters. From then on the check is counted, and is not begun anew.
+    pub(crate) fn answered(&mut self, decision: Decision) {
+        self.decision = Some(Box::new(decision));
+    }
+
+    /// Whether the request may be counted.
+    #[must_use]
+    pub(crate) fn counted(&self) -> bool {
+        self.decision.is_some()
+    }
 }
 
 /// How far the search for the caller has come.

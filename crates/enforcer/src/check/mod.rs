@@ -15,7 +15,8 @@ use crate::authz;
 use crate::need::{Need, Now, Question, Stop};
 use crate::security::Security;
 use crate::snapshot::Snapshot;
-use crate::verdict::{Challenge, Denial, KeyType, Reason, Scheme, Verdict};
+use crate::throttle;
+use crate::verdict::{Admitted, Challenge, Denial, KeyType, Reason, Scheme, Verdict};
 
 /// One step of a check: adds to what is known, or stops.
 pub(crate) type Stage = fn(&Question<'_>, &mut Known) -> Result<(), Stop>;
@@ -29,8 +30,9 @@ pub(crate) type Stages = fn(&Api) -> &'static [Stage];
 /// A stage that stops with a need is asked again when that is fulfilled, and those before it are not. When a new snapshot
 /// comes in the meantime, the check begins anew with it: what was found is the old one's, and a verdict is of one snapshot.
 /// Therefore a stage that counts stands last, and asks for what it needs before it counts: a check that waits, for whatever
-/// and however often, has not counted yet, and one that has counted ends with it.
-const HTTP: [Stage; 3] = [caller::find, lifecycle, environment];
+/// and however often, has not counted yet, and one that has counted ends with it. Shared counters count while the check
+/// waits for their answer; a check that has it goes on with what it began with.
+const HTTP: [Stage; 4] = [caller::find, lifecycle, environment, limits];
 
 /// The stages of an API's checks, by its kind.
 pub(crate) fn stages(api: &Api) -> &'static [Stage] {
@@ -47,6 +49,13 @@ fn lifecycle(question: &Question<'_>, _: &mut Known) -> Result<(), Stop> {
 fn environment(question: &Question<'_>, known: &mut Known) -> Result<(), Stop> {
     let identity = known.identity.as_ref().ok_or(Reason::NoCredentials)?;
     known.environment = Some(authz::environment(question, identity)?);
+    Ok(())
+}
+
+/// Whether the caller has anything left of its limits. Counts.
+fn limits(question: &Question<'_>, known: &mut Known) -> Result<(), Stop> {
+    let held = known.identity.as_ref().zip(known.environment);
+    known.limits = throttle::take(question, held, known.decision.as_deref())?;
     Ok(())
 }
 
@@ -78,11 +87,6 @@ pub(crate) fn check<'a>(
         Ok(operation) => operation,
         Err(reason) => return Ok(refused(reason)),
     };
-    if api.prototyped {
-        return Ok(Verdict::Admitted(forward::prototyped(
-            attributes, api, operation, security,
-        )));
-    }
     let question = Question {
         attributes,
         api,
@@ -90,12 +94,18 @@ pub(crate) fn check<'a>(
         security,
         now,
     };
-    match pass(&question, stages(api), known) {
-        Ok((scheme, environment)) => Ok(Verdict::Admitted(forward::authorized(
-            &question,
-            scheme,
-            environment,
-        ))),
+    let passed = if api.prototyped {
+        // Nobody has to be known; what the API itself is held to holds.
+        limits(&question, known).map(|()| forward::prototyped(attributes, api, operation, security))
+    } else {
+        pass(&question, stages(api), known)
+            .map(|(scheme, environment)| forward::authorized(&question, scheme, environment))
+    };
+    match passed {
+        Ok(admitted) => Ok(Verdict::Admitted(Admitted {
+            limits: known.limits.take(),
+            ..admitted
+        })),
         Err(Stop::Refuse(reason)) => Ok(denied(reason, api)),
         Err(Stop::Need(need)) => Err(need),
     }

@@ -41,6 +41,8 @@ pub(crate) struct Signer {
 /// Who signs access tokens.
 #[derive(Debug)]
 pub(crate) struct Issuer {
+    /// Name that it is configured by.
+    pub(crate) name: Box<str>,
     pub(crate) validate_subscription: bool,
     mapping: Vec<ClaimMapping>,
     /// Its own certificate: for tokens with a key id and no key set to find it in.
@@ -97,6 +99,7 @@ impl Issuers {
                 continue;
             }
             let issuer = Issuer {
+                name: declared.name.as_str().into(),
                 validate_subscription: declared.validate_subscription,
                 mapping: declared.claim_mapping.clone(),
                 certificate,

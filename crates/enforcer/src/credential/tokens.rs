@@ -29,6 +29,10 @@ pub(crate) struct Token {
     /// APIs it names; `None` when it names none at all.
     pub(crate) subscribed: Option<Box<[Subscribed]>>,
     pub(crate) kind: Kind,
+    /// Whose it is; may be empty.
+    pub(crate) subject: Box<str>,
+    /// The application that it was given to.
+    pub(crate) application: Option<Box<Application>>,
     /// Networks and referrers that a key is bound to; `None` when it isn't.
     pub(crate) networks: Option<Box<[Network]>>,
     pub(crate) referrers: Option<Box<[Pattern]>>,
@@ -70,6 +74,22 @@ impl Kind {
 pub(crate) struct Subscribed {
     pub(crate) name: Box<str>,
     pub(crate) version: Box<str>,
+    /// Tier of the subscription; may be empty.
+    pub(crate) tier: Box<str>,
+    /// Tenant of the subscriber; may be empty.
+    pub(crate) tenant: Box<str>,
+    /// Whether a caller is refused when the subscription is used up, where the token says so.
+    pub(crate) stop_on_quota_reach: Option<bool>,
+}
+
+/// The application that a token was given to, as the claim `application` tells it. What it doesn't say is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Application {
+    /// A number, as text; `-1` where there is none.
+    pub(crate) id: Box<str>,
+    pub(crate) name: Box<str>,
+    pub(crate) tier: Box<str>,
+    pub(crate) owner: Box<str>,
 }
 
 impl Token {
@@ -85,8 +105,15 @@ impl Token {
             validity: claims.validity()?,
             key_type: key_type(claims.get(remote("keytype"))),
             scopes: scopes(claims.get(remote("scope")).or_else(|| claims.get("scope"))),
-            subscribed: claims.get("subscribedAPIs").map(subscribed),
+            subscribed: claims
+                .get("subscribedAPIs")
+                .map(|claim| subscribed(claim, claims.get("tierInfo"))),
             kind: Kind::of(&claims),
+            subject: claims.text(remote("sub")).unwrap_or_default().into(),
+            application: claims
+                .get("application")
+                .and_then(Value::as_object)
+                .map(application),
             networks: list(claims.get("permittedIP"))
                 .map(|list| list.into_iter().map(Network::parse).collect()),
             referrers: list(claims.get("permittedReferer"))
@@ -155,14 +182,39 @@ fn scopes(claim: Option<&Value>) -> Box<[Box<str>]> {
     }
 }
 
-fn subscribed(claim: &Value) -> Box<[Subscribed]> {
+fn application(claim: &Map<String, Value>) -> Box<Application> {
+    let text = |key| claim.get(key).and_then(Value::as_str).unwrap_or_default().into();
+    let id = match claim.get("id") {
+        Some(Value::Number(id)) => id.to_string(),
+        Some(Value::String(id)) if !id.is_empty() => id.clone(),
+        _ => "-1".to_owned(),
+    };
+    Box::new(Application {
+        id: id.into(),
+        name: text("name"),
+        tier: text("tier"),
+        owner: text("owner"),
+    })
+}
+
+/// The APIs of the claim `subscribedAPIs`; `tiers` is the claim `tierInfo`.
+fn subscribed(claim: &Value, tiers: Option<&Value>) -> Box<[Subscribed]> {
     let entries = claim.as_array().map(Vec::as_slice).unwrap_or_default();
-    let text = |entry: &Value, key| entry.get(key).and_then(Value::as_str).unwrap_or_default().into();
+    let text = |entry: &Value, key| -> Box<str> {
+        entry.get(key).and_then(Value::as_str).unwrap_or_default().into()
+    };
+    let stops = |tier: &str| tiers?.get(tier)?.get("stopOnQuotaReach")?.as_bool();
     entries
         .iter()
-        .map(|entry| Subscribed {
-            name: text(entry, "name"),
-            version: text(entry, "version"),
+        .map(|entry| {
+            let tier = text(entry, "subscriptionTier");
+            Subscribed {
+                name: text(entry, "name"),
+                version: text(entry, "version"),
+                tenant: text(entry, "subscriberTenantDomain"),
+                stop_on_quota_reach: stops(&tier),
+                tier,
+            }
         })
         .collect()
 }
@@ -187,7 +239,7 @@ impl Weighter<Box<str>, Entry> for Size {
     fn weight(&self, key: &Box<str>, entry: &Entry) -> u64 {
         let token = &entry.token;
         let scopes: usize = token.scopes.iter().map(|scope| scope.len() + 16).sum();
-        let subscribed = token.subscribed.as_ref().map_or(0, |list| list.len() * 128);
+        let subscribed = token.subscribed.as_ref().map_or(0, |list| list.len() * 192);
         let networks = token.networks.as_ref().map_or(0, |list| list.len() * 32);
         let referrers = token.referrers.as_ref();
         let referrers: usize = referrers.map_or(0, |list| list.iter().map(Pattern::size).sum());

@@ -78,6 +78,49 @@ pub(super) fn request(token: &str) -> CheckRequest {
     }
 }
 
+/// Batches of 64 checks with a warm token, `LIMITS` says whether they have limits: to be counted by callgrind, as
+/// `LIMITS=1 valgrind --tool=callgrind --toggle-collect='*service*batch*' <the test's program> --ignored batches_for`.
+#[tokio::test]
+#[ignore = "is counted by callgrind"]
+async fn batches_for_callgrind() {
+    #[allow(clippy::disallowed_methods, reason = "whoever counts says what")]
+    let limited = std::env::var_os("LIMITS").is_some();
+    let world = super::limits::three_levels();
+    let mut snapshot = world.snapshot;
+    if !limited {
+        snapshot.security = Some(std::sync::Arc::new(security(settings())));
+    }
+    let service = crate::service::Service {
+        current: std::sync::Arc::default(),
+        counters: crate::event::Counters::new(&trireme_telemetry::Metrics::new()),
+        stages: crate::check::stages,
+        drain: tokio_util::sync::CancellationToken::new(),
+    };
+    service.current.store(snapshot);
+    let mut claims = super::limits::subscriber("Gold", "Gold");
+    claims["exp"] = serde_json::json!(10 * NOW);
+    claims["nbf"] = serde_json::json!(1);
+    let bytes = Bytes::from(request(&token(&KEYS.ours, &header(), &claims)).encode_to_vec());
+    let mut room = crate::service::Room {
+        checks: 64,
+        bytes: usize::MAX,
+    };
+    for _ in 0..32 {
+        let checks = (0..64).map(|id| trireme_proto::trireme::auth::v1::Check {
+            id,
+            request: bytes.clone(),
+        });
+        let batch = trireme_proto::trireme::auth::v1::CheckBatch {
+            checks: checks.collect(),
+            steering: true,
+        };
+        let mut waiting = Vec::new();
+        let answers = service.batch(black_box(batch), &mut waiting, &mut room);
+        assert_eq!((answers.verdicts.len(), waiting.len()), (64, 0));
+        assert!(answers.verdicts.iter().all(|verdict| verdict.steering.is_some()));
+    }
+}
+
 #[tokio::test]
 #[ignore = "measures, and means something with --release only"]
 async fn a_check_costs() {
@@ -110,6 +153,20 @@ async fn a_check_costs() {
     measure("message to message, typed steering", &|| {
         let attributes = Attributes::read(black_box(&bytes)).unwrap();
         let verdict = world.check(&attributes).unwrap();
+        black_box(encode(
+            &verdict,
+            &attributes,
+            false,
+            true,
+            &mut scratch.borrow_mut(),
+        ));
+    });
+    let limits = super::limits::three_levels();
+    let claims = super::limits::subscriber("Gold", "Gold");
+    let bytes_limited = Bytes::from(request(&token(&KEYS.ours, &header(), &claims)).encode_to_vec());
+    measure("message to message, typed steering, three limits", &|| {
+        let attributes = Attributes::read(black_box(&bytes_limited)).unwrap();
+        let verdict = limits.check(&attributes).unwrap();
         black_box(encode(
             &verdict,
             &attributes,

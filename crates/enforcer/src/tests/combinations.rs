@@ -641,7 +641,7 @@ async fn every_combination_is_decided_as_the_model_does() {
         let (guard, setup) = (dice.guard(), dice.setup());
         let settings = settings_of(setup, &key_server);
         let mut world = World::new(policy_of(&guard), settings.clone());
-        let security = Security::new(settings, &fetcher(), asked.snapshot.ready());
+        let security = Security::new(settings, None, &fetcher(), asked.snapshot.ready());
         world.snapshot.security = Some(Arc::new(security));
         for _ in 0..CALLERS {
             let shown = dice.shown();

@@ -29,6 +29,7 @@ use crate::attributes::{Attributes, Route};
 use crate::check::{Known, check, stages};
 use crate::credential::jwks::Fetcher;
 use crate::event::Counters;
+use crate::limits::{Limits, Places};
 use crate::need::{Need, Now};
 use crate::security::Security;
 use crate::snapshot::Snapshot;
@@ -274,6 +275,13 @@ pub(super) fn fetcher() -> Fetcher {
     Fetcher::new(Handle::current(), TaskTracker::new(), outside, counters)
 }
 
+/// Settings made ready, with counters of their own.
+pub(super) fn security(settings: Settings) -> Security {
+    let mut places = Places::new(Metrics::new(), [7; 16], None);
+    let limits = Limits::new(&settings, &mut places).unwrap();
+    Security::new(settings, limits, &fetcher(), None)
+}
+
 /// A snapshot that checks are asked of.
 pub(super) struct World {
     pub(super) snapshot: Snapshot,
@@ -284,7 +292,7 @@ impl World {
     pub(super) fn new(policy: ApiPolicy, settings: Settings) -> Self {
         let upserts = vec![(policy.name(), Arc::new(Api::new(policy).unwrap()))];
         let snapshot = Snapshot {
-            security: Some(Arc::new(Security::new(settings, &fetcher(), None))),
+            security: Some(Arc::new(security(settings))),
             apis: trireme_policy::PolicyTable::default().update(Update {
                 upserts,
                 removals: Vec::new(),

@@ -343,13 +343,13 @@ async fn new_settings_keep_the_keys_of_issuers_that_stay() {
         .send_replace((StatusCode::SERVICE_UNAVAILABLE, String::new()));
     let mut settings = server.settings();
     settings.soap_errors = true;
-    let next = Security::new(settings, &fetcher(), world.snapshot.ready());
+    let next = Security::new(settings, None, &fetcher(), world.snapshot.ready());
     world.snapshot.security = Some(Arc::new(next));
     assert_eq!(world.waited(&token).await, "admitted");
     assert_eq!(server.asked(), 1);
     let mut moved = server.settings();
     moved.issuers[0].jwks_url.push('2');
-    let next = Security::new(moved, &fetcher(), world.snapshot.ready());
+    let next = Security::new(moved, None, &fetcher(), world.snapshot.ready());
     world.snapshot.security = Some(Arc::new(next));
     assert_eq!(world.waited(&token).await, "keys_unavailable");
 }

@@ -46,12 +46,15 @@ fn counting(api: &Api) -> &'static [Stage] {
     fn environment(question: &Question<'_>, known: &mut Known) -> Result<(), Stop> {
         stages(question.api)[2](question, known)
     }
+    fn limits(question: &Question<'_>, known: &mut Known) -> Result<(), Stop> {
+        stages(question.api)[3](question, known)
+    }
     fn count(_: &Question<'_>, _: &mut Known) -> Result<(), Stop> {
         COUNTED.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
-    assert_eq!(stages(api).len(), 3, "a stage is missing from this list");
-    &[before, find, lifecycle, environment, count]
+    assert_eq!(stages(api).len(), 4, "a stage is missing from this list");
+    &[before, find, lifecycle, environment, limits, count]
 }
 
 fn service(stages: Stages, policy: ApiPolicy, settings: Settings) -> Service {

@@ -347,7 +347,7 @@ async fn an_algorithm_that_is_not_supported_is_named_once() {
         let key = of("HS256", claims());
         assert_eq!(world.label(&get(&[("apikey", &key)])), "api_key_invalid");
         // New settings are no reason to tell the same again.
-        let next = Security::new(settings.clone(), &fetcher(), world.snapshot.ready());
+        let next = Security::new(settings.clone(), None, &fetcher(), world.snapshot.ready());
         world.snapshot.security = Some(Arc::new(next));
     }
     let token = "token refused, its algorithm is not supported; further ones are refused silently";

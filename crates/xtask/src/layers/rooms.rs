@@ -43,11 +43,13 @@ const ENFORCER: &str = "
     attributes
     api
     credential
+    limits
     security
     snapshot
     need
     authn
     authz
+    throttle
     check
     respond
     service
