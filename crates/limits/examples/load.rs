@@ -138,6 +138,8 @@ async fn call(name: &'static str, counters: &Counters, until: u64) -> (&'static 
 #[derive(Default)]
 struct Seen {
     longest: AtomicU64,
+    /// How late a plain timer of the same length came: what the machine adds.
+    late: AtomicU64,
     calls: AtomicU64,
     unanswered: AtomicU64,
     wrong: AtomicU64,
@@ -171,6 +173,15 @@ async fn away() {
                 Arc::clone(&seen),
             ));
         }
+        let timer = Arc::clone(&seen);
+        callers.spawn(async move {
+            while !timer.stop.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                sleep(wait).await;
+                let late = u64::try_from((begun.elapsed() - wait).as_micros()).unwrap_or(u64::MAX);
+                timer.late.fetch_max(late, Ordering::Relaxed);
+            }
+        });
         let mut back = Vec::new();
         for round in 0..3 {
             sleep(Duration::from_secs(1)).await;
@@ -187,12 +198,13 @@ async fn away() {
         seen.stop.store(true, Ordering::Relaxed);
         callers.join_all().await;
         println!(
-            "{mode:?}, {on_failure:?}: {} calls, {} without an answer, {} not as configured; longest {:.1} ms of {} ms; back after {back:?} ms; connected {}",
+            "{mode:?}, {on_failure:?}: {} calls, {} without an answer, {} not as configured; longest {:.1} ms of {} ms, a plain timer was late by {:.1} ms; back after {back:?} ms; connected {}",
             seen.calls.load(Ordering::Relaxed),
             seen.unanswered.load(Ordering::Relaxed),
             seen.wrong.load(Ordering::Relaxed),
             Duration::from_micros(seen.longest.load(Ordering::Relaxed)).as_secs_f64() * 1e3,
             wait.as_millis(),
+            Duration::from_micros(seen.late.load(Ordering::Relaxed)).as_secs_f64() * 1e3,
             metric(&metrics, "trireme_limit_redis_connected"),
         );
     }

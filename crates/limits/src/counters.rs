@@ -68,7 +68,10 @@ impl Counters {
     pub fn take(&self, limits: &[Limit<'_>], now: Time) -> Take {
         match &*self.place {
             Place::Memory(memory) => Take::Decided(memory.take(limits, now)),
-            Place::Shared(shared) => shared.take(limits, now),
+            Place::Shared(shared) => match shared.take(limits, now) {
+                Ok(decision) => Take::Decided(decision),
+                Err(pending) => Take::Wait(pending),
+            },
         }
     }
 

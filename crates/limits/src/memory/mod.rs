@@ -7,6 +7,7 @@ mod table;
 mod tests;
 
 pub use self::dump::RestoreError;
+pub use self::table::WhenFull;
 pub(crate) use self::table::{Full, Id, Place, Table, Value};
 use crate::decision::{Decision, Outcome, Standing};
 use crate::limit::{Limit, MAX_LIMITS, Time, Window};
@@ -23,16 +24,6 @@ pub struct MemorySettings {
     pub capacity: usize,
     /// What happens to a new caller when all of them are in use.
     pub when_full: WhenFull,
-}
-
-/// What happens to a new caller when all counters are in use by windows that have not ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenFull {
-    /// The least used of some counters makes room; its caller starts anew.
-    #[default]
-    Evict,
-    /// The new caller is refused.
-    Refuse,
 }
 
 /// One counter.

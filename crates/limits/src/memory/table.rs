@@ -11,7 +11,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::WhenFull;
 use crate::limit::{MAX_LIMITS, Time, Window};
 use crate::metrics::Figures;
 
@@ -25,6 +24,16 @@ const SMALLEST: usize = 2 * MAX_LIMITS;
 const GLANCE: usize = 4;
 /// Slots among which the least used is evicted.
 const SAMPLE: usize = 16;
+
+/// What happens to a new caller when all counters are in use by windows that have not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The least used of some counters makes room; its caller starts anew.
+    #[default]
+    Evict,
+    /// The new caller is refused.
+    Refuse,
+}
 
 /// A counter's id: a keyed hash of 128 bits, which nobody can find two equal keys for without the seed. A chance
 /// collision among a million counters has a probability of 2^-89, and the slot stays small whatever the key's length.

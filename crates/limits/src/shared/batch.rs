@@ -6,7 +6,7 @@ use std::mem;
 use tokio::sync::oneshot;
 
 use super::call::{Answer, Call};
-use super::connect::Failure;
+use super::failure::Failure;
 use super::lease::{Leases, Slice, Terms, settle};
 use crate::decision::{Decision, Outcome, Standing};
 use crate::limit::{Time, Window};

@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use aws_lc_rs::digest::{SHA256, digest};
 use redis::{Cmd, cmd};
 
-use super::connect::Failure;
+use super::failure::Failure;
 use crate::limit::Window;
 
 /// What runs in Redis.

@@ -20,7 +20,8 @@ use trireme_telemetry::chain;
 
 use super::batch::{Batch, Job};
 use super::call::Answer;
-use super::connect::{Connection, Failure};
+use super::connect::Connection;
+use super::failure::Failure;
 use super::lease::Leases;
 use super::settings::SharedSettings;
 use crate::limit::Time;

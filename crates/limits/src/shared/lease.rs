@@ -4,6 +4,9 @@
 //! window of Redis's clock; it is used no longer than it surely lasts: the time left of the window, told by Redis, counts
 //! from before Redis was asked. Nothing is given back.
 
+#[cfg(test)]
+mod tests;
+
 use crate::decision::{Decision, Outcome, Standing};
 use crate::limit::{MAX_LIMITS, Time, Window};
 use crate::memory::{Id, Table, Value, WhenFull};

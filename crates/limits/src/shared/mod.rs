@@ -8,6 +8,7 @@ mod batch;
 mod call;
 mod connect;
 mod driver;
+mod failure;
 mod lease;
 mod settings;
 
@@ -29,7 +30,6 @@ use self::call::write_name;
 use self::driver::{Driver, State};
 use self::lease::{Leases, Terms};
 pub use self::settings::{InvalidUrl, Mode, OnFailure, Server, SharedSettings};
-use crate::counters::Take;
 use crate::decision::{Decision, Outcome};
 use crate::limit::{Limit, MAX_LIMITS, Time, Window};
 use crate::memory::Id;
@@ -138,12 +138,13 @@ impl Shared {
         self.state.up.load(Ordering::Acquire)
     }
 
-    pub(crate) fn take(&self, limits: &[Limit<'_>], now: Time) -> Take {
+    /// Decides with what is here, or asks.
+    pub(crate) fn take(&self, limits: &[Limit<'_>], now: Time) -> Result<Decision, Pending> {
         if limits.len() > MAX_LIMITS {
-            return Take::Decided(Decision::new(Outcome::TooMany, now));
+            return Ok(Decision::new(Outcome::TooMany, now));
         }
         if limits.is_empty() {
-            return Take::Decided(Decision::new(Outcome::Admitted, now));
+            return Ok(Decision::new(Outcome::Admitted, now));
         }
         let mut terms = [NOTHING; MAX_LIMITS];
         for (terms, limit) in terms.iter_mut().zip(limits) {
@@ -153,18 +154,18 @@ impl Shared {
         if let Some(leases) = &self.leases
             && let Some(decision) = leases.take(terms, now)
         {
-            return Take::Decided(decision);
+            return Ok(decision);
         }
         if !self.state.up.load(Ordering::Acquire) {
-            return Take::Decided(self.unavailable.decide(now));
+            return Ok(self.unavailable.decide(now));
         }
         let (reply, answer) = oneshot::channel();
         let check = self.check(limits, terms, reply);
         if self.jobs.try_send(Job::Check(check)).is_err() {
             self.figures.failed("overload");
-            return Take::Decided(self.unavailable.decide(now));
+            return Ok(self.unavailable.decide(now));
         }
-        Take::Wait(Pending {
+        Err(Pending {
             answer,
             deadline: Instant::now() + self.settings.wait,
             sleep: None,

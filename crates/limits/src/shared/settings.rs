@@ -143,8 +143,8 @@ pub enum Mode {
     #[default]
     Ask,
     /// Each process takes slices of what is left and counts those itself. Never above a limit; below it by what lies unused
-    /// in slices when a window ends, which is at most an eighth of what was left when the slice was taken, and at most twice
-    /// what the process used in a fifth of a second.
+    /// in slices when a window ends. For each process that is one slice: as much as its waiting requests need, or at most
+    /// an eighth of what was left when it was taken and about what the process uses in 0.4 s, whichever of these is less.
     Lease,
 }
 

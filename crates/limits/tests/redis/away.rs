@@ -9,7 +9,7 @@ use crate::server::{Redis, connected, free_port, limit, metric, settings, take};
 
 const WAIT: Duration = Duration::from_millis(100);
 /// What a loaded machine may add to a wait.
-const SLOWNESS: Duration = Duration::from_millis(150);
+const SLOWNESS: Duration = Duration::from_millis(300);
 
 /// Asks until the answer is `outcome`; every answer comes in time. Says how long it took.
 async fn until(counters: &Counters, wanted: impl Fn(Outcome) -> bool) -> Duration {
