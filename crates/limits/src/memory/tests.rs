@@ -332,6 +332,32 @@ fn threads_take_exactly_what_there_is() {
     assert_eq!(sum, own + 100);
 }
 
+/// Checks of many limits in any order, in too little room, none waiting for another for ever.
+#[test]
+fn threads_that_evict_each_other_go_on() {
+    for when_full in [WhenFull::Evict, WhenFull::Refuse] {
+        let (memory, metrics) = memory(64, when_full);
+        thread::scope(|scope| {
+            for thread in 0..6_u32 {
+                let memory = &memory;
+                scope.spawn(move || {
+                    for round in 0..1_500_u32 {
+                        let number = |index: u32| (round * 31 + thread * 17 + index * index * 7) % 300;
+                        let keys: Vec<[u8; 4]> = (0..8).map(|index| number(index).to_le_bytes()).collect();
+                        let limits: Vec<Limit<'_>> = keys.iter().map(|key| limit(key, 1_000_000)).collect();
+                        let outcome = memory
+                            .take(&limits, Time(NOON.0 + u64::from(round) * 100))
+                            .outcome;
+                        let full = matches!(outcome, Outcome::Full(_)) && when_full == WhenFull::Refuse;
+                        assert!(full || outcome == Outcome::Admitted, "{outcome:?}");
+                    }
+                });
+            }
+        });
+        assert!(metric(&metrics, "trireme_limit_counters") <= 64);
+    }
+}
+
 /// The moment moves on under the threads' feet, a little differently for each.
 #[test]
 fn threads_whose_clocks_differ_admit_the_quota_of_every_window() {
