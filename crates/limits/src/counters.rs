@@ -84,8 +84,8 @@ impl Counters {
         }
     }
 
-    /// Everything counted in windows that have not ended, for [`Counters::restore`] in the successor of this process. Holds
-    /// the seed: readable by nobody else. None for shared counters, which need none.
+    /// Everything counted in windows that have not ended, for [`Counters::restore`] in the successor of this process. At most 32
+    /// bytes for each counter of the capacity, and 48: a longer file is none. Holds the seed: readable by nobody else. None for shared counters, which need none.
     pub fn dump(&self, now: Time) -> Option<Vec<u8>> {
         match &*self.place {
             Place::Memory(memory) => Some(memory.dump(now)),

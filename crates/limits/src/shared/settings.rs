@@ -158,7 +158,9 @@ pub enum OnFailure {
     Closed,
 }
 
-/// How counters are shared.
+/// How counters are shared. Redis 5 or later, a standalone server; it must not evict what has not expired (`maxmemory-policy`
+/// `noeviction`), as an evicted counter begins anew. The user may do with `EVALSHA`, `EVAL`, `SCRIPT LOAD`, `TIME`, `MGET`,
+/// `SET` and `SELECT` on keys with the prefix.
 #[derive(Clone, Debug)]
 pub struct SharedSettings {
     /// The server.
