@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use crate::secret::SecretError;
 
+/// Keys, and what is wrong with them.
+pub(crate) type Broken = Vec<(String, String)>;
+
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use regex::Regex;
 
+use crate::error::Broken;
 use crate::overlay::nearest;
-use crate::rules::Broken;
 use crate::sections::{
     Config, DataUnit, DeniedCaller, DenyKind, KeyTemplate, LimitCondition, LimitConditionKind, LimitStore,
     LimitStoreKind, LimitTier, QuotaKind, TimeUnit,

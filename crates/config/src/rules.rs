@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::env::Env;
-use crate::error::{ConfigError, Origin, Warning};
+use crate::error::{Broken, ConfigError, Origin, Warning};
 use crate::limits;
 use crate::overlay::{Findings, RESOLVED};
 use crate::schema::{Value, walk};
@@ -85,9 +85,6 @@ fn forget_references_of_idle_features(config: &mut Config, findings: &mut Findin
         |warning| !matches!(warning, Warning::UnsetVariable { key, .. } if idle.contains(key.as_str())),
     );
 }
-
-/// Keys, and what is wrong with them.
-pub(crate) type Broken = Vec<(String, String)>;
 
 fn listeners(config: &Config, broken: &mut Broken) {
     let router = &config.router;

@@ -12,30 +12,13 @@ use crate::api::{
     MutualTls, Operation, Policies, Policy, Requirement, Resource, Retry, Revision, SchemeKind,
     SecurityScheme,
 };
+pub use crate::invalid::Invalid;
+use crate::invalid::indexed;
 use crate::settings::{
     Account, AuthHeader, Cache, ClaimMapping, Filter, Generator, Issuer, Keypair, Metrics, MutualTlsSettings,
     Service, Settings, TestIssuer, ThreadPool,
 };
 use crate::throttle;
-
-/// A message that can't be meant.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {reason}")]
-pub struct Invalid {
-    /// Field path in proto spelling, such as `resources[2].methods[0].method`; `.` for the whole message.
-    pub path: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl Invalid {
-    pub(crate) fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            reason: reason.into(),
-        }
-    }
-}
 
 /// Reads `wso2.discovery.api.Api`.
 ///
@@ -142,18 +125,6 @@ pub fn api_message(message: wire::Api) -> Result<ApiPolicy, Invalid> {
             counter: message.revision_counter,
         },
     })
-}
-
-/// Converts each element under its index.
-pub(crate) fn indexed<W, T>(
-    at: &str,
-    wire: Vec<W>,
-    convert: impl Fn(&str, W) -> Result<T, Invalid>,
-) -> Result<Vec<T>, Invalid> {
-    wire.into_iter()
-        .enumerate()
-        .map(|(index, element)| convert(&format!("{at}[{index}]"), element))
-        .collect()
 }
 
 /// An unknown text is a mistake that would leave the API open to callers without a certificate.

@@ -13,6 +13,7 @@
 pub mod api;
 pub mod decode;
 pub mod encode;
+mod invalid;
 pub mod settings;
 mod table;
 pub mod throttle;

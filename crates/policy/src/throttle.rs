@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use trireme_proto::trireme::limits::v1 as wire;
 
-use crate::decode::{Invalid, indexed};
+use crate::invalid::{Invalid, indexed};
 
 /// The tier that has no limit, at every level. Its name is compared without regard to case.
 pub const UNLIMITED: &str = "Unlimited";

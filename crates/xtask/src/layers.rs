@@ -65,6 +65,7 @@ const ALLOWED: [(&str, &[&str]); 23] = [
         "trireme-enforcer",
         &[
             "trireme-fetch",
+            "trireme-limits",
             "trireme-policy",
             "trireme-xds",
             "trireme-proto",

@@ -7,7 +7,8 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use trireme_policy::throttle::{self, Addresses};
 
-use super::{Caller, Inapplicable, inapplicable};
+use super::caller::Caller;
+use super::quota::{Inapplicable, inapplicable};
 use crate::attributes::Attributes;
 
 /// Most memory that one compiled pattern may take.

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use trireme_policy::throttle::{Addresses, Denial};
 
-use super::Caller;
-use super::caller::api_tenant;
+use super::caller::{Caller, api_tenant};
 
 /// All denials.
 #[derive(Debug, Default)]

@@ -5,34 +5,27 @@ mod caller;
 mod condition;
 mod deny;
 mod place;
+mod quota;
 mod template;
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use trireme_limits::{Counters, Window};
+use trireme_limits::Counters;
 use trireme_policy::Settings;
-use trireme_policy::throttle::{self, UNLIMITED, Unit};
+use trireme_policy::throttle::{self, UNLIMITED};
 
 pub(crate) use caller::Caller;
 pub(crate) use condition::Condition;
 pub(crate) use deny::Denials;
 pub(crate) use place::Places;
+pub(crate) use quota::{Inapplicable, Quota};
 pub(crate) use template::Template;
 
 use crate::event;
 
 /// Most undefined tiers that are told.
 const MOST_TOLD: usize = 64;
-
-/// Settings that can't be applied. All settings are refused, and the last good ones stay.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {reason}")]
-pub(crate) struct Inapplicable {
-    path: String,
-    reason: String,
-}
 
 /// All limits, and where requests are counted.
 #[derive(Debug)]
@@ -71,14 +64,6 @@ pub(crate) struct Tier {
 pub(crate) struct Group {
     pub(crate) quota: Quota,
     pub(crate) conditions: Box<[Condition]>,
-}
-
-/// So much in a window.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Quota {
-    pub(crate) unit: Unit,
-    pub(crate) amount: u64,
-    pub(crate) window: Window,
 }
 
 /// What is known of the tier that something names.
@@ -168,23 +153,5 @@ impl Tier {
             stop_on_quota_reach: tier.stop_on_quota_reach,
             groups: groups.into_boxed_slice(),
         })
-    }
-}
-
-impl Quota {
-    fn new(at: &str, quota: &throttle::Quota) -> Result<Self, Inapplicable> {
-        let window = Window::of(Duration::from_secs(quota.window_secs));
-        Ok(Self {
-            unit: quota.unit,
-            amount: quota.amount,
-            window: window.ok_or_else(|| inapplicable(format!("{at}.window_secs"), "is too long"))?,
-        })
-    }
-}
-
-fn inapplicable(path: impl Into<String>, reason: impl Into<String>) -> Inapplicable {
-    Inapplicable {
-        path: path.into(),
-        reason: reason.into(),
     }
 }

@@ -7,7 +7,7 @@ use trireme_policy::throttle::{Redis, Store};
 use trireme_telemetry::Metrics;
 use trireme_tls::Connector;
 
-use super::{Inapplicable, inapplicable};
+use super::quota::{Inapplicable, inapplicable};
 
 /// Makes counters, and keeps those that are in use: settings that don't change where requests are counted change nothing of
 /// what is counted.

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use trireme_policy::throttle;
 
-use super::caller::api_tenant;
-use super::{Caller, Inapplicable, Quota, inapplicable};
+use super::caller::{Caller, api_tenant};
+use super::quota::{Inapplicable, Quota, inapplicable};
 
 /// A limit for each value of a key.
 #[derive(Debug)]
