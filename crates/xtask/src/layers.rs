@@ -36,7 +36,8 @@ const ALLOWED: [(&str, &[&str]); 23] = [
     ("trireme-telemetry", &[]),
     ("trireme-tls", &["trireme-telemetry"]),
     ("trireme-fetch", &["trireme-tls"]),
-const ALLOWED: [(&str, &[&str]); 23] = [
+    ("trireme-limits", &["trireme-tls", "trireme-telemetry"]),
+    ("trireme-shell", &["trireme-tls", "trireme-telemetry"]),
     ("trireme-routing", &["trireme-proto"]),
     ("trireme-policy", &["trireme-proto"]),
     ("trireme-xds", &["trireme-proto", "trireme-telemetry"]),
