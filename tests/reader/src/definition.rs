@@ -133,8 +133,9 @@ fn operations(version: Version, item: &Node) -> Vec<(String, &Node)> {
 
 /// Two paths that match the same requests with one method, and ask for different things or go to different places.
 fn mark_twins(operations: &mut [Operation]) {
-    let mut demands: BTreeMap<(String, String), BTreeSet<(Demand, Vec<Address>, Vec<Address>)>> =
-        BTreeMap::new();
+    /// What is asked for, and the addresses of both key types.
+    type Kind = (Demand, Vec<Address>, Vec<Address>);
+    let mut demands: BTreeMap<(String, String), BTreeSet<Kind>> = BTreeMap::new();
     let key = |operation: &Operation| (shape(&operation.path), operation.method.clone());
     for operation in operations.iter() {
         demands.entry(key(operation)).or_default().insert((

@@ -174,7 +174,13 @@ fn two_readings_are_named() {
 fn every_kind_in_a_path_must_be_permitted() {
     use Ambiguity::*;
     let (slash, empty) = (Permitted::ENCODED_SLASH, Permitted::EMPTY_SEGMENT);
-    let cases: [(&str, &[Ambiguity], Permitted, Result<(), Ambiguity>); 9] = [
+    type Case = (
+        &'static str,
+        &'static [Ambiguity],
+        Permitted,
+        Result<(), Ambiguity>,
+    );
+    let cases: [Case; 9] = [
         (
             "/a%2F/b//c",
             &[EmptySegment, EncodedSlash],

@@ -12,11 +12,12 @@ mod log;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use reqwest::multipart::{Form, Part};
 use serde::Deserialize;
+use tokio::time::Instant;
 use trireme_adapter::app::{Running, Setup, build};
 use trireme_config::{AccessLogs, AdapterEnv, Config, Env, Secret, User};
 use trireme_project::{Defaults, Definition, Settings, archive_alone};
@@ -49,13 +50,13 @@ struct Answer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn some_are_told_alike() {
-    told_alike(SAMPLE).await;
+    Box::pin(told_alike(SAMPLE)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes; the same for all definitions"]
 async fn all_are_told_alike() {
-    told_alike(1).await;
+    Box::pin(told_alike(1)).await;
 }
 
 /// Sends one definition of `step` and compares what is told of it.
