@@ -87,7 +87,7 @@ fn values_that_do_not_go_together_are_named() {
     let cases: Vec<(Vec<String>, &str)> = vec![
         (
             vec!["wso2.deployment.redis.enabled=true".into()],
-            "wso2.deployment.redis.enabled: this version",
+            "wso2.deployment.redis.url: redis is enabled",
         ),
         (
             vec!["wso2.deployment.postgresql.enabled=true".into()],

@@ -106,6 +106,20 @@ publicCertificatePath = "{{ $security }}/backend-jwt/backend-jwt.pem"
 privateKeyPath = "{{ $security }}/backend-jwt/backend-jwt.key"
 useForSigning = true
 {{- end }}
+{{- with .Values.wso2.deployment.redis }}
+{{- if .enabled }}
+
+[enforcer.throttling.store]
+type = "redis"
+url = {{ toJson .url }}
+username = {{ toJson .username }}
+{{- if .passwordSecret }}
+password = "$env{limits_redis_pwd}"
+{{- end }}
+mode = {{ toJson .mode }}
+onFailure = {{ toJson .onFailure }}
+{{- end }}
+{{- end }}
 {{- if include "choreo-connect.apim" . }}
 {{- $brokers := splitList "," (include "choreo-connect.eventListeners" .) }}
 

@@ -1,8 +1,8 @@
 {{/* What the schema cannot say. */}}
 {{- define "choreo-connect.validate" -}}
 {{- $d := .Values.wso2.deployment -}}
-{{- if $d.redis.enabled -}}
-{{- fail "wso2.deployment.redis.enabled: this version of the gateway has no setting for Redis; leave it off" -}}
+{{- if and $d.redis.enabled (not $d.redis.url) -}}
+{{- fail "wso2.deployment.redis.url: redis is enabled, and nothing says where it is" -}}
 {{- end -}}
 {{- if $d.postgresql.enabled -}}
 {{- fail "wso2.deployment.postgresql.enabled: this version of the gateway has no setting for PostgreSQL; leave it off" -}}
