@@ -191,7 +191,7 @@ async fn the_levels_are_looked_at_in_their_order() {
     assert_eq!(ask(&world, &claims), "admitted");
     assert_eq!(ask(&world, &claims), "admitted");
     assert_eq!(ask(&world, &claims), "api_limit");
-    let mut mallory = claims.clone();
+    let mut mallory = claims;
     mallory["sub"] = json!("mallory");
     assert_eq!(ask(&world, &mallory), "blocked");
     // One level after the other taken away, the next one says no.
