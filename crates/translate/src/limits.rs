@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use trireme_policy::throttle::UNLIMITED;
-use trireme_project::{ApiProject, Extensions};
+use trireme_project::{ApiProject, Extensions, Operation};
 
 use crate::findings::{API, DEFINITION, Findings};
 use crate::settings::{Tiers, Undefined};
@@ -70,6 +70,14 @@ pub(crate) fn judge(project: &ApiProject, tiers: &Tiers, findings: &mut Findings
     {
         findings.warn("the API has a throttling tier: those of its operations have no effect");
     }
+}
+
+/// The tier that calls of the operation are held to: the API's, else its own; none where that limits nothing.
+pub(crate) fn tier<'p>(project: &'p ApiProject, operation: &'p Operation) -> Option<&'p str> {
+    let given = |tier: &'p Option<String>| tier.as_deref().filter(|tier| !tier.is_empty());
+    given(&project.tier)
+        .or_else(|| given(&operation.tier))
+        .filter(|tier| limits(tier))
 }
 
 /// Whether a tier of this name is meant to limit anything.

@@ -13,7 +13,7 @@ use trireme_routing::snapshot::{
 };
 
 use crate::clusters::{Target, Targets};
-use crate::{Deployed, Settings, headers, template};
+use crate::{Deployed, Settings, headers, limits, template};
 
 const OPTIONS: &str = "OPTIONS";
 
@@ -77,22 +77,24 @@ fn ambiguous_paths(project: &ApiProject, settings: &Settings) -> Permitted {
     each.fold(Permitted::NONE, |all, one| all | one)
 }
 
-/// What the operations of a resource ask for, told only where all ask for the same.
+/// What the operations of a resource ask for and hold callers to, told only where all do the same.
 fn guard(project: &ApiProject, resource: &Resource) -> Guard {
-    let mut demands = resource
-        .operations
-        .iter()
-        .map(|operation| (!operation.disable_security).then(|| project.requirements(operation)));
+    let mut demands = resource.operations.iter().map(|operation| {
+        let security = (!operation.disable_security).then(|| project.requirements(operation));
+        (security, limits::tier(project, operation))
+    });
     let Some(first) = demands
         .next()
         .filter(|first| demands.all(|other| other == *first))
     else {
         return Guard::Untold;
     };
-    let Some(security) = first else {
-        return Guard::Open;
+    let demand = match first {
+        (None, None) => return Guard::Open,
+        (Some(security), None) => format!("{security:?}"),
+        (security, Some(tier)) => format!("{security:?} {tier}"),
     };
-    let digest = Sha256::digest(format!("{security:?}"));
+    let digest = Sha256::digest(demand);
     let number = digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
     // 0 and 1 mean something else.
     Guard::Demand(number.max(2))
@@ -301,5 +303,33 @@ mod tests {
                 "{kind}"
             );
         }
+    }
+
+    /// By the paths of their resources.
+    fn guards(paths: &str) -> Vec<(String, Guard)> {
+        let definition = format!("openapi: 3.0.1\ninfo: {{ title: T, version: V }}\npaths:\n{paths}");
+        let project = testing::read(testing::API, &definition, &[]).project;
+        let each = project.resources.iter();
+        each.map(|resource| (resource.path.to_string(), guard(&project, resource)))
+            .collect()
+    }
+
+    #[test]
+    fn what_a_resource_holds_callers_to_is_part_of_its_guard() {
+        let open = "x-auth-type: None";
+        let found = guards(&format!(
+            "  /a:\n    get: {{}}\n    put: {{}}\n  /b:\n    get: {{ x-throttling-tier: Gold }}\n  \
+             /c:\n    get: {{ x-throttling-tier: Gold }}\n    put: {{}}\n  \
+             /d:\n    get: {{ {open} }}\n  /e:\n    get: {{ {open}, x-throttling-tier: Gold }}\n  \
+             /f:\n    get: {{ {open}, x-throttling-tier: Unlimited }}\n"
+        ));
+        let of = |path: &str| found.iter().find(|(name, _)| name == path).unwrap().1;
+        assert!(matches!(of("/a"), Guard::Demand(_)));
+        assert!(matches!(of("/b"), Guard::Demand(_)));
+        assert_ne!(of("/a"), of("/b"));
+        assert_eq!(of("/c"), Guard::Untold);
+        assert_eq!((of("/d"), of("/f")), (Guard::Open, Guard::Open));
+        assert!(matches!(of("/e"), Guard::Demand(_)));
+        assert_ne!(of("/e"), of("/b"));
     }
 }
