@@ -42,6 +42,9 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 
+/// What is said of keys that are known and change nothing.
+const WITHOUT_EFFECT: &str = "without effect in this version";
+
 /// Runs the adapter with the arguments of the process until it's told to stop.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -94,7 +97,11 @@ impl Process for Adapter {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.odd().map(ToString::to_string).collect()
+        let odd = self.odd().map(ToString::to_string);
+        let idle = self
+            .without_effect()
+            .map(|keys| format!("accepted, {WITHOUT_EFFECT}: {keys}"));
+        odd.chain(idle).collect()
     }
 
     fn admin(&self) -> SocketAddr {
@@ -147,13 +154,14 @@ impl Adapter {
         for warning in self.odd() {
             tracing::warn!(%warning, "configuration");
         }
-        let mut without_effect = self.config.without_effect.clone();
-        without_effect.extend_from_slice(&self.log.without_effect);
-        if !without_effect.is_empty() {
-            tracing::warn!(
-                keys = without_effect.join(", "),
-                "accepted, without effect in this version"
-            );
+        if let Some(keys) = self.without_effect() {
+            tracing::warn!(keys, "accepted, {WITHOUT_EFFECT}");
         }
+    }
+
+    /// The keys that are set and change nothing.
+    fn without_effect(&self) -> Option<String> {
+        let keys = [&*self.config.without_effect, &*self.log.without_effect].concat();
+        (!keys.is_empty()).then(|| keys.join(", "))
     }
 }
