@@ -11,6 +11,8 @@
 //! All or nothing: a Secret that is there stops it before anything is written, unless it is told to replace them.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -25,6 +27,8 @@ use crate::args::KubernetesOptions;
 const PROCESSES: [&str; 3] = ["adapter", "enforcer", "router"];
 const INGRESS: &str = "choreo-connect-ingress-tls-secret.yaml";
 const CONSUL: &str = "consul-cert-secret.yaml";
+/// What each of the files begins with.
+const MADE: &str = "# Made by `trireme certs --secrets`.";
 const EMPTY: &str = "\ndata: {}\n";
 
 /// One Secret.
@@ -49,6 +53,12 @@ pub(crate) fn write(folder: &Path, options: &KubernetesOptions) -> anyhow::Resul
             "{} holds {} already; --force replaces them",
             folder.display(),
             present.join(", ")
+        );
+    }
+    if let Some(name) = present.iter().find(|name| !is_ours(&folder.join(name))) {
+        bail!(
+            "{}: not made by this command, so --force does not replace it; move it away",
+            folder.join(name).display()
         );
     }
 
@@ -93,6 +103,13 @@ pub(crate) fn write(folder: &Path, options: &KubernetesOptions) -> anyhow::Resul
     Ok(written)
 }
 
+/// Whether a file is one that was written here.
+fn is_ours(path: &Path) -> bool {
+    let mut head = [0; MADE.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head == *MADE.as_bytes()
+}
+
 fn file(process: &str, store: &str) -> String {
     format!("{process}-{store}-secret.yaml")
 }
@@ -129,10 +146,10 @@ fn names(process: &str, options: &KubernetesOptions) -> Vec<String> {
 }
 
 /// A certificate file of others. It is mounted into folders of which every certificate must be readable, so it is looked at
-/// here, where somebody sees the reason.
+/// here, where somebody sees the reason. Of a file that holds a key as well, the key stays here.
 fn foreign(path: &Path) -> anyhow::Result<String> {
     Material::load_trust(vec![path.to_owned()], false)?;
-    std::fs::read_to_string(path).with_context(|| format!("{}: as PEM", path.display()))
+    Ok(trireme_tls::certificates_of(path)?)
 }
 
 impl Secret {
@@ -145,9 +162,7 @@ impl Secret {
     }
 
     fn manifest(&self, namespace: Option<&str>) -> String {
-        let mut text = String::from(
-            "# Made by `trireme certs --secrets`. Not for version control.\napiVersion: v1\nkind: Secret\nmetadata:\n",
-        );
+        let mut text = format!("{MADE} Not for version control.\napiVersion: v1\nkind: Secret\nmetadata:\n");
         let mut line = |words: std::fmt::Arguments<'_>| {
             // Writing to a string does not fail.
             let _written = text.write_fmt(words);

@@ -4,8 +4,6 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rustls::{CertificateError, Error};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
@@ -89,22 +87,6 @@ pub(crate) fn untimely(certificate: &CertificateDer<'_>, now: SystemTime) -> Opt
     };
     let at = OffsetDateTime::from(at);
     Some(format!("certificate {} {what} {at}", label(certificate)))
-}
-
-/// The certificate as PEM text with a final newline, lines of 64 characters.
-pub fn certificate_pem(certificate: &CertificateDer<'_>) -> String {
-    let body = STANDARD.encode(certificate);
-    let mut pem = String::with_capacity(body.len() + body.len() / 64 + 56);
-    pem.push_str("-----BEGIN CERTIFICATE-----\n");
-    let mut rest = body.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at_checked(64).unwrap_or((rest, ""));
-        pem.push_str(line);
-        pem.push('\n');
-        rest = after;
-    }
-    pem.push_str("-----END CERTIFICATE-----\n");
-    pem
 }
 
 /// SHA-256.

@@ -24,7 +24,8 @@ pub mod serve;
 mod session;
 
 pub use error::TlsError;
-pub use facts::{Facts, certificate_pem, out_of_date};
+pub use facts::{Facts, out_of_date};
 pub use material::{Acceptor, ClientAuth, Connector, Material, Pem, ServerCheck, Settings, Watch};
+pub use pem::{certificate_pem, certificates_of};
 pub use protocols::{GRPC_ALPN, Protocols, Version};
 pub use session::Session;

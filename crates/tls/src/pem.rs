@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::{debug, warn};
@@ -57,6 +59,35 @@ pub(crate) fn certificates(text: &Text) -> Result<Vec<CertificateDer<'static>>, 
             file: text.name.clone(),
             source,
         })
+}
+
+/// The certificates of a file as PEM (RFC 7468), without anything else that it may hold: a private key, above all.
+///
+/// # Errors
+/// [`TlsError`] naming the file, when it cannot be read, is malformed, or holds no certificate.
+pub fn certificates_of(path: &Path) -> Result<String, TlsError> {
+    let text = read(path)?;
+    let found = certificates(&text)?;
+    if found.is_empty() {
+        return Err(TlsError::NoCertificate { file: text.name });
+    }
+    Ok(found.iter().map(certificate_pem).collect())
+}
+
+/// The certificate as PEM text with a final newline, lines of 64 characters.
+pub fn certificate_pem(certificate: &CertificateDer<'_>) -> String {
+    let body = STANDARD.encode(certificate);
+    let mut pem = String::with_capacity(body.len() + body.len() / 64 + 56);
+    pem.push_str("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at_checked(64).unwrap_or((rest, ""));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = after;
+    }
+    pem.push_str("-----END CERTIFICATE-----\n");
+    pem
 }
 
 /// The first private key of a text.

@@ -174,6 +174,12 @@ async fn what_is_there_is_replaced_by_force_alone() -> anyhow::Result<()> {
     );
     // New pairs are good for those that still have the old ones.
     assert_eq!(first["tls-secret"]["ca.crt"], second["tls-secret"]["ca.crt"]);
+
+    let other = folder.join("adapter-truststore-secret.yaml");
+    std::fs::write(&other, "# My own.\n")?;
+    let refused = certs(&folder, &words).await?.expect_err("somebody else's");
+    assert!(refused.contains("adapter-truststore-secret.yaml"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&other)?, "# My own.\n");
     Ok(())
 }
 
@@ -183,11 +189,15 @@ async fn namespaces_and_an_api_manager_are_told() -> anyhow::Result<()> {
     let (folder, other) = (held.path().join("secrets"), held.path().join("other"));
     certs(&other, &[]).await?.map_err(anyhow::Error::msg)?;
     let file = other.join("authority/ca.pem");
-    let path = file.to_str().context("UTF-8")?;
+    let certificate = std::fs::read_to_string(&file)?;
+    // Somebody keeps the key beside it: it is nobody else's.
+    let key = std::fs::read_to_string(other.join("authority/ca.key"))?;
+    let both = held.path().join("both.pem");
+    std::fs::write(&both, format!("{key}{certificate}"))?;
+    let path = both.to_str().context("UTF-8")?;
     let words = ["--namespace", "gateway", "--control-plane", path];
     certs(&folder, &words).await?.map_err(anyhow::Error::msg)?;
     let files = secrets(&folder, Some("gateway"))?;
-    let certificate = std::fs::read_to_string(&file)?;
     assert_eq!(files["adapter-truststore"]["controlplane.pem"], certificate);
     assert_eq!(files["enforcer-truststore"]["wso2carbon.pem"], certificate);
     assert_eq!(files["router-truststore"].len(), 1);
@@ -207,7 +217,8 @@ async fn bad_input_is_named_and_leaves_nothing() -> anyhow::Result<()> {
         (["--host", "gw.wso2.com"], "SERVICE=NAME"),
         (["--host", "router=gw wso2.com"], "gw wso2.com"),
         (["--host", "router=GW.wso2.com"], "small letters"),
-        (["--host", "=gw.wso2.com"], "small letters"),
+        (["--host", "=gw.wso2.com"], "adapter or router"),
+        (["--host", "routers=gw.wso2.com"], "adapter or router"),
         (["--namespace", "a\nb: c"], "small letters"),
         (["--namespace", ""], "small letters"),
         (["--control-plane", no_certificate], "empty.pem"),
