@@ -71,6 +71,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "this thread sleeps, not a task")]
     fn it_waits() {
         let began = std::time::Instant::now();
         assert_eq!(run(&["0.02".to_owned()]), 0);

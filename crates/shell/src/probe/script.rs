@@ -108,6 +108,10 @@ impl<F: FnMut(Call<'_>) -> u8> Shell<F> {
 
     fn file(&mut self, path: &str) -> u8 {
         let mut text = String::new();
+        // A pipe would be waited for as it is opened.
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return refuse(path, "not a file");
+        }
         let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text));
         match read {
             Ok(length) if length as u64 > MAX_BYTES => refuse(path, "longer than 64 KiB"),

@@ -176,3 +176,16 @@ fn what_needs_a_shell_is_refused_before_anything_is_done() {
     std::fs::write(&file, format!("sh {}", file.display())).unwrap();
     assert_eq!(run(&[], &[file.to_str().unwrap()]), (NOT_FOUND, vec![]));
 }
+
+/// Opening a pipe waits for somebody who writes.
+#[test]
+fn a_script_is_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("check_health.sh");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    for path in [pipe.as_path(), folder.path()] {
+        let (status, calls) = run(&[], &[path.to_str().unwrap()]);
+        assert_ne!(status, 0, "{path:?}");
+        assert_eq!(calls, [""; 0]);
+    }
+}
