@@ -247,7 +247,7 @@ mod tests {
             (&settings.key, &settings.certificate),
             (&pair.key, &pair.certificate)
         );
-        assert_eq!(settings.trust, [keystore.clone(), pair.certificate.clone()]);
+        assert_eq!(settings.trust, [keystore.clone(), pair.certificate]);
         assert_eq!(stead.file(&state), state);
 
         fs::write(keystore.join("tls.key"), "").unwrap();

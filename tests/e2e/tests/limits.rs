@@ -123,19 +123,7 @@ impl Drop for Redis {
 impl Redis {
     /// `None`, said loudly, where the program is missing.
     fn start(password: &str) -> anyhow::Result<Option<Self>> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "where programs of others lie, and whether a skip is allowed, is no product setting"
-        )]
-        let (path, ci) = (std::env::var_os("PATH").unwrap_or_default(), std::env::var("CI"));
-        let mut folders = std::env::split_paths(&path).map(|folder| folder.join("redis-server"));
-        let Some(program) = folders.find(|path| path.is_file()) else {
-            assert_ne!(
-                ci.as_deref(),
-                Ok("true"),
-                "redis-server is missing, and CI must not skip"
-            );
-            println!("SKIPPED: redis-server is missing");
+        let Some(program) = trireme_harness::required("redis-server", "Debian's package redis-server") else {
             return Ok(None);
         };
         // It takes no port 0: one that was free a moment ago may be taken by now, and then it is another.

@@ -400,7 +400,7 @@ fn ambiguous_paths_among_the_properties_of_api_yaml() {
             Some(slash.clone()),
         ),
         (
-            format!("  AdditionalProperties: {{X-WSO2-Allow-Ambiguous-Path: [encoded_slash]}}\n"),
+            "  AdditionalProperties: {X-WSO2-Allow-Ambiguous-Path: [encoded_slash]}\n".to_owned(),
             Some(slash.clone()),
         ),
         (
