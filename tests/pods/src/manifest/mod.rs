@@ -227,8 +227,9 @@ impl Objects {
     }
 }
 
+/// By way of a tree, where a number is none of the texts that Kubernetes wants.
 fn object<T: DeserializeOwned>(document: yaml_serde::Deserializer<'_>) -> anyhow::Result<(Metadata, T)> {
-    let object = Object::<T>::deserialize(document)?;
+    let object: Object<T> = yaml_serde::from_value(Value::deserialize(document)?)?;
     ensure!(!object.metadata.name.is_empty(), "no name");
     Ok((object.metadata, object.spec))
 }

@@ -610,7 +610,8 @@ mod tests {
 
     fn refused(text: &str) -> String {
         let read = || -> anyhow::Result<()> {
-            let pod: PodSpec = yaml_serde::from_str(text)?;
+            let tree: Value = yaml_serde::from_str(text)?;
+            let pod: PodSpec = yaml_serde::from_value(tree)?;
             pod.check()
         };
         format!("{:#}", read().expect_err(text))
