@@ -337,7 +337,7 @@ pub(crate) fn resources(resources: &Path) -> anyhow::Result<()> {
         let own = std::fs::read_to_string(&certificate).with_context(|| certificate.display().to_string())?;
         write_public(
             &truststore.join("mg.pem"),
-            &format!("{own}{}", authority.certificate()),
+            format!("{own}{}", authority.certificate()),
         )?;
     }
     Ok(())

@@ -97,7 +97,7 @@ pub(crate) fn write(folder: &Path, options: &KubernetesOptions) -> anyhow::Resul
     let mut written = Vec::with_capacity(secrets.len());
     for (name, secret) in secrets {
         let path = folder.join(name);
-        write_private(&path, &secret.manifest(options.namespace.as_deref()))?;
+        write_private(&path, secret.manifest(options.namespace.as_deref()))?;
         written.push(path);
     }
     Ok(written)

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -53,6 +55,30 @@ impl Collector for Facts {
         if let Some(expiry) = expiry {
             let help = "When the own certificate expires, in seconds since 1970";
             gauge(names::TLS_CERTIFICATE_EXPIRY, help, expiry.as_secs_f64())?;
+        }
+        Ok(())
+    }
+}
+
+/// What was decided about each API that is held.
+#[derive(Debug)]
+pub(crate) struct Tallies(pub(crate) Arc<Current>);
+
+impl Collector for Tallies {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let snapshot = self.0.load_full();
+        let name = names::ENFORCER_VERDICTS.trim_end_matches("_total");
+        let help = "Verdicts about requests to an API";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (api, held) in snapshot.apis.iter() {
+            let mut line = |verdict, reason, count| {
+                let labels = [("api", api), ("verdict", verdict), ("reason", reason)];
+                ConstCounter::new(count).encode(family.encode_family(&labels)?)
+            };
+            line("admitted", "", held.tally.admitted())?;
+            for (reason, count) in held.tally.denied() {
+                line("denied", reason, count)?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A policy made ready for checks: everything that doesn't depend on the request is worked out when it arrives.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +13,7 @@ use trireme_policy::api::{
     Operation as Declared, Requirement, Retry, SchemeKind,
 };
 
+use crate::tally::Tally;
 use crate::verdict::KeyType;
 
 /// A policy that can't be served. The resource is refused and its last good version stays.
@@ -47,6 +49,8 @@ pub(crate) struct Api {
     pub(crate) mutual_tls: MutualTls,
     /// Whether an application credential is needed.
     pub(crate) application: bool,
+    /// What was decided about it; shared with its revisions before.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// A certificate whose bearer may call the API.
@@ -183,6 +187,7 @@ impl Api {
             prototyped: policy.lifecycle == Lifecycle::Prototyped,
             mutual_tls: policy.mutual_tls,
             application: policy.application_security || policy.mutual_tls != MutualTls::Mandatory,
+            tally: Arc::default(),
             policy,
         };
         // What is held ready-made, and what no check asks for. A description alone may be longer than all the rest.

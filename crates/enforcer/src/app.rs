@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -21,7 +21,7 @@ use trireme_tls::channel::{Target, channel};
 use trireme_tls::{ClientAuth, GRPC_ALPN, Material, Settings as TlsSettings, generated};
 use trireme_xds::client;
 
-use crate::admin::{self, Facts};
+use crate::admin::{self, Facts, Tallies};
 use crate::check;
 use crate::credential::jwks::Fetcher;
 use crate::discovery::{Discovery, TYPES};
@@ -29,7 +29,7 @@ use crate::error::StartError;
 use crate::event::Counters;
 use crate::health::Probe;
 use crate::java;
-use crate::limits::Places;
+use crate::limits::{Handover, Places};
 use crate::service::Service;
 use crate::snapshot::Current;
 use crate::utility::{Utility, rest};
@@ -83,6 +83,7 @@ pub struct Running {
     stop: CancellationToken,
     tasks: TaskTracker,
     workers: Vec<JoinHandle<()>>,
+    handover: Arc<Handover>,
     _watch: trireme_tls::Watch,
 }
 
@@ -150,6 +151,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         discovery: discovery.clone(),
         material: inside.clone(),
     });
+    metrics.collect(Tallies(Arc::clone(&current)));
     let admin_listener = listen(env.admin_bind).await?;
     let rest_listener = listen(env.rest_bind).await?;
     let (admin_address, rest_address) = (address(&admin_listener)?, address(&rest_listener)?);
@@ -168,6 +170,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         server_name: env.adapter_server_name.clone(),
     };
     let channel = channel(target, inside.connector(GRPC_ALPN));
+    let handover = Arc::new(Handover::new(env.process.state_dir.as_deref()));
     let mut seed = [0; 16];
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| StartError::Random)?;
     let apply = Discovery {
@@ -175,7 +178,12 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         utility: Arc::clone(&utility),
         fetcher,
         // A store is part of the installation, and trusted as the adapter is.
-        places: Places::new(metrics.clone(), seed, Some(inside.connector(&[]))),
+        places: Places::new(
+            metrics.clone(),
+            seed,
+            Some(inside.connector(&[])),
+            Arc::clone(&handover),
+        ),
         env: variables,
         stead,
         refuses_defaults: !rest_address.ip().is_loopback() && !env.process.allow_default_credentials,
@@ -256,6 +264,7 @@ pub async fn build(config: Config) -> Result<Running, StartError> {
         stop,
         tasks,
         workers,
+        handover,
         _watch: watch,
     })
 }
@@ -301,6 +310,7 @@ impl Running {
             tracing::warn!("checks still in progress are broken off");
             ended.await.unwrap_or_default();
         }
+        self.handover.leave(SystemTime::now().into());
         self.tasks.close();
         if tokio::time::timeout(DRAIN_BOUND, self.tasks.wait())
             .await

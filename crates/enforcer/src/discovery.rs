@@ -113,13 +113,18 @@ impl Discovery {
     fn apis(&self, update: Update) -> Vec<Rejection> {
         let mut rejections = Vec::new();
         let mut upserts = Vec::with_capacity(update.upserts.len());
+        let held = self.current.load();
         for resource in update.upserts {
             match api(&resource.name, &resource.body) {
-                Ok(api) => upserts.push((resource.name, Arc::new(api))),
+                Ok(mut api) => {
+                    if let Some(before) = held.apis.find(&resource.name) {
+                        api.tally = Arc::clone(&before.tally);
+                    }
+                    upserts.push((resource.name, Arc::new(api)));
+                }
                 Err(reason) => rejections.push(Rejection::new(&resource.name, reason)),
             }
         }
-        let held = self.current.load();
         let change = Change {
             upserts,
             removals: update.removals,

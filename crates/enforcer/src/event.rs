@@ -448,6 +448,40 @@ impl DefaultLogin {
     }
 }
 
+/// Counters of the process before this one were found.
+#[derive(Debug)]
+pub(crate) struct CountersTaken<'a> {
+    /// Where.
+    pub(crate) file: &'a std::path::Path,
+    /// How many there are, or why they are of no use.
+    pub(crate) restored: Result<usize, String>,
+}
+
+impl CountersTaken<'_> {
+    /// Tells it.
+    pub(crate) fn emit(&self) {
+        let file = self.file.display();
+        match &self.restored {
+            Ok(count) => info!(%file, count, "counters of limits taken over"),
+            Err(error) => warn!(%file, error, "counters of limits are not taken over: they begin anew"),
+        }
+    }
+}
+
+/// The successor of this process gets no counters.
+#[derive(Debug)]
+pub(crate) struct CountersLost<'a> {
+    /// Why.
+    pub(crate) error: &'a (dyn std::error::Error + 'static),
+}
+
+impl CountersLost<'_> {
+    /// Tells it.
+    pub(crate) fn emit(&self) {
+        warn!(error = %chain(self.error), "counters of limits are not kept: they begin anew");
+    }
+}
+
 /// A thread that answers checks can't go on.
 #[derive(Debug)]
 pub(crate) struct WorkerFailed<'a> {

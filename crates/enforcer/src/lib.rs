@@ -44,6 +44,7 @@ mod respond;
 mod security;
 mod service;
 mod snapshot;
+mod tally;
 mod throttle;
 mod utility;
 mod verdict;

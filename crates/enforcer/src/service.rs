@@ -136,9 +136,11 @@ impl Service {
             unix,
             instant: *started,
         };
-        let verdict = check(attributes, snapshot, security, now, self.stages, known)?;
+        let (api, verdict) = check(attributes, snapshot, security, now, self.stages, known)?;
         let answer = form(&verdict, security.settings.soap_errors);
-        self.tell(attributes, ended(&verdict), started);
+        let ended = ended(&verdict);
+        api.tally.count(ended);
+        self.tell(attributes, ended, started);
         Ok(Ok(answer))
     }
 

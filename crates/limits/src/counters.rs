@@ -84,13 +84,20 @@ impl Counters {
         }
     }
 
-    /// Everything counted in windows that have not ended, for [`Counters::restore`] in the successor of this process. At most 32
-    /// bytes for each counter of the capacity, and 48: a longer file is none. Holds the seed: readable by nobody else. None for shared counters, which need none.
+    /// Everything counted in windows that have not ended, for [`Counters::restore`] in the successor of this process. At
+    /// most [`Counters::most_bytes`] long. Holds the seed: readable by nobody else. None for shared counters, which need
+    /// none.
     pub fn dump(&self, now: Time) -> Option<Vec<u8>> {
         match &*self.place {
             Place::Memory(memory) => Some(memory.dump(now)),
             Place::Shared(_) => None,
         }
+    }
+
+    /// Greatest length of a [`Counters::dump`] of this capacity.
+    #[must_use]
+    pub fn most_bytes(capacity: usize) -> u64 {
+        Memory::most_bytes(capacity)
     }
 
     /// Takes over a [`Counters::dump`], before anything is counted here; says how many counters came. On failure the

@@ -55,8 +55,10 @@ pub const ROUTER_UPSTREAM_REQUESTS: &str = "trireme_router_upstream_requests_tot
 /// Requests sent again.
 pub const ROUTER_UPSTREAM_RETRIES: &str = "trireme_router_upstream_retries_total";
 
-/// Checks answered by the enforcer; labels `api`, `verdict`.
+/// Checks answered by the enforcer; label `verdict` (`admitted`, `denied`, `failed`).
 pub const ENFORCER_CHECKS: &str = "trireme_enforcer_checks_total";
+/// Verdicts about the requests to one API; labels `api` (its resource name), `verdict` (`admitted`, `denied`), `reason`.
+pub const ENFORCER_VERDICTS: &str = "trireme_enforcer_verdicts_total";
 /// Refusals; label `code` (the error code of the body).
 pub const ENFORCER_DENIALS: &str = "trireme_enforcer_denials_total";
 /// How long a check took inside the enforcer.

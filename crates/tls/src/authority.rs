@@ -94,7 +94,7 @@ impl Authority {
             KeyPair::from_pem(&text).map_err(failed(CA_NAME))?
         } else {
             let key = KeyPair::generate().map_err(failed(CA_NAME))?;
-            write_private(&key_path, &key.serialize_pem())?;
+            write_private(&key_path, key.serialize_pem())?;
             key
         };
         let now = SystemTime::now();
@@ -259,16 +259,16 @@ impl std::fmt::Debug for Issued {
 }
 
 /// Writes a file that only its owner may read (0600), replacing what is there in one step.
-pub fn write_private(path: &Path, text: &str) -> Result<(), TlsError> {
-    write(path, text, 0o600)
+pub fn write_private(path: &Path, content: impl AsRef<[u8]>) -> Result<(), TlsError> {
+    write(path, content.as_ref(), 0o600)
 }
 
 /// Writes a file that everybody may read (0644), replacing what is there in one step.
-pub fn write_public(path: &Path, text: &str) -> Result<(), TlsError> {
-    write(path, text, 0o644)
+pub fn write_public(path: &Path, content: impl AsRef<[u8]>) -> Result<(), TlsError> {
+    write(path, content.as_ref(), 0o644)
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
+fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), TlsError> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let fail = |source| TlsError::Write {
         file: path.display().to_string(),
@@ -294,7 +294,7 @@ fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
             .open(&temporary)?;
         // The mode given at creation is cut by the umask.
         file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         // Without this the rename itself may be lost with the machine, and a CA whose key is gone is never replaced.

@@ -59,7 +59,7 @@ fn limits(question: &Question<'_>, known: &mut Known) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Decides one check, from where `known` has come to.
+/// Decides one check, from where `known` has come to; with the API that it is about.
 ///
 /// # Errors
 /// When something that may arrive is missing; the caller fulfils that, in bounded time, and asks again with the same
@@ -71,7 +71,7 @@ pub(crate) fn check<'a>(
     now: Now,
     stages: Stages,
     known: &mut Known,
-) -> Result<Verdict<'a>, Need> {
+) -> Result<(&'a Api, Verdict<'a>), Need> {
     let route = &attributes.route;
     let Some(api) = operation::find_api(route, snapshot) else {
         return Err(Need::Api);
@@ -81,11 +81,11 @@ pub(crate) fn check<'a>(
     }
     // The address may have gone to another API, whose policy says nothing about this route's upstream.
     if !route.name.is_empty() && route.name != api.policy.title {
-        return Ok(refused(Reason::Unknown));
+        return Ok((api, refused(Reason::Unknown)));
     }
     let operation = match operation::find_operation(attributes, api) {
         Ok(operation) => operation,
-        Err(reason) => return Ok(refused(reason)),
+        Err(reason) => return Ok((api, refused(reason))),
     };
     let question = Question {
         attributes,
@@ -101,14 +101,15 @@ pub(crate) fn check<'a>(
         pass(&question, stages(api), known)
             .map(|(scheme, environment)| forward::authorized(&question, scheme, environment))
     };
-    match passed {
-        Ok(admitted) => Ok(Verdict::Admitted(Admitted {
+    let verdict = match passed {
+        Ok(admitted) => Verdict::Admitted(Admitted {
             limits: known.limits.take(),
             ..admitted
-        })),
-        Err(Stop::Refuse(reason)) => Ok(denied(reason, api)),
-        Err(Stop::Need(need)) => Err(need),
-    }
+        }),
+        Err(Stop::Refuse(reason)) => denied(reason, api),
+        Err(Stop::Need(need)) => return Err(need),
+    };
+    Ok((api, verdict))
 }
 
 /// Asks the stages that are left; gives how the caller was found and its environment when all are passed.

@@ -4,6 +4,7 @@
 mod caller;
 mod condition;
 mod deny;
+mod handover;
 mod place;
 mod quota;
 mod template;
@@ -18,6 +19,7 @@ use trireme_policy::throttle::{self, UNLIMITED};
 pub(crate) use caller::Caller;
 pub(crate) use condition::Condition;
 pub(crate) use deny::Denials;
+pub(crate) use handover::Handover;
 pub(crate) use place::Places;
 pub(crate) use quota::{Inapplicable, Quota};
 pub(crate) use template::Template;

@@ -1,12 +1,15 @@
 //! Where requests are counted: in this process, or in a Redis server.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use trireme_limits::{Counters, MemorySettings, Mode, OnFailure, Server, SharedSettings, WhenFull};
 use trireme_policy::throttle::{Redis, Store};
 use trireme_telemetry::Metrics;
 use trireme_tls::Connector;
 
+use super::handover::Handover;
 use super::quota::{Inapplicable, inapplicable};
 
 /// Makes counters, and keeps those that are in use: settings that don't change where requests are counted change nothing of
@@ -17,16 +20,23 @@ pub(crate) struct Places {
     seed: [u8; 16],
     /// Makes connections to servers that want TLS.
     tls: Option<Connector>,
+    handover: Arc<Handover>,
     held: Option<(Store, Counters)>,
 }
 
 impl Places {
     /// With none in use.
-    pub(crate) fn new(metrics: Metrics, seed: [u8; 16], tls: Option<Connector>) -> Self {
+    pub(crate) fn new(
+        metrics: Metrics,
+        seed: [u8; 16],
+        tls: Option<Connector>,
+        handover: Arc<Handover>,
+    ) -> Self {
         Self {
             metrics,
             seed,
             tls,
+            handover,
             held: None,
         }
     }
@@ -49,7 +59,9 @@ impl Places {
                         WhenFull::Evict
                     },
                 };
-                Counters::memory(&settings, self.seed, &self.metrics)
+                let counters = Counters::memory(&settings, self.seed, &self.metrics);
+                self.handover.take(&counters, capacity, SystemTime::now().into());
+                counters
             }
             Some(redis) => {
                 let settings = SharedSettings {

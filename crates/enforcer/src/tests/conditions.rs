@@ -262,7 +262,12 @@ async fn templates_know_the_facts_of_a_request() {
                 quota: quota(1, 60),
             });
         });
-        let mut places = crate::limits::Places::new(trireme_telemetry::Metrics::new(), [7; 16], None);
+        let mut places = crate::limits::Places::new(
+            trireme_telemetry::Metrics::new(),
+            [7; 16],
+            None,
+            std::sync::Arc::new(crate::limits::Handover::new(None)),
+        );
         let limits = crate::limits::Limits::new(&settings, &mut places);
         if want.is_empty() {
             let error = limits.unwrap_err().to_string();

@@ -29,7 +29,7 @@ use crate::attributes::{Attributes, Route};
 use crate::check::{Known, check, stages};
 use crate::credential::jwks::Fetcher;
 use crate::event::Counters;
-use crate::limits::{Limits, Places};
+use crate::limits::{Handover, Limits, Places};
 use crate::need::{Need, Now};
 use crate::security::Security;
 use crate::snapshot::Snapshot;
@@ -277,7 +277,7 @@ pub(super) fn fetcher() -> Fetcher {
 
 /// Settings made ready, with counters of their own.
 pub(super) fn security(settings: Settings) -> Security {
-    let mut places = Places::new(Metrics::new(), [7; 16], None);
+    let mut places = Places::new(Metrics::new(), [7; 16], None, Arc::new(Handover::new(None)));
     let limits = Limits::new(&settings, &mut places).unwrap();
     Security::new(settings, limits, &fetcher(), None)
 }
@@ -310,7 +310,8 @@ impl World {
         };
         let security = self.snapshot.ready().unwrap();
         let mut known = Known::default();
-        check(attributes, &self.snapshot, security, now, stages, &mut known)
+        let (_, verdict) = check(attributes, &self.snapshot, security, now, stages, &mut known)?;
+        Ok(verdict)
     }
 
     /// The verdict of a check that waits for nothing, or in vain for the API, as a label: `admitted` or the reason.

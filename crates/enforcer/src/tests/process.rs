@@ -36,6 +36,7 @@ use trireme_xds::server::{self, Cache};
 
 use super::bench::request;
 use super::fixture::*;
+use super::limits::limited;
 use crate::app::{self, Config, Running};
 
 const LABEL: &str = "Default";
@@ -311,7 +312,20 @@ async fn nothing_is_decided_before_configuration_and_apis_are_there() {
     assert_eq!(gateway.admin("/ready").await, (200, "ready\n".to_owned()));
     let answer = gateway.check(request(&current_token())).await.unwrap();
     assert_eq!(status(&answer), 200);
+    // A new revision goes on with what was counted.
+    gateway.publish(&[policy_with(|policy| policy.revision.counter += 1)], &[]);
+    let answer = gateway.check(request("nonsense")).await.unwrap();
+    assert_eq!(status(&answer), 401);
     let (_, metrics) = gateway.admin("/metrics").await;
+    let api = policy().name();
+    for line in [
+        format!("trireme_enforcer_verdicts_total{{api=\"{api}\",verdict=\"admitted\",reason=\"\"}} 1"),
+        format!(
+            "trireme_enforcer_verdicts_total{{api=\"{api}\",verdict=\"denied\",reason=\"no_credentials\"}} 1"
+        ),
+    ] {
+        assert!(metrics.contains(&line), "{metrics}");
+    }
     assert!(
         metrics.contains("trireme_enforcer_checks_total{verdict=\"admitted\"} 1"),
         "{metrics}"
@@ -327,7 +341,7 @@ async fn nothing_is_decided_before_configuration_and_apis_are_there() {
     );
     let (_, snapshot) = gateway.admin("/snapshot").await;
     let snapshot: Value = serde_json::from_str(&snapshot).unwrap();
-    assert_eq!(snapshot["apis"][0]["revision"], "10.5");
+    assert_eq!(snapshot["apis"][0]["revision"], "10.6");
     let bound: Value =
         serde_json::from_slice(&std::fs::read(gateway.state.path().join("bound.json")).unwrap()).unwrap();
     assert_eq!(bound["grpc"], gateway.enforcer.grpc.to_string());
@@ -589,6 +603,44 @@ async fn a_restart_without_an_adapter_serves_the_last_good_snapshot() {
         .unwrap();
     assert_eq!(status(&answer.into_inner()), 200);
     timeout(BOUND, enforcer.drain()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_restart_takes_counters_along() {
+    let gateway = Gateway::start().await;
+    let mut settings = test_settings();
+    settings.limits = limited(|limits| {
+        let two = limits.tiers.iter_mut().find(|tier| tier.name == "Two").unwrap();
+        // A window that does not end while the test runs.
+        two.quota.as_mut().unwrap().window_secs = 400 * 86_400;
+    })
+    .limits;
+    gateway.publish_settings(&settings);
+    gateway.publish(&[policy_with(|policy| policy.tier = "Two".to_owned())], &[]);
+    timeout(BOUND, gateway.enforcer.wait_ready()).await.unwrap();
+    let ask = || gateway.check(request(&current_token()));
+    assert_eq!(status(&ask().await.unwrap()), 200);
+    assert_eq!(status(&ask().await.unwrap()), 200);
+    let Gateway {
+        cache,
+        xds,
+        stop,
+        state,
+        enforcer,
+    } = gateway;
+    timeout(BOUND, enforcer.drain()).await.unwrap();
+    let enforcer = app::build(environment(xds, &state)).await.unwrap();
+    timeout(BOUND, enforcer.wait_ready()).await.unwrap();
+    let gateway = Gateway {
+        cache,
+        xds,
+        stop,
+        state,
+        enforcer,
+    };
+    let answer = gateway.check(request(&current_token())).await.unwrap();
+    assert_eq!(status(&answer), 429);
+    gateway.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

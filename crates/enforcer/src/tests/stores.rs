@@ -20,14 +20,14 @@ use super::limits::limited;
 use crate::api::Api;
 use crate::check::stages;
 use crate::event::Counters;
-use crate::limits::{Limits, Places};
+use crate::limits::{Handover, Limits, Places};
 use crate::security::Security;
 use crate::service::Service;
 use crate::snapshot::Snapshot;
 
 #[tokio::test]
 async fn counters_survive_new_settings_that_leave_them_where_they_are() {
-    let mut places = Places::new(Metrics::new(), [7; 16], None);
+    let mut places = Places::new(Metrics::new(), [7; 16], None, Arc::new(Handover::new(None)));
     let authorization = format!("Bearer {}", good_token());
     let headers = [("authorization", authorization.as_str())];
     let request = get(&headers);
@@ -57,7 +57,7 @@ async fn counters_survive_new_settings_that_leave_them_where_they_are() {
 
 #[tokio::test]
 async fn settings_that_cannot_be_applied_are_refused_by_path() {
-    let mut places = Places::new(Metrics::new(), [7; 16], None);
+    let mut places = Places::new(Metrics::new(), [7; 16], None, Arc::new(Handover::new(None)));
     let settings = limited(|limits| {
         limits.store.redis = Some(redis("http://x".to_owned(), true));
     });

@@ -36,6 +36,11 @@ pub enum RestoreError {
 }
 
 impl Memory {
+    pub(crate) fn most_bytes(capacity: usize) -> u64 {
+        let entries = (capacity as u64).saturating_mul(ENTRY as u64);
+        entries.saturating_add((HEAD + SUM) as u64)
+    }
+
     pub(crate) fn dump(&self, now: Time) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + SUM);
         bytes.extend(MAGIC);

@@ -38,6 +38,7 @@ const ENFORCER: &str = "
     error
     java
     event
+    tally
     verdict
     wire
     attributes
