@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use hyper::server::conn::http1;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
-use trireme_telemetry::{CONTENT_TYPE as METRICS, Metrics};
+use trireme_telemetry::{Format, Metrics};
 
 use crate::ready::Readiness;
 
@@ -113,8 +113,12 @@ impl Admin {
         let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
             let admin = Arc::clone(&self);
             async move {
+                let accept = request
+                    .headers()
+                    .get(ACCEPT)
+                    .and_then(|accept| accept.to_str().ok());
                 let (method, path) = (request.method(), request.uri().path());
-                Ok::<_, Infallible>(admin.answer(method, path).await)
+                Ok::<_, Infallible>(admin.answer(method, path, accept).await)
             }
         });
         let served = http1::Builder::new()
@@ -127,7 +131,7 @@ impl Admin {
         }
     }
 
-    async fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    async fn answer(&self, method: &Method, path: &str, accept: Option<&str>) -> Response<Full<Bytes>> {
         if !matches!(*method, Method::GET | Method::HEAD) {
             let mut answer = self.plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
             let allowed = HeaderValue::from_static("GET,HEAD");
@@ -142,7 +146,10 @@ impl Admin {
                 }
                 self.ready()
             }
-            "/metrics" => reply(StatusCode::OK, METRICS, self.metrics.encode()),
+            "/metrics" => {
+                let format = Format::accepted(accept);
+                reply(StatusCode::OK, format.media_type(), self.metrics.encode(format))
+            }
             path => match self.pages.iter().find(|(own, _)| *own == path) {
                 Some((_, page)) => reply(StatusCode::OK, "application/json", page().to_string()),
                 None => self.plain(StatusCode::NOT_FOUND, self.paths()),

@@ -51,7 +51,9 @@ mod tests {
         let look = |folder: Option<&Path>| {
             let metrics = Metrics::new();
             look(folder, &readiness, &metrics);
-            metrics.encode().contains("trireme_state_durable 1\n")
+            metrics
+                .encode(trireme_telemetry::Format::Text)
+                .contains("trireme_state_durable 1\n")
         };
         assert!(look(Some(&folder.path().join("new"))));
         assert!(!look(None));

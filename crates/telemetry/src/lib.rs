@@ -21,5 +21,5 @@ mod writer;
 
 pub use chain::chain;
 pub use log::{Level, LogError, LogFormat, LogHandle, LogSettings, UnknownLevel, init};
-pub use metrics::{CONTENT_TYPE, Metrics};
+pub use metrics::{Format, Metrics};
 pub use writer::{LineWriter, OpenError, Rotation, WriterSettings};

@@ -9,8 +9,30 @@ use prometheus_client::registry::{Metric, Registry};
 
 use crate::process::Process;
 
-/// The media type of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How metrics are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0, for those who ask for it.
+    OpenMetrics,
+    /// Prometheus' text format 0.0.4, which everybody reads: `promtool check metrics` too.
+    Text,
+}
+
+impl Format {
+    /// The one for a request with this `Accept` header.
+    pub fn accepted(accept: Option<&str>) -> Self {
+        let asked = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
+        if asked { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
 
 /// The metric registry of a process. Clones share it. Counting happens on what was registered; the registry is only
 /// locked to register and to encode.
@@ -52,13 +74,43 @@ impl Metrics {
         registry.register_collector(Box::new(collector));
     }
 
-    /// All metrics in the OpenMetrics text format.
-    pub fn encode(&self) -> String {
+    /// All metrics.
+    pub fn encode(&self, format: Format) -> String {
         let mut text = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         text::encode(&mut text, &registry).expect("a string takes any text");
-        text
+        drop(registry);
+        match format {
+            Format::OpenMetrics => text,
+            Format::Text => older(&text),
+        }
     }
+}
+
+/// OpenMetrics in Prometheus' text format: there a counter is described under the name that its figures have, and nothing
+/// marks the end.
+fn older(text: &str) -> String {
+    let mut older = String::with_capacity(text.len() + text.len() / 8);
+    let mut help = None;
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
+            let (suffix, kind) = match kind {
+                "counter" => ("_total", kind),
+                "unknown" => ("", "untyped"),
+                _ => ("", kind),
+            };
+            if let Some((_, help)) = help.take().filter(|(described, _)| *described == name) {
+                older.extend(["# HELP ", name, suffix, " ", help, "\n"]);
+            }
+            older.extend(["# TYPE ", name, suffix, " ", kind, "\n"]);
+        } else if !line.starts_with('#') {
+            older.extend([line, "\n"]);
+        }
+    }
+    older
 }
 
 impl fmt::Debug for Metrics {
@@ -84,18 +136,39 @@ mod tests {
             Family::<[(&str, &str); 1], Counter>::default(),
         );
         refusals.get_or_create(&[("listener", "grpc")]).inc_by(3);
-        let text = metrics.encode();
-        assert!(
-            text.contains("trireme_tls_refusals_total{listener=\"grpc\"} 3\n"),
-            "{text}"
-        );
+        let line = "trireme_tls_refusals_total{listener=\"grpc\"} 3\n";
+        let text = metrics.encode(Format::OpenMetrics);
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("# TYPE trireme_tls_refusals counter\n"), "{text}");
         assert!(!text.contains("_total_total"), "{text}");
         assert!(text.ends_with("# EOF\n"), "{text}");
+
+        let text = metrics.encode(Format::Text);
+        let described = "# HELP trireme_tls_refusals_total Handshakes refused.\n# TYPE trireme_tls_refusals_total counter\n";
+        assert!(text.contains(&format!("{described}{line}")), "{text}");
+        assert!(text.contains("\n# TYPE process_open_fds gauge\n"), "{text}");
+        assert!(!text.contains("_total_total"), "{text}");
+        assert!(!text.contains("EOF"), "{text}");
+    }
+
+    #[test]
+    fn the_format_is_the_one_asked_for() {
+        for (accept, want) in [
+            (None, Format::Text),
+            (Some("*/*"), Format::Text),
+            (Some("text/plain;version=0.0.4;q=1,*/*;q=0.1"), Format::Text),
+            (
+                Some("application/openmetrics-text;version=1.0.0;q=0.8,text/plain;version=0.0.4;q=0.5"),
+                Format::OpenMetrics,
+            ),
+        ] {
+            assert_eq!(Format::accepted(accept), want, "{accept:?}");
+        }
     }
 
     #[test]
     fn the_process_describes_itself() {
-        let text = Metrics::new().encode();
+        let text = Metrics::new().encode(Format::Text);
         let value = |name: &str| -> f64 {
             let line = text.lines().find(|line| line.split(' ').next() == Some(name));
             line.and_then(|line| line.split(' ').nth(1))

@@ -29,7 +29,7 @@ fn limit(key: &[u8], quota: u64) -> Limit<'_> {
 }
 
 fn metric(metrics: &Metrics, name: &str) -> u64 {
-    let text = metrics.encode();
+    let text = metrics.encode(trireme_telemetry::Format::Text);
     let line = text.lines().find(|line| line.split(' ').next() == Some(name));
     let value = line.and_then(|line| line.split(' ').nth(1));
     value.unwrap_or_else(|| panic!("{name}: {text}")).parse().unwrap()

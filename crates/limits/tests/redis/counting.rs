@@ -97,7 +97,11 @@ async fn neighbours_share_a_call() {
         .count();
     assert_eq!(admitted, 60);
     let calls = metric(&metrics, "trireme_limit_redis_duration_seconds_count");
-    assert!(calls <= 3.0, "{calls} calls: {}", metrics.encode());
+    assert!(
+        calls <= 3.0,
+        "{calls} calls: {}",
+        metrics.encode(trireme_telemetry::Format::Text)
+    );
     assert!(metric(&metrics, "trireme_limit_redis_batch_size_sum") >= 100.0);
 }
 
@@ -111,9 +115,11 @@ async fn the_script_is_loaded_again() {
     assert!(take(&counters, &[limit(b"a", 2, Window::DAY)]).await.admitted());
     assert!(!take(&counters, &[limit(b"a", 2, Window::DAY)]).await.admitted());
     assert!(
-        !metrics.encode().contains("failures_total{"),
+        !metrics
+            .encode(trireme_telemetry::Format::Text)
+            .contains("failures_total{"),
         "{}",
-        metrics.encode()
+        metrics.encode(trireme_telemetry::Format::Text)
     );
 }
 

@@ -150,7 +150,11 @@ async fn nonsense_after_a_good_beginning() {
             begun.elapsed()
         );
         let failures = metric(&metrics, "trireme_limit_redis_failures_total{kind=\"nonsense\"}");
-        assert!(failures >= 1.0, "{number}: {}", metrics.encode());
+        assert!(
+            failures >= 1.0,
+            "{number}: {}",
+            metrics.encode(trireme_telemetry::Format::Text)
+        );
     }
 }
 

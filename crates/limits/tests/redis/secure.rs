@@ -81,7 +81,7 @@ async fn tls_with_a_password() {
         assert!(
             kind.is_empty() || metric(&metrics, &name) >= 1.0,
             "{server:?}: {}",
-            metrics.encode()
+            metrics.encode(trireme_telemetry::Format::Text)
         );
     }
 }
@@ -113,6 +113,6 @@ async fn a_user_with_few_rights() {
     assert!(
         metric(&metrics, "trireme_limit_redis_failures_total{kind=\"refused\"}") >= 1.0,
         "{}",
-        metrics.encode()
+        metrics.encode(trireme_telemetry::Format::Text)
     );
 }

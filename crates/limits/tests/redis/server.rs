@@ -206,13 +206,17 @@ pub(crate) async fn take(counters: &Counters, limits: &[Limit<'_>]) -> Decision 
 pub(crate) async fn connected(settings: SharedSettings) -> (Counters, Metrics) {
     let metrics = Metrics::new();
     let counters = Counters::shared(settings, [3; 16], &metrics);
-    assert!(counters.started().await, "{}", metrics.encode());
+    assert!(
+        counters.started().await,
+        "{}",
+        metrics.encode(trireme_telemetry::Format::Text)
+    );
     (counters, metrics)
 }
 
 /// The value of a metric, its labels included in the name.
 pub(crate) fn metric(metrics: &Metrics, name: &str) -> f64 {
-    let text = metrics.encode();
+    let text = metrics.encode(trireme_telemetry::Format::Text);
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -66,11 +66,9 @@ async fn pages_are_as_the_process_says() {
     configuration.meet();
     assert_eq!(served.ask("GET /ready").await.1, "ready\n");
     let (head, body) = served.ask("GET /metrics").await;
-    assert!(
-        head.contains("content-type: application/openmetrics-text"),
-        "{head}"
-    );
-    assert!(body.ends_with("# EOF\n"), "{body}");
+    let media_type = "content-type: text/plain; version=0.0.4; charset=utf-8";
+    assert!(head.contains(media_type), "{head}");
+    assert!(body.contains("# HELP process_open_fds "), "{body}");
     served.stop.cancel();
     served.task.await.unwrap();
     assert!(TcpStream::connect(served.address).await.is_err());
