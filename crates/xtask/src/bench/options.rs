@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Seconds of load for each measurement
     #[arg(long, default_value_t = 8)]
     pub(super) seconds: u32,
+    /// Against Envoy: hold callers to three limits, and write the access log
+    #[arg(long, conflicts_with = "against")]
+    pub(super) limits: bool,
 }
 
 #[derive(Debug, clap::Subcommand)]
