@@ -156,7 +156,7 @@ fn answer(query: &[u8]) -> Vec<u8> {
 }
 
 /// The endpoint certificate of an API that a router refuses.
-const NO_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n";
+const NO_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMAMCAQA=\n-----END CERTIFICATE-----\n";
 
 /// A certificate that is valid from the thirteenth month on, which Envoy refuses to read.
 fn odd_certificate(gateway: &Gateway) -> anyhow::Result<String> {

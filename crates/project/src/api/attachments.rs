@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
 use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::Section;
 use crate::document::{self, Keep};
@@ -112,17 +115,33 @@ fn targets(file: &str, content: &[u8], limits: &Limits, findings: &mut Findings)
     targets
 }
 
-/// A certificate file: text with at least one BEGIN/END pair.
+/// A certificate file: text with at least one certificate (RFC 7468), each of which could be one.
 fn pem<'f>(file: &str, content: &'f [u8], findings: &mut Findings) -> Option<&'f [u8]> {
-    let begin = memchr::memmem::find(content, b"-----BEGIN CERTIFICATE-----");
-    let end = memchr::memmem::rfind(content, b"-----END CERTIFICATE-----");
-    match (begin, end) {
-        (Some(begin), Some(end)) if begin < end && std::str::from_utf8(content).is_ok() => Some(content),
-        _ => {
-            findings.push(Diagnostic::error(file, "", "not a PEM certificate"));
-            None
-        }
+    let mut found = 0;
+    let good = CertificateDer::pem_slice_iter(content).all(|certificate| {
+        found += 1;
+        certificate.is_ok_and(|der| is_sequence(&der))
+    });
+    if good && found > 0 && std::str::from_utf8(content).is_ok() {
+        return Some(content);
     }
+    findings.push(Diagnostic::error(file, "", "not a PEM certificate"));
+    None
+}
+
+/// Whether the bytes are one ASN.1 sequence from beginning to end, in DER (X.690 section 8.1.3).
+fn is_sequence(der: &[u8]) -> bool {
+    let (length, content) = match der {
+        [0x30, length @ 0..=0x7f, content @ ..] => (usize::from(*length), content),
+        [0x30, 0x81, length, content @ ..] => (usize::from(*length), content),
+        [0x30, 0x82, high, low, content @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), content),
+        [0x30, 0x83, high, middle, low, content @ ..] => {
+            let length = u32::from_be_bytes([0, *high, *middle, *low]);
+            (usize::try_from(length).unwrap_or(usize::MAX), content)
+        }
+        _ => return false,
+    };
+    content.len() == length
 }
 
 fn append(bundle: &mut Vec<u8>, pem: &[u8]) {
@@ -150,28 +169,35 @@ struct List<'f> {
 }
 
 impl List<'_> {
-    /// Entries with the name and content of their certificate file. Those without one are ignored with a warning, and more content
-    /// than what is `left` is an error.
-    fn found<'p>(
+    /// Entries with what `look` finds for them, which has the bytes that it tells. Those for which it finds nothing are ignored with
+    /// a warning; why it refuses one is an error, as are more bytes than what is `left`.
+    fn found<T>(
         self,
-        files: &BTreeMap<&'p str, &'p [u8]>,
         left: &mut usize,
         findings: &mut Findings,
-    ) -> Vec<(Entry, &'p str, &'p [u8])> {
+        look: impl Fn(&Entry) -> Result<Option<(T, usize)>, String>,
+    ) -> Vec<(Entry, T)> {
         let mut found = Vec::new();
         for entry in self.entries {
-            let Some((name, pem)) = files.get_key_value(entry.certificate.as_str()) else {
-                let message = format!("ignored: no certificate file {:?}", entry.certificate);
-                findings.push(Diagnostic::warning(self.file, entry.pointer, message));
-                continue;
+            let (it, bytes) = match look(&entry) {
+                Ok(Some(found)) => found,
+                Ok(None) => {
+                    let message = format!("ignored: no certificate file {:?}", entry.certificate);
+                    findings.push(Diagnostic::warning(self.file, entry.pointer, message));
+                    continue;
+                }
+                Err(message) => {
+                    findings.push(Diagnostic::error(self.file, entry.pointer, message));
+                    continue;
+                }
             };
-            let Some(rest) = left.checked_sub(pem.len()) else {
+            let Some(rest) = left.checked_sub(bytes) else {
                 let message = format!("the certificates listed are more than {MAX_LISTED_BYTES} bytes");
                 findings.push(Diagnostic::error(self.file, entry.pointer, message));
                 break;
             };
             *left = rest;
-            found.push((entry, *name, *pem));
+            found.push((entry, it));
         }
         found
     }
@@ -231,7 +257,11 @@ pub(crate) fn endpoint_certificates(
     let mut used = BTreeSet::new();
     let list = list(layout, Role::EndpointCertificates, limits, findings);
     let mut left = MAX_LISTED_BYTES;
-    for (entry, name, pem) in list.found(&files, &mut left, findings) {
+    let look = |entry: &Entry| {
+        let found = files.get_key_value(entry.certificate.as_str());
+        Ok(found.map(|(name, pem)| ((*name, *pem), pem.len())))
+    };
+    for (entry, (name, pem)) in list.found(&mut left, findings, look) {
         used.insert(name);
         let url = if entry.endpoint.contains("://") {
             entry.endpoint
@@ -284,33 +314,66 @@ pub(crate) fn client_certificates(
         }
         files
     });
+    tell_folders(layout, findings);
     let mut certificates = Vec::new();
     let mut left = MAX_LISTED_BYTES;
     for folder in LISTS {
-        // By name at any depth (spec/adapter.md 3.2), but a key type's folder is none of the other's.
-        let nearest_last: &[_] = match folder {
-            None => &[&sandbox, &production, &beside],
-            Some(KeyType::Production) => &[&beside, &production],
-            Some(KeyType::Sandbox) => &[&beside, &sandbox],
-        };
-        let files = nearest_last.iter().copied().flatten();
-        let files = files.map(|(name, pem)| (*name, *pem)).collect();
         let list = list(layout, Role::ClientCertificates(folder), limits, findings);
-        let file = list.file;
-        for (entry, _, pem) in list.found(&files, &mut left, findings) {
-            match key_type(&entry, folder) {
-                Ok(key_type) => certificates.push(ClientCertificate {
-                    alias: entry.alias,
-                    key_type,
-                    tier: entry.tier,
-                    content: pem.to_vec(),
-                }),
-                Err(message) => findings.push(Diagnostic::error(file, entry.pointer, message)),
-            }
+        // By name at any depth (spec/adapter.md 3.2), but no key type's folder is the other's.
+        let look = |entry: &Entry| {
+            let name = entry.certificate.as_str();
+            let own = |key_type, files: &BTreeMap<&str, &[u8]>| Some((key_type, files.get(name)?.to_vec()));
+            let found: Vec<_> = match key_type(entry, folder)? {
+                Some(one) => {
+                    let files = match one {
+                        KeyType::Production => &production,
+                        KeyType::Sandbox => &sandbox,
+                    };
+                    let found = own(Some(one), files).or_else(|| own(Some(one), &beside));
+                    found.into_iter().collect()
+                }
+                None if beside.contains_key(name) => own(None, &beside).into_iter().collect(),
+                // What lies in the folder of a key type is for that one.
+                None => {
+                    let each = [(KeyType::Production, &production), (KeyType::Sandbox, &sandbox)];
+                    let each = each.into_iter().filter_map(|(one, files)| own(Some(one), files));
+                    each.collect()
+                }
+            };
+            let bytes = found.iter().map(|(_, pem)| pem.len()).sum();
+            Ok((!found.is_empty()).then_some((found, bytes)))
+        };
+        for (entry, found) in list.found(&mut left, findings, look) {
+            certificates.extend(found.into_iter().map(|(key_type, content)| ClientCertificate {
+                alias: entry.alias.clone(),
+                key_type,
+                tier: entry.tier.clone(),
+                content,
+            }));
         }
     }
     certificates
 }
+
+/// Refuses certificates below a folder that is none of a key type's: they would be good for both.
+fn tell_folders(layout: &Layout<'_>, findings: &mut Findings) {
+    let listed = layout.one(Role::ClientCertificates(None)).map(|(file, _)| file);
+    let certificates = layout
+        .all(Role::ClientCertificate(None))
+        .iter()
+        .map(|(file, _)| *file);
+    for file in listed.into_iter().chain(certificates) {
+        let mut folders = file
+            .split('/')
+            .skip_while(|folder| *folder != "Client-certificates")
+            .skip(1);
+        if let (Some(folder), Some(_)) = (folders.next(), folders.next()) {
+            let message = format!("the folder {folder:?} is none of a key type's, PRODUCTION or SANDBOX");
+            findings.push(Diagnostic::error(file, "", message));
+        }
+    }
+}
+
 /// `Policies/`, specification and template paired by base name. They are checked when an operation uses them.
 pub(crate) fn policies(
     layout: &Layout<'_>,

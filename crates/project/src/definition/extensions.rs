@@ -25,6 +25,10 @@ pub(crate) fn tier(section: &Section<'_>, findings: &mut Findings) -> Option<Str
 
 /// [`AMBIGUOUS_PATHS`] at the root. An empty list is none at all, whatever others may say.
 pub(crate) fn ambiguous_paths(top: &Section<'_>, findings: &mut Findings) -> Option<BTreeSet<AmbiguousPath>> {
+    if top.map.get(AMBIGUOUS_PATHS).is_some_and(Value::is_null) {
+        let message = "ignored: nothing is said; [] takes no such path";
+        findings.warning(top.file, &top.pointer.key(AMBIGUOUS_PATHS), message);
+    }
     let (key, value) = top.entry(AMBIGUOUS_PATHS)?;
     let pointer = top.pointer.key(key);
     let Some(items) = value.as_array() else {

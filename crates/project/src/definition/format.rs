@@ -15,6 +15,10 @@ impl Format {
     /// Told by the top-level key; the values of `swagger` and `openapi` are not looked at.
     pub(crate) fn of(file: &str, root: &Value, findings: &mut Findings) -> Option<Self> {
         if root.get("swagger").is_some() {
+            if root.get("openapi").is_some() {
+                let message = "ignored: swagger is given as well, and the definition is read as that";
+                findings.warning(file, &Pointer::Root.key("openapi"), message);
+            }
             return Some(Self::OpenApi2);
         }
         if root.get("openapi").is_some() {

@@ -123,6 +123,7 @@ fn address_2(
     let endpoint = Endpoint::parse_named(&url, scheme, addresses.hosts)
         .map_err(|error| findings.warning(top.file, &pointer, format!("ignored: {error}")))
         .ok()?;
+    tell_left_out(top.file, &pointer, host, findings);
     if host.contains('/') {
         findings.warning(
             top.file,
@@ -161,6 +162,7 @@ pub(crate) fn first_of_3(
         match Endpoint::parse_named(&url, addresses.scheme, addresses.hosts) {
             Ok(endpoint) => match &first {
                 None => {
+                    tell_left_out(top.file, &place, &url, findings);
                     if !url.contains("://") {
                         findings.warning(top.file, &place, format!("taken for {}", endpoint.url));
                     }
@@ -212,6 +214,9 @@ pub(crate) fn of_3(
         let parsed = substitute(url, &server, findings).and_then(|url| {
             Endpoint::parse_named(&url, addresses.scheme, addresses.hosts).map_err(|error| error.to_string())
         });
+        if parsed.is_ok() {
+            tell_left_out(top.file, &server.pointer.key("url"), url, findings);
+        }
         match parsed {
             Ok(endpoint) if has_variable_host(url) => templated.push(endpoint),
             Ok(endpoint) => production.push(endpoint),
@@ -228,6 +233,18 @@ pub(crate) fn of_3(
         sandbox: None,
         base_path,
         templated: group(templated),
+    }
+}
+
+/// Says which parts of an address that is called are left out.
+fn tell_left_out(file: &str, place: &Pointer<'_>, url: &str, findings: &mut Findings) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        findings.warning(file, place, "the user information before @ is not sent");
+    }
+    if rest.contains(['?', '#']) {
+        findings.warning(file, place, "what begins with ? or # is not sent");
     }
 }
 

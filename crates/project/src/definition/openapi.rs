@@ -27,6 +27,7 @@ pub(crate) fn read(
         .as_ref()
         .and_then(|info| info.get("description"))
         .and_then(Value::text);
+    tell_foreign(&top, format, findings);
     let addresses = circumstances.addresses;
     let named = cluster::named(&top, addresses, findings);
     let mut schemes = schemes(&top, root, format, findings);
@@ -95,6 +96,33 @@ pub(crate) fn read(
         extensions: extensions::kept(top.map),
         named,
     })
+}
+
+/// Says which keys of the root are those of another version, and that a version is newer than what is known here.
+fn tell_foreign(top: &Section<'_>, format: Format, findings: &mut Findings) {
+    let (keys, message): (&[&str], _) = match format {
+        Format::OpenApi2 => (
+            &["servers", "components"],
+            "ignored: it belongs to OpenAPI 3, and this is 2.0",
+        ),
+        Format::OpenApi3 => (
+            &["host", "basePath", "schemes", "securityDefinitions"],
+            "ignored: it belongs to OpenAPI 2.0, and this is 3",
+        ),
+        Format::AsyncApi2 => (&[], ""),
+    };
+    for key in keys.iter().filter(|key| top.get(key).is_some()) {
+        findings.warning(top.file, &top.pointer.key(key), message);
+    }
+    let version = top.get("openapi").and_then(Value::text).unwrap_or_default();
+    if format == Format::OpenApi3
+        && !["3.0", "3.1", "3.2"]
+            .iter()
+            .any(|known| version.starts_with(known))
+    {
+        let message = "not known here: what is new in this version has no effect";
+        findings.warning(top.file, &top.pointer.key("openapi"), message);
+    }
 }
 
 /// `securityDefinitions`, or `securitySchemes` of `components`.

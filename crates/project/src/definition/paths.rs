@@ -186,8 +186,15 @@ impl Paths<'_> {
             .or(self.disable_security);
         let mut operations = Vec::new();
         for method in METHODS {
-            let Some(value) = item.get(method) else { continue };
+            let Some(value) = item.map.get(method) else {
+                continue;
+            };
             let pointer = item.pointer.key(method);
+            if value.is_null() {
+                let message = "ignored: nothing is said of the operation; {} would be one";
+                findings.warning(self.file, &pointer, message);
+                continue;
+            }
             let Some(map) = self.resolved(value, &pointer, findings) else {
                 continue;
             };
@@ -205,10 +212,18 @@ impl Paths<'_> {
             return Vec::new();
         }
         let [production, sandbox] = Side::BOTH.map(|side| self.endpoints(&item, side, findings));
-        let servers = (self.format == Format::OpenApi3 && !self.circumstances.prototyped)
+        let listed = (self.format == Format::OpenApi3 && !self.circumstances.prototyped)
             .then(|| item.get("servers"))
-            .flatten()
-            .and_then(|servers| self.servers(&item, servers, findings));
+            .flatten();
+        let servers = if operations.iter().any(|(_, own)| own.is_none()) {
+            listed.and_then(|servers| self.servers(&item, servers, findings))
+        } else {
+            if listed.is_some_and(has_address) {
+                let message = "not called: every operation names its own";
+                findings.warning(self.file, &item.pointer.key("servers"), message);
+            }
+            None
+        };
         let production = production.or(servers);
         let of_all = production.as_ref().or(self.upstream.production);
         let mut common = Vec::new();

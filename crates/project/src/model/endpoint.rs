@@ -56,6 +56,8 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Ws, Self::Wss];
+
     /// The upstream connection uses TLS.
     #[must_use]
     pub fn is_tls(self) -> bool {
@@ -108,6 +110,9 @@ pub enum InvalidEndpoint {
     /// A path alone.
     #[error("endpoint {0:?} is a path without a host")]
     Relative(String),
+    /// A scheme and a single slash.
+    #[error("endpoint {0:?} lacks a slash after its scheme")]
+    Slash(String),
     /// Another scheme than http, https, ws or wss.
     #[error("scheme {0:?} is none of http, https, ws, wss")]
     Scheme(String),
@@ -120,6 +125,16 @@ pub(crate) enum HostNames {
     Any,
     /// The contract's, for projects (spec/adapter.md 4.4).
     Contract,
+}
+
+/// Whether a text begins with a scheme and one slash, which would make a host of the scheme.
+fn is_cut_short(text: &str, scheme: Scheme) -> bool {
+    let scheme = scheme.as_str();
+    text.get(..scheme.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(scheme))
+        && text
+            .get(scheme.len()..)
+            .is_some_and(|rest| rest.starts_with(":/"))
 }
 
 impl Endpoint {
@@ -152,6 +167,8 @@ impl Endpoint {
         }
         let url = if text.contains("://") {
             text.to_owned()
+        } else if Scheme::ALL.iter().any(|scheme| is_cut_short(text, *scheme)) {
+            return Err(InvalidEndpoint::Slash(text.to_owned()));
         } else {
             format!("{}://{text}", default.as_str())
         };

@@ -732,3 +732,42 @@ fn mock_examples_are_bounded() {
         ]
     );
 }
+
+/// Keys of another version, and versions to come.
+#[test]
+fn what_belongs_to_another_version_is_told() {
+    let servers = "servers: [{url: 'http://h.example'}]\n";
+    let host = "host: h.example\n";
+    for (text, want) in [
+        (
+            format!("openapi: 3.0.1\n{servers}host: a\nbasePath: /b\nschemes: [http]\n"),
+            vec![
+                "/host: ignored: it belongs to OpenAPI 2.0, and this is 3",
+                "/basePath: ignored: it belongs to OpenAPI 2.0, and this is 3",
+                "/schemes: ignored: it belongs to OpenAPI 2.0, and this is 3",
+            ],
+        ),
+        (
+            format!("swagger: '2.0'\nopenapi: 3.0.1\n{host}{servers}"),
+            vec![
+                "/openapi: ignored: swagger is given as well, and the definition is read as that",
+                "/servers: ignored: it belongs to OpenAPI 3, and this is 2.0",
+            ],
+        ),
+        (
+            format!("openapi: 3.3.0\n{servers}"),
+            vec!["/openapi: not known here: what is new in this version has no effect"],
+        ),
+        (
+            format!("openapi: 3.1.0\n{servers}x-wso2-allow-ambiguous-path:\n"),
+            vec!["/x-wso2-allow-ambiguous-path: ignored: nothing is said; [] takes no such path"],
+        ),
+    ] {
+        let definition = format!("{text}info: {{title: t, version: v}}\n{PATHS}");
+        let want: Vec<_> = want
+            .into_iter()
+            .map(|line| format!("warning: my api.yaml#{line}"))
+            .collect();
+        assert_eq!(warnings(alone(&definition)), want, "{text}");
+    }
+}

@@ -384,3 +384,45 @@ fn servers_of_an_operation_are_told_in_a_project() {
         ]
     );
 }
+
+#[test]
+fn what_is_left_out_of_an_address_is_told() {
+    let of = |url: &str| alone(&openapi(&format!("servers: [{{url: '{url}'}}]\n{PATHS}")));
+    for (url, told) in [
+        (
+            "https://u:p@h.example/v1",
+            "the user information before @ is not sent",
+        ),
+        (
+            "https://h.example/v1?key=1",
+            "what begins with ? or # is not sent",
+        ),
+        ("https://h.example/v1#a", "what begins with ? or # is not sent"),
+    ] {
+        let endpoint = &accepted(of(url)).production.unwrap().endpoints[0];
+        assert_eq!(
+            (endpoint.host.as_str(), endpoint.base_path.as_str()),
+            ("h.example", "/v1")
+        );
+        assert_eq!(
+            warnings(of(url)),
+            [format!("warning: my api.yaml#/servers/0/url: {told}")]
+        );
+    }
+    let got = warnings(of("https:/h.example/v1"));
+    let want = "ignored: endpoint \"https:/h.example/v1\" lacks a slash after its scheme";
+    assert!(got.iter().any(|line| line.ends_with(want)), "{got:?}");
+}
+
+/// Servers of a path that none of its operations uses keep nobody from calling them.
+#[test]
+fn servers_of_a_path_whose_operations_have_their_own_are_not_needed() {
+    let definition = openapi(
+        "servers: [{url: 'http://top.example'}]\npaths:\n  /a:\n    servers: [{url: 'ftp://h.example'}]\n    \
+         get: {servers: [{url: 'http://own.example'}], responses: {}}\n",
+    );
+    assert_eq!(
+        warnings(alone(&definition)),
+        ["warning: my api.yaml#/paths/~1a/servers: not called: every operation names its own"]
+    );
+}

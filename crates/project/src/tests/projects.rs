@@ -394,16 +394,17 @@ fn targets() {
     }
 }
 
-const PEM: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+/// A sequence of nothing much: whoever reads projects looks no further.
+const PEM: &str = "-----BEGIN CERTIFICATE-----\nMAMCAQA=\n-----END CERTIFICATE-----\n";
 
 #[test]
 fn certificates() {
     let (api, swagger) = (api_yaml(ENDPOINT), openapi(PATHS));
-    let (one, two) = (PEM.replace("MA", "MQ"), PEM.replace("MA", "Mg"));
+    let (one, two) = (PEM.replace("CAQA", "CAQE"), PEM.replace("CAQA", "CAQI"));
     let map = "data:\n - {alias: a, endpoint: 'backend:8080/v1', certificate: one.crt}\n - {alias: b, endpoint: https://x, certificate: one.crt}\n - {endpoint: https://y, certificate: none.crt}\n";
     let clients =
         "data:\n - {alias: c, tierName: Gold, certificate: c.pem}\n - {alias: d, certificate: gone.pem}\n";
-    let mut files = vec![
+    let files = vec![
         ("api.yaml", api.as_str()),
         ("Definitions/swagger.yaml", swagger.as_str()),
         ("Endpoint-certificates/endpoint_certificates.yaml", map),
@@ -443,17 +444,24 @@ fn certificates() {
             "warning: Endpoint-certificates/endpoint_certificates.yaml#/data/2: ignored: no certificate file \"none.crt\"",
         ]
     );
-    files.push(("Endpoint-certificates/bad.crt", "hello"));
-    assert_eq!(
-        errors(project(&files)),
-        ["error: Endpoint-certificates/bad.crt: not a PEM certificate"]
-    );
+    let armoured = PEM.replace("MAMCAQA=", "bm90IGF0IGFsbA==");
+    let longer = PEM.replace("MAMCAQA=", "MAMCAQAA");
+    let second = format!("{PEM}{armoured}");
+    for bad in ["hello", &armoured, &longer, &second, &PEM.replace('=', "*")] {
+        let mut files = files.clone();
+        files.push(("Endpoint-certificates/bad.crt", bad));
+        assert_eq!(
+            errors(project(&files)),
+            ["error: Endpoint-certificates/bad.crt: not a PEM certificate"],
+            "{bad}"
+        );
+    }
 }
 
 #[test]
 fn client_certificates_of_each_key_type() {
     let (api, swagger) = (api_yaml(ENDPOINT), openapi(PATHS));
-    let (one, two) = (PEM.replace("MA", "MQ"), PEM.replace("MA", "Mg"));
+    let (one, two) = (PEM.replace("CAQA", "CAQE"), PEM.replace("CAQA", "CAQI"));
     let list = "data:\n - {alias: a, tierName: Gold, certificate: c.crt}\n";
     let beside =
         "data:\n - {alias: b, certificate: b.crt}\n - {alias: s, keyType: sandbox, certificate: b.crt}\n";
@@ -495,6 +503,51 @@ fn client_certificates_of_each_key_type() {
             format!("error: {file}#/data/1: keyType PRODUCTION is not that of its folder, SANDBOX"),
             format!("error: {file}#/data/2: keyType \"test\" is none of PRODUCTION, SANDBOX"),
             format!("warning: {file}#/data/0: ignored: no certificate file \"only.crt\""),
+        ]
+    );
+}
+
+/// What lies in the folder of one key type lets nobody in who is of the other.
+#[test]
+fn client_certificates_stay_with_their_key_type() {
+    let (api, swagger) = (api_yaml(ENDPOINT), openapi(PATHS));
+    let two = PEM.replace("CAQA", "CAQI");
+    let list = "data:\n - {alias: s, keyType: SANDBOX, certificate: p.crt}\n - {alias: p, certificate: p.crt}\n \
+                - {alias: both, certificate: b.crt}\n";
+    let mut files = vec![
+        ("api.yaml", api.as_str()),
+        ("Definitions/swagger.yaml", swagger.as_str()),
+        ("Client-certificates/client_certificates.yaml", list),
+        ("Client-certificates/PRODUCTION/p.crt", PEM),
+        ("Client-certificates/PRODUCTION/b.crt", PEM),
+        ("Client-certificates/sandbox/b.crt", two.as_str()),
+    ];
+    let reading = project(&files).unwrap();
+    let found = reading.project.client_certificates.iter();
+    let found: Vec<_> = found
+        .map(|one| (one.alias.as_str(), one.key_type, one.content.as_slice()))
+        .collect();
+    let (production, sandbox) = (Some(KeyType::Production), Some(KeyType::Sandbox));
+    assert_eq!(
+        found,
+        [
+            ("p", production, PEM.as_bytes()),
+            ("both", production, PEM.as_bytes()),
+            ("both", sandbox, two.as_bytes()),
+        ]
+    );
+    assert_eq!(
+        lines(&reading.warnings),
+        [
+            "warning: Client-certificates/client_certificates.yaml#/data/0: ignored: no certificate file \"p.crt\""
+        ]
+    );
+    files.push(("Client-certificates/PROD/c.crt", PEM));
+    files.push(("Client-certificates/old/client_certificates.json", "{}"));
+    assert_eq!(
+        errors(project(&files)),
+        [
+            "error: Client-certificates/PROD/c.crt: the folder \"PROD\" is none of a key type's, PRODUCTION or SANDBOX"
         ]
     );
 }
