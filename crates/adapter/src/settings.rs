@@ -1,14 +1,15 @@
 //! Sections of the configuration as what the adapter's parts take: translation, and what enforcers are told.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
-use trireme_config::{AccessLogs, AmbiguousPath, Config, TlsVersion as Written};
+use trireme_config::{AccessLogs, AmbiguousPath, ClientAddress, Config, TlsVersion as Written};
 use trireme_policy::settings as policy;
 use trireme_routing::Permitted;
 use trireme_routing::snapshot::{
-    AccessLog, AccessLogFormat, CheckSettings, Cors, HealthCheck, HttpSettings, Listener, ListenerTls,
-    LocalLimit, Pem, TlsVersion, UpstreamProtocol,
+    AccessLog, AccessLogFormat, Caps, CheckSettings, Cors, HealthCheck, HttpSettings, Listener, ListenerTls,
+    LocalLimit, Pem, Proxies, TlsVersion, UpstreamProtocol,
 };
 use trireme_translate::{RetrySettings, Settings, System, Tiers, TlsSettings, Undefined, Upstream};
 
@@ -244,11 +245,16 @@ fn account(username: &str, password: &str) -> policy::Account {
 pub fn listeners(config: &Config, log: &AccessLogs) -> Vec<Listener> {
     let router = &config.router;
     let timeouts = &router.connection.timeouts;
-    let listener = |name: &str, address, port, tls| Listener {
+    let listener = |name: &str, address, port, tls, proxy_protocol| Listener {
         name: name.to_owned(),
         address,
         port,
         tls,
+        proxy_protocol,
+        caps: Caps {
+            connections: router.connection.max_connections_per_address,
+            requests: router.connection.max_requests_per_address,
+        },
         http: HttpSettings {
             request_timeout: timeouts.request_timeout,
             request_headers_timeout: timeouts.request_headers_timeout,
@@ -256,6 +262,7 @@ pub fn listeners(config: &Config, log: &AccessLogs) -> Vec<Listener> {
             idle_timeout: timeouts.idle_timeout,
             max_head_kib: router.connection.max_request_head,
             use_remote_address: router.use_remote_address,
+            proxies: proxies(&router.client_address),
             server_name: SERVER_NAME.to_owned(),
             soap_errors: config.adapter.soap_error_in_xml_enabled,
         },
@@ -283,12 +290,23 @@ pub fn listeners(config: &Config, log: &AccessLogs) -> Vec<Listener> {
             ciphers: tls.ciphers.clone(),
         };
         let (host, port) = (router.secured_listener_host, router.secured_listener_port);
-        listeners.push(listener(SECURED, host, port, Some(settings)));
+        let proxied = router.secured_listener_proxy_protocol;
+        listeners.push(listener(SECURED, host, port, Some(settings), proxied));
     }
     if router.listener_port != 0 {
-        listeners.push(listener(PLAIN, router.listener_host, router.listener_port, None));
+        let (host, port) = (router.listener_host, router.listener_port);
+        listeners.push(listener(PLAIN, host, port, None, router.listener_proxy_protocol));
     }
     listeners
+}
+
+/// Who is believed in what `x-forwarded-for` says.
+fn proxies(written: &ClientAddress) -> Proxies {
+    match NonZeroU32::new(written.trusted_hops) {
+        Some(hops) => Proxies::Count(hops),
+        None if written.trusted_ranges.is_empty() => Proxies::None,
+        None => Proxies::Ranges(written.trusted_ranges.clone()),
+    }
 }
 
 /// Certificate and key of `router.keystore`: files of the router, which follows them. No key ever travels.

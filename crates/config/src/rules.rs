@@ -99,6 +99,11 @@ fn listeners(config: &Config, broken: &mut Broken) {
     {
         broken.push((key, "is also the port of the plain listener".to_owned()));
     }
+    let client = &router.client_address;
+    if client.trusted_hops > 0 && !client.trusted_ranges.is_empty() {
+        let key = "router.clientAddress.trustedRanges".to_owned();
+        broken.push((key, "cannot stand beside trustedHops".to_owned()));
+    }
     if !(1..=8192).contains(&router.connection.max_request_head) {
         let key = "router.connection.maxRequestHeadInKiB".to_owned();
         broken.push((key, "must be 1 to 8192".to_owned()));

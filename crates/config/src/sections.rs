@@ -31,7 +31,7 @@ pub use self::limits::{
 };
 pub use self::log::{AccessLogs, LogConfig, LogFormat, LogLevel, Package, Rotation, WireLogs};
 pub use self::router::{
-    AwsLambda, CodecType, Compression, CompressionRequest, CompressionResponse, Connection,
+    AwsLambda, ClientAddress, CodecType, Compression, CompressionRequest, CompressionResponse, Connection,
     ConnectionTimeouts, Cors, Downstream, DownstreamTls, PayloadPassing, Router, RouterFilters, Upstream,
     UpstreamDns, UpstreamHealth, UpstreamHttp2, UpstreamRetry, UpstreamTimeouts, UpstreamTls,
 };

@@ -18,12 +18,20 @@ pub mod type_url {
     pub const FRAGMENT: &str = "type.googleapis.com/trireme.router.v1.Fragment";
     /// `trireme.router.v1.RequestRules`.
     pub const REQUEST_RULES: &str = "type.googleapis.com/trireme.router.v1.RequestRules";
+    /// `trireme.router.v1.Callers`.
+    pub const CALLERS: &str = "type.googleapis.com/trireme.router.v1.Callers";
 }
 
 /// Features that a node announces in `Node.client_features`.
 pub mod feature {
     /// The node takes one `RouteConfiguration` per API instead of the assembled `default`.
     pub const ROUTE_FRAGMENTS: &str = "trireme.route-fragments";
+}
+
+/// Names of listener filters of ours.
+pub mod listener_filter {
+    /// `trireme.router.v1.Callers` on a Listener.
+    pub const CALLERS: &str = "trireme.callers";
 }
 
 /// Keys of `typed_per_filter_config`.

@@ -13,10 +13,12 @@ use envoy_types::pb::envoy::extensions::filters::http::ext_authz::v3::{
 };
 use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3::LocalRateLimit;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
+use envoy_types::pb::envoy::extensions::filters::listener::proxy_protocol::v3::ProxyProtocol;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, LocalReplyConfig, ResponseMapper,
 };
 use envoy_types::pb::envoy::extensions::formatter::req_without_query::v3::ReqWithoutQuery;
+use envoy_types::pb::envoy::extensions::http::original_ip_detection::xff::v3::XffConfig;
 use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
     DownstreamTlsContext, UpstreamTlsContext,
 };
@@ -24,7 +26,7 @@ use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions
 use envoy_types::pb::google::protobuf::{Any, Value};
 use prost::{DecodeError, Message};
 
-use crate::trireme::router::v1::{Fragment, RequestRules};
+use crate::trireme::router::v1::{Callers, Fragment, RequestRules};
 
 /// A message that has its coding compiled here.
 pub trait Wire: Sized {
@@ -55,6 +57,7 @@ macro_rules! wire {
 wire! {
     AccessLog,
     Any,
+    Callers,
     CheckSettings,
     Cluster,
     Cors,
@@ -70,6 +73,7 @@ wire! {
     Listener,
     LocalRateLimit,
     LocalReplyConfig,
+    ProxyProtocol,
     ReqWithoutQuery,
     RequestRules,
     ResponseMapper,
@@ -81,4 +85,5 @@ wire! {
     UpstreamTlsContext,
     Value,
     VirtualHost,
+    XffConfig,
 }

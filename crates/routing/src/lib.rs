@@ -13,6 +13,7 @@
 //! Read [`snapshot`] first, then [`table`]; for a filter `filter`, which has each in one file.
 
 mod ambiguity;
+mod caller;
 pub mod decode;
 pub mod encode;
 mod filter;

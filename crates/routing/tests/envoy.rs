@@ -27,6 +27,8 @@ fn listener(name: &str, port: u16, tls: Option<ListenerTls>, format: AccessLogFo
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port,
         tls,
+        proxy_protocol: false,
+        caps: Caps::default(),
         http: HttpSettings {
             request_timeout: Duration::ZERO,
             request_headers_timeout: Duration::ZERO,
@@ -34,6 +36,7 @@ fn listener(name: &str, port: u16, tls: Option<ListenerTls>, format: AccessLogFo
             idle_timeout: 3600 * SECOND,
             max_head_kib: 96,
             use_remote_address: false,
+            proxies: Proxies::None,
             server_name: "envoy".to_owned(),
             soap_errors: name == "HTTPSListener",
         },

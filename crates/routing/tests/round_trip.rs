@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -37,6 +39,24 @@ fn versions() -> impl Strategy<Value = (TlsVersion, TlsVersion)> {
     select(vec![(V1_2, V1_2), (V1_2, V1_3), (V1_3, V1_3)])
 }
 
+fn proxies() -> impl Strategy<Value = Proxies> {
+    let range = (any::<IpAddr>(), 0..=32_u8)
+        .prop_map(|(address, length)| IpNet::new(address, length).expect("short").trunc());
+    prop_oneof![
+        Just(Proxies::None),
+        any::<NonZeroU32>().prop_map(Proxies::Count),
+        vec(range, 1..4).prop_map(Proxies::Ranges),
+    ]
+}
+
+fn caps() -> impl Strategy<Value = Caps> {
+    let some = any::<(u32, u32)>().prop_map(|(connections, requests)| Caps {
+        connections,
+        requests,
+    });
+    prop_oneof![Just(Caps::default()), some]
+}
+
 fn listener() -> impl Strategy<Value = Listener> {
     let tls = (pem(), pem(), option::of(pem()), versions(), vec(text(), 0..3)).prop_map(
         |(certificate, key, client_ca, (min_version, max_version), ciphers)| ListenerTls {
@@ -49,18 +69,29 @@ fn listener() -> impl Strategy<Value = Listener> {
         },
     );
     let times = (span_or_zero(), span_or_zero(), span_or_zero(), span_or_zero());
-    let http = (times, 1..=8192_u32, any::<bool>(), text(), any::<bool>()).prop_map(
-        |((a, b, c, d), max_head_kib, use_remote_address, server_name, soap_errors)| HttpSettings {
-            request_timeout: a,
-            request_headers_timeout: b,
-            stream_idle_timeout: c,
-            idle_timeout: d,
-            max_head_kib,
-            use_remote_address,
-            server_name,
-            soap_errors,
-        },
-    );
+    let http = (
+        times,
+        1..=8192_u32,
+        any::<bool>(),
+        proxies(),
+        text(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |((a, b, c, d), max_head_kib, use_remote_address, proxies, server_name, soap_errors)| {
+                HttpSettings {
+                    request_timeout: a,
+                    request_headers_timeout: b,
+                    stream_idle_timeout: c,
+                    idle_timeout: d,
+                    max_head_kib,
+                    use_remote_address,
+                    proxies,
+                    server_name,
+                    soap_errors,
+                }
+            },
+        );
     let check =
         (text(), span(), 1..u32::MAX).prop_map(|(cluster, timeout, max_request_bytes)| CheckSettings {
             cluster,
@@ -73,17 +104,28 @@ fn listener() -> impl Strategy<Value = Listener> {
     ];
     let access_log = (text(), format).prop_map(|(path, format)| AccessLog { path, format });
     let address = (text(), any::<IpAddr>(), 1..u16::MAX);
-    (address, option::of(tls), http, check, option::of(access_log)).prop_map(
-        |((name, address, port), tls, http, check, access_log)| Listener {
-            name,
-            address,
-            port,
-            tls,
-            http,
-            check,
-            access_log,
-        },
+    let callers = (any::<bool>(), caps());
+    (
+        address,
+        option::of(tls),
+        callers,
+        http,
+        check,
+        option::of(access_log),
     )
+        .prop_map(
+            |((name, address, port), tls, (proxy_protocol, caps), http, check, access_log)| Listener {
+                name,
+                address,
+                port,
+                tls,
+                proxy_protocol,
+                caps,
+                http,
+                check,
+                access_log,
+            },
+        )
 }
 
 fn forward(prefix: bool) -> impl Strategy<Value = Forward> {

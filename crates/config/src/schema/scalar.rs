@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use ipnet::{IpNet, Ipv4Net};
 use toml::de::{DeInteger, DeValue};
 
 use super::{Leaf, Node, Refusal, Shape};
@@ -27,6 +28,7 @@ leaves!(
     PathBuf,
     IpAddr,
     Secret,
+    Vec<IpNet>,
     Vec<String>,
     Vec<u32>,
     Vec<Secret>
@@ -233,6 +235,38 @@ impl Leaf for Vec<String> {
     fn literal(&self) -> String {
         literal_list(self, |item| quoted(item))
     }
+}
+
+/// Ranges of addresses; a single address is a range of its own.
+impl Leaf for Vec<IpNet> {
+    fn read(&mut self, value: &DeValue<'_>) -> Result<(), Refusal> {
+        *self = read_list(value, |item| range(text(item)?))?;
+        Ok(())
+    }
+
+    fn parse(&mut self, text: &str) -> Result<(), Refusal> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        *self = items.map(range).collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn literal(&self) -> String {
+        literal_list(self, |range| quoted(&range.to_string()))
+    }
+}
+
+/// Reads a range, or an address. An IPv4 range in the guise of IPv6 is what it stands for.
+fn range(text: &str) -> Result<IpNet, String> {
+    let wrong = || format!("{text:?} is not a range of addresses such as 10.0.0.0/8");
+    let range: IpNet = match text.contains('/') {
+        true => text.parse().map_err(|_| wrong())?,
+        false => IpNet::from(text.parse::<IpAddr>().map_err(|_| wrong())?),
+    };
+    let range = range.trunc();
+    let IpNet::V6(six) = range else { return Ok(range) };
+    let four = six.addr().to_ipv4_mapped().zip(six.prefix_len().checked_sub(96));
+    let four = four.and_then(|(address, length)| Ipv4Net::new(address, length).ok());
+    Ok(four.map_or(range, IpNet::V4))
 }
 
 impl Leaf for Vec<u32> {

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::ambiguous::AmbiguousPath;
 use super::tls::{Keystore, SYSTEM_BUNDLE, TlsVersion, ciphers};
 use crate::properties::Properties;
@@ -32,8 +34,17 @@ section! {
         enforcer_response_timeout["enforcerResponseTimeoutInSeconds"]: Duration as Seconds = Duration::from_secs(20),
         /// Host name of the gateway's own paths: /health, /ready, /testkey and /.wellknown/jwks.
         system_host["systemHost"]: String = "localhost".to_owned(),
-        /// Take the caller's address from the connection and add it to x-forwarded-for, rather than believe that header.
+        /// Every connection to the plain listener begins with a PROXY header (version 1 or 2), which names the caller; one
+        /// without it is closed. Whoever reaches the port can name anybody, so only the balancer should.
+        listener_proxy_protocol["listenerProxyProtocol"]: bool = false,
+        /// The same for the TLS listener, where it comes before the handshake.
+        secured_listener_proxy_protocol["securedListenerProxyProtocol"]: bool = false,
+        /// Add the address of the connection to x-forwarded-for, and make up x-forwarded-proto and x-request-id of callers from
+        /// outside, rather than pass the three on as they come. Whom the header makes the caller says clientAddress.
         use_remote_address["useRemoteAddress"]: bool = false,
+        /// Where callers are: at the other end of the connection, unless proxies are in front of the gateway. What is found
+        /// counts for permitted addresses, conditions of limits, denials, bounds per address and the access log alike.
+        client_address["clientAddress"]: ClientAddress,
         /// Greatest number of bytes that is buffered for a connection, bodies included.
         per_connection_buffer_limit_bytes["perConnectionBufferLimitBytes"]: u32 = 1_048_576,
         /// Paths with two readings that are taken where an API says nothing of them (x-wso2-allow-ambiguous-path in its
@@ -57,6 +68,18 @@ section! {
         aws_lambda["awsLambda"]: AwsLambda,
         /// Optional filters.
         filters["filters"]: RouterFilters,
+    }
+}
+
+section! {
+    /// Proxies in front of the gateway that write x-forwarded-for; one of the two at most.
+    pub struct ClientAddress {
+        /// Proxies that each request passes, wherever they are. The caller is the entry that the first of them wrote, counted from
+        /// the end of x-forwarded-for; without that entry it is the other end of the connection. 0 believes nobody.
+        trusted_hops["trustedHops"]: u32 = 0,
+        /// Addresses of proxies, as 10.0.0.0/8 or 2001:db8::1. If the connection comes from one of them, the caller is the last
+        /// entry of x-forwarded-for that is none of them. A stock Envoy as router refuses them beside useRemoteAddress = true.
+        trusted_ranges["trustedRanges"]: Vec<IpNet>,
     }
 }
 
@@ -221,6 +244,13 @@ section! {
     pub struct Connection {
         /// Greatest head of a request in KiB, 1 to 8192.
         max_request_head["maxRequestHeadInKiB"]: u32 = 60,
+        /// Connections that one address (one /64 network of IPv6) may have open, of both listeners; more are closed as they come.
+        /// Those of proxies in clientAddress.trustedRanges are not counted. 0 is no bound. A stock Envoy as router takes no other
+        /// value than this.
+        max_connections_per_address["maxConnectionsPerAddress"]: u32 = 10_000,
+        /// Requests of one address that may be under way; more are answered with 503. 0 is no bound. A stock Envoy as router takes
+        /// no other value than this.
+        max_requests_per_address["maxRequestsPerAddress"]: u32 = 0,
         /// How long callers may take.
         timeouts["timeouts"]: ConnectionTimeouts,
     }

@@ -21,9 +21,10 @@ use trireme_proto::names::DEFAULT_ROUTE_CONFIG;
 
 use super::tls;
 use crate::Invalid;
+use crate::caller;
 use crate::filter::{CHAIN, Http, Settings};
 use crate::replies;
-use crate::snapshot::{AccessLog, AccessLogFormat, CheckSettings, HttpSettings, Listener};
+use crate::snapshot::{AccessLog, AccessLogFormat, CheckSettings, HttpSettings, Listener, Proxies};
 use crate::wire::names::{BUFFER_LIMIT, CONNECTION_MANAGER, FILE_ACCESS_LOG, STAT_PREFIX, WEBSOCKET};
 use crate::wire::read::{
     Path, address, boolean, duration, fixed, nothing_else, only, text, transport_socket, unpack,
@@ -44,6 +45,10 @@ pub(super) fn listener(mut message: proto::Listener) -> Result<Listener, Invalid
             &root.field("per_connection_buffer_limit_bytes"),
         )?;
     }
+    let (proxy_protocol, caps) = caller::read_listener_filters(
+        take(&mut message.listener_filters),
+        &root.field("listener_filters"),
+    )?;
     let chains = &root.field("filter_chains");
     let mut chain = only(take(&mut message.filter_chains), chains)?;
     nothing_else(&message, root)?;
@@ -73,6 +78,8 @@ pub(super) fn listener(mut message: proto::Listener) -> Result<Listener, Invalid
         address: host,
         port,
         tls,
+        proxy_protocol,
+        caps,
         http,
         check,
         access_log,
@@ -126,6 +133,8 @@ fn connection_manager(
     let check = settings
         .check
         .ok_or_else(|| filters.invalid("nothing asks the enforcer"))?;
+    let use_remote_address = boolean(manager.use_remote_address.take());
+    let proxies = Proxies::decode(&mut manager, use_remote_address, path)?;
     let common_path = path.field("common_http_protocol_options");
     let mut common = manager.common_http_protocol_options.take().unwrap_or_default();
     let time = |value, default, field| Ok(duration(value, &path.field(field))?.unwrap_or(default));
@@ -149,7 +158,8 @@ fn connection_manager(
             Some(kib) if (1..=HttpSettings::MAX_HEAD_KIB).contains(&kib.value) => kib.value,
             Some(_) => return Err(path.field("max_request_headers_kb").invalid("must be 1 to 8192")),
         },
-        use_remote_address: boolean(manager.use_remote_address.take()),
+        use_remote_address,
+        proxies,
         server_name: Some(take(&mut manager.server_name))
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| "envoy".to_owned()),

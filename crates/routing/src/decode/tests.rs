@@ -74,6 +74,8 @@ fn a_listener() -> Listener {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port: 9090,
         tls: None,
+        proxy_protocol: false,
+        caps: Caps::default(),
         http: HttpSettings {
             request_timeout: SECOND,
             request_headers_timeout: SECOND,
@@ -81,6 +83,7 @@ fn a_listener() -> Listener {
             idle_timeout: SECOND,
             max_head_kib: 60,
             use_remote_address: false,
+            proxies: Proxies::None,
             server_name: "envoy".to_owned(),
             soap_errors: false,
         },

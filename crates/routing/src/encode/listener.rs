@@ -17,6 +17,7 @@ use trireme_proto::google::protobuf::Any;
 use trireme_proto::names::DEFAULT_ROUTE_CONFIG;
 
 use super::tls;
+use crate::caller;
 use crate::filter::{CHAIN, Http, Told};
 use crate::replies;
 use crate::snapshot::{AccessLog, AccessLogFormat, HttpSettings, Listener};
@@ -46,6 +47,7 @@ pub(super) fn message(listener: &Listener) -> Vec<u8> {
         address: address(&listener.address.to_string(), listener.port),
         filter_chains: vec![chain],
         per_connection_buffer_limit_bytes: number(BUFFER_LIMIT),
+        listener_filters: caller::listener_filters(listener.proxy_protocol, listener.caps),
         ..Default::default()
     };
     message.to_wire()
@@ -63,7 +65,7 @@ fn connection_manager(listener: &Listener) -> Vec<u8> {
         route_config_name: DEFAULT_ROUTE_CONFIG.to_owned(),
     };
     let upgrading = CHAIN.iter().filter(|filter| filter.upgrades);
-    let manager = HttpConnectionManager {
+    let mut manager = HttpConnectionManager {
         codec_type: CodecType::Auto.into(),
         stat_prefix: STAT_PREFIX.to_owned(),
         route_specifier: Some(RouteSpecifier::Rds(rds)),
@@ -92,6 +94,7 @@ fn connection_manager(listener: &Listener) -> Vec<u8> {
         access_log: listener.access_log.iter().map(access_log).collect(),
         ..Default::default()
     };
+    http.proxies.encode(&mut manager);
     let mut manager = Writer::of(&manager);
     manager.field(
         tag::HTTP_CONNECTION_MANAGER_LOCAL_REPLY_CONFIG,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::tls::{Pem, TlsVersion};
+use crate::caller::{Caps, Proxies};
 use crate::filter::CheckSettings;
 
 /// A socket the router accepts on. Wire: `envoy.config.listener.v3.Listener` with one filter chain that holds an HTTP
@@ -19,6 +20,10 @@ pub struct Listener {
     pub port: u16,
     /// TLS settings, absent on the plain listener.
     pub tls: Option<ListenerTls>,
+    /// Every connection begins with a PROXY header (version 1 or 2), which names the caller.
+    pub proxy_protocol: bool,
+    /// What one address may take.
+    pub caps: Caps,
     /// HTTP settings.
     pub http: HttpSettings,
     /// How the enforcer is asked.
@@ -57,8 +62,11 @@ pub struct HttpSettings {
     pub idle_timeout: Duration,
     /// Greatest size of a request head in KiB, 1 to [`HttpSettings::MAX_HEAD_KIB`].
     pub max_head_kib: u32,
-    /// Take the client address from the connection and append to `x-forwarded-for`; else trust the header.
+    /// Add the address of the connection to `x-forwarded-for`, and make up `x-forwarded-proto` and `x-request-id` of callers
+    /// from outside; else all three go upstream as they come.
     pub use_remote_address: bool,
+    /// Who is believed in what `x-forwarded-for` says of the caller.
+    pub proxies: Proxies,
     /// `server` response header.
     pub server_name: String,
     /// The gateway's own errors are SOAP faults for SOAP calls.

@@ -17,6 +17,7 @@ pub use self::listener::{AccessLog, AccessLogFormat, HttpSettings, Listener, Lis
 pub use self::tls::{Pem, TlsVersion};
 // Whatever a filter is told is part of a route or of a listener.
 use crate::Permitted;
+pub use crate::caller::{Caps, Proxies};
 pub use crate::filter::*;
 
 /// The routes of one API on one virtual host (or the system routes). Wire: one `RouteConfiguration`.

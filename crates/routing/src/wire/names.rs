@@ -2,6 +2,10 @@
 
 /// Name of the only network filter.
 pub(crate) const CONNECTION_MANAGER: &str = "envoy.filters.network.http_connection_manager";
+/// Name of the listener filter that reads PROXY headers.
+pub(crate) const PROXY_PROTOCOL: &str = "envoy.filters.listener.proxy_protocol";
+/// Name of the extension that finds the caller in `x-forwarded-for`.
+pub(crate) const XFF_DETECTION: &str = "envoy.http.original_ip_detection.xff";
 /// Name of the last HTTP filter.
 pub(crate) const ROUTER: &str = "envoy.filters.http.router";
 /// Name of the access logger.

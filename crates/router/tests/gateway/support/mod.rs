@@ -20,9 +20,9 @@ use trireme_router::app::{self, Bound, Running};
 use trireme_router::settings::{Edge, Peer, Settings};
 use trireme_routing::encode;
 use trireme_routing::snapshot::{
-    AccessLog, AccessLogFormat, Action, Check, CheckSettings, Cluster, ClusterLimits, ClusterRef, Endpoint,
-    Forward, Fragment, HttpSettings, Listener, ListenerTls, PathMatch, Pem, Position, Revision, Rewrite,
-    Route, TlsVersion, UpstreamProtocol, VirtualHost,
+    AccessLog, AccessLogFormat, Action, Caps, Check, CheckSettings, Cluster, ClusterLimits, ClusterRef,
+    Endpoint, Forward, Fragment, HttpSettings, Listener, ListenerTls, PathMatch, Pem, Position, Proxies,
+    Revision, Rewrite, Route, TlsVersion, UpstreamProtocol, VirtualHost,
 };
 use trireme_tls::{ClientAuth, Material};
 use trireme_xds::Resource;
@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) check_timeout: Duration,
     pub(crate) max_request_bytes: u32,
     pub(crate) http: HttpSettings,
+    pub(crate) proxy_protocol: bool,
+    pub(crate) caps: Caps,
     pub(crate) edge: Edge,
     pub(crate) workers: usize,
     pub(crate) access_log: Option<String>,
@@ -79,9 +81,12 @@ impl Setup {
                 idle_timeout: Duration::from_secs(3600),
                 max_head_kib: 60,
                 use_remote_address: false,
+                proxies: Proxies::None,
                 server_name: "envoy".to_owned(),
                 soap_errors: false,
             },
+            proxy_protocol: false,
+            caps: Caps::default(),
             edge: Edge {
                 drain_time: Duration::from_secs(5),
                 ..Edge::default()
@@ -111,6 +116,8 @@ impl Setup {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port,
             tls,
+            proxy_protocol: self.proxy_protocol,
+            caps: self.caps,
             http: self.http.clone(),
             check: CheckSettings {
                 cluster: "ext-authz".to_owned(),
