@@ -160,6 +160,7 @@ pub async fn build(mut settings: Settings) -> Result<Running, StartError> {
         let enforcer = Enforcer {
             peer: settings.enforcer.clone(),
             connector: connector.clone(),
+            most: settings.edge.max_checks,
             connect_timeout: Duration::from_secs(20),
             made: Arc::clone(&made),
         };

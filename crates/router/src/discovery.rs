@@ -208,6 +208,8 @@ impl Feed {
         });
         Listener {
             name: listener.name.clone(),
+            proxy_protocol: listener.proxy_protocol,
+            caps: listener.caps,
             http: listener.http.clone(),
             check: listener.check.clone(),
             server: HeaderValue::from_str(&listener.http.server_name)

@@ -1,6 +1,8 @@
 //! The border of the gateway: what a caller may not say is taken out before anything reads it, and what the gateway says
 //! for it is put in. After [`enter`] there is one host, one path and no header that only the gateway may set.
 
+mod client;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -14,13 +16,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use trireme_proto::names::CLUSTER_HEADER;
 use trireme_routing::{Ambiguity, Refused};
 
+pub(crate) use self::client::Client;
+use self::client::X_FORWARDED_FOR;
 use crate::error::{DownstreamError, InternalError};
 use crate::peer::Peer;
 
 /// Greatest number of header fields, crumbs of cookies included.
 pub(crate) const MAX_FIELDS: usize = 100;
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -69,7 +72,7 @@ pub(crate) fn enter(
     uri: &Uri,
     version: Version,
     headers: &mut HeaderMap,
-    peer: &Peer,
+    (peer, client): (&Peer, &Client),
     use_remote_address: bool,
 ) -> Result<Entry, DownstreamError> {
     if version < Version::HTTP_11 {
@@ -109,7 +112,7 @@ pub(crate) fn enter(
     if version == Version::HTTP_2 {
         join_cookies(headers);
     }
-    forwarded(headers, peer, use_remote_address);
+    forwarded(headers, peer, client, use_remote_address);
     Ok(Entry {
         authority,
         upgrade,
@@ -295,7 +298,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// `x-forwarded-for`, `x-forwarded-proto` and `x-request-id`, as Envoy sets them.
-fn forwarded(headers: &mut HeaderMap, peer: &Peer, use_remote_address: bool) {
+fn forwarded(headers: &mut HeaderMap, peer: &Peer, client: &Client, use_remote_address: bool) {
     let scheme = HeaderValue::from_static(peer.scheme());
     if use_remote_address {
         let ip = peer.address.ip().to_string();
@@ -308,6 +311,8 @@ fn forwarded(headers: &mut HeaderMap, peer: &Peer, use_remote_address: bool) {
         if let Ok(value) = HeaderValue::from_bytes(&hops.join(&b","[..])) {
             headers.insert(X_FORWARDED_FOR, value);
         }
+    }
+    if use_remote_address && !client.proxied {
         headers.insert(X_FORWARDED_PROTO, scheme);
     } else {
         let known = |value: &HeaderValue| {
@@ -320,7 +325,7 @@ fn forwarded(headers: &mut HeaderMap, peer: &Peer, use_remote_address: bool) {
         }
     }
     // The id of a caller beyond the edge means nothing here; Envoy replaces it as well.
-    let external = use_remote_address && !is_internal(peer.address.ip());
+    let external = use_remote_address && !is_internal(client.address.ip());
     if external || !headers.contains_key(X_REQUEST_ID) {
         headers.insert(X_REQUEST_ID, request_id());
     }

@@ -30,6 +30,9 @@ pub(crate) enum DownstreamError {
     /// The body ended early or was malformed.
     #[error("request body broken off")]
     BodyBroken,
+    /// Too many requests of the caller's address are under way.
+    #[error("too many requests of one address")]
+    Crowded,
     /// The target has a fragment.
     #[error("fragment in the request target")]
     Fragment,
@@ -91,7 +94,7 @@ pub(crate) enum CheckError {
     /// Answered by something that is not a verdict.
     #[error("malformed verdict: {0}")]
     Malformed(&'static str),
-    /// Too much waits for the enforcer already, or the check is larger than it takes.
+    /// Too much waits for the enforcer already.
     #[error("too much waits for the enforcer")]
     Overloaded,
     /// The enforcer reported a failed call.
@@ -100,6 +103,9 @@ pub(crate) enum CheckError {
     /// No answer in time.
     #[error("enforcer did not answer in time")]
     TimedOut,
+    /// The check is larger than the enforcer takes.
+    #[error("check too large")]
+    TooLarge,
     /// No connection, or it broke.
     #[error("enforcer unreachable")]
     Unreachable,
@@ -157,6 +163,8 @@ pub(crate) enum Flag {
     NoRoute,
     /// Nothing out of the ordinary.
     None,
+    /// Too much was under way.
+    Overload,
     /// A limit refused it.
     RateLimited,
     /// The stream was idle.
@@ -215,6 +223,7 @@ impl ProxyError {
     pub(crate) const fn flag(&self) -> Flag {
         match self {
             Self::Downstream(error) => error.flag(),
+            Self::Internal(InternalError::Check(CheckError::Overloaded)) => Flag::Overload,
             Self::Internal(InternalError::Check(_)) => Flag::Unauthorized,
             Self::Internal(InternalError::NoCluster | InternalError::Rewrite) => Flag::NoCluster,
             Self::Upstream(error) => error.flag(),
@@ -227,6 +236,7 @@ impl ProxyError {
     pub(crate) const fn details(&self) -> &'static str {
         match self {
             Self::Downstream(error) => error.details(),
+            Self::Internal(InternalError::Check(CheckError::Overloaded)) => "overload",
             Self::Internal(InternalError::Check(_)) => "ext_authz_error",
             Self::Internal(InternalError::NoCluster) => "cluster_not_found",
             Self::Internal(InternalError::Rewrite) => "rewrite_failed",
@@ -240,6 +250,7 @@ impl DownstreamError {
         match self {
             Self::AmbiguousTarget(_) | Self::Fragment => "path_normalization_failed",
             Self::BodyBroken => "downstream_remote_disconnect",
+            Self::Crowded => "overload",
             Self::Framing => "http1.codec_error",
             Self::BodyTooLarge => "request_payload_too_large",
             Self::HeadersTooLarge => "http1.too_many_headers",
@@ -260,6 +271,7 @@ impl DownstreamError {
         match self {
             Self::AmbiguousTarget(_) | Self::Fragment | Self::InvalidHeader(_) => Flag::InvalidHeader,
             Self::BodyTooLarge | Self::UpgradeRefused => Flag::None,
+            Self::Crowded => Flag::Overload,
             Self::BodyBroken
             | Self::Framing
             | Self::HeadersTooLarge
@@ -307,7 +319,7 @@ impl UpstreamError {
 
 impl Flag {
     /// All of them, each at the place of its number.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::DownstreamGone,
         Self::DownstreamProtocol,
         Self::InvalidHeader,
@@ -315,6 +327,7 @@ impl Flag {
         Self::NoCluster,
         Self::NoRoute,
         Self::None,
+        Self::Overload,
         Self::RateLimited,
         Self::StreamIdle,
         Self::Unauthorized,
@@ -339,6 +352,7 @@ impl Flag {
             Self::NoCluster => "NC",
             Self::NoRoute => "NR",
             Self::None => "-",
+            Self::Overload => "OM",
             Self::RateLimited => "RL",
             Self::StreamIdle => "SI",
             Self::Unauthorized => "UAEX",
@@ -366,6 +380,7 @@ impl Flag {
             Self::NoCluster => "NoClusterFound",
             Self::NoRoute => "NoRouteFound",
             Self::None => "-",
+            Self::Overload => "OverloadManagerTerminated",
             Self::RateLimited => "RateLimited",
             Self::StreamIdle => "StreamIdleTimeout",
             Self::Unauthorized => "UnauthorizedExternalService",

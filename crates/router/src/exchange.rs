@@ -16,7 +16,7 @@ use trireme_routing::{Matched, Permitted, Target};
 
 use crate::downstream::body::Body;
 use crate::downstream::connection::{Conn, Serve, Unread};
-use crate::edge;
+use crate::edge::{self, Client};
 use crate::error::{DownstreamError, ProxyError};
 use crate::event::live::Live;
 use crate::event::{Completed, Head};
@@ -72,10 +72,11 @@ async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<Response<Bo
         path: uri.path_and_query(),
         time: SystemTime::now(),
     };
+    let client = Client::find(&conn.peer, request.headers(), &listener.http.proxies);
     let mut event = Completed::begin(
         &live,
         &conn.worker.tally,
-        &conn.peer,
+        (&conn.peer, client.address),
         &listener.sinks,
         &head,
         active,
@@ -84,7 +85,7 @@ async fn serve(conn: Rc<Conn>, request: Request<Incoming>) -> Result<Response<Bo
     let (time, speech) = (head.time, caller.speech);
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
-    let request = (parts, &mut body);
+    let request = (parts, &mut body, client);
     let answered = answer(&conn, &snapshot, listener, request, time, speech, &mut event).await;
     let mut response = answered.unwrap_or_else(|error| refuse(&error, speech, &mut event));
     dress(&conn, listener, &caller, &mut response);
@@ -143,7 +144,8 @@ fn unread(conn: &Conn, head: &Unread<'_>) -> Vec<u8> {
     };
     let live = Rc::new(Live::new(Instant::now()));
     let (tally, sinks) = (&conn.worker.tally, &listener.sinks);
-    let mut event = Completed::begin(&live, tally, &conn.peer, sinks, &recorded, active);
+    let peer = (&conn.peer, conn.peer.address);
+    let mut event = Completed::begin(&live, tally, peer, sinks, &recorded, active);
     let caller = Caller {
         waits: false,
         head: method == Method::HEAD,
@@ -183,20 +185,23 @@ async fn answer(
     conn: &Conn,
     snapshot: &Snapshot,
     listener: &Listener,
-    (mut parts, body): (http::request::Parts, &mut Option<Incoming>),
+    (mut parts, body, client): (http::request::Parts, &mut Option<Incoming>, Client),
     time: SystemTime,
     speech: Speech,
     event: &mut Completed,
 ) -> Result<Response<Body>, ProxyError> {
     conn.admit()?;
     let worker = &conn.worker;
+    if listener.caps.requests > 0 {
+        event.count(&worker.shared.open, listener.caps.requests)?;
+    }
     let remote = listener.http.use_remote_address;
     let entry = edge::enter(
         &parts.method,
         &parts.uri,
         parts.version,
         &mut parts.headers,
-        &conn.peer,
+        (&conn.peer, &client),
         remote,
     )?;
     let sent = parts
@@ -219,6 +224,7 @@ async fn answer(
         snapshot,
         listener,
         peer: &conn.peer,
+        client: client.address,
         matched,
         target: &target,
         method: parts.method,

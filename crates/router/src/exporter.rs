@@ -13,7 +13,7 @@ use trireme_telemetry::names;
 
 use crate::cluster::usage::CLASSES;
 use crate::error::Flag;
-use crate::event::metrics::{BOUNDS, CAPS, CHECKS, CONNECTS, Histogram, LISTENERS, Tally};
+use crate::event::metrics::{BOUNDS, CHECKS, CONNECTS, Histogram, LISTENERS, REFUSALS, SHED, Tally};
 use crate::places::Places;
 use crate::snapshot::{Snapshot, Store};
 
@@ -146,8 +146,18 @@ impl Collector for Exporter {
             encoder,
             (names::ROUTER_CONNECTIONS_REFUSED, "Connections refused"),
             "reason",
-            CAPS,
+            REFUSALS,
             |tally| &tally.refused,
+        )?;
+        self.labelled(
+            encoder,
+            (
+                names::ROUTER_REQUESTS_SHED,
+                "Requests answered with 503 because too many were under way",
+            ),
+            "reason",
+            SHED,
+            |tally| &tally.shed,
         )?;
         for (name, help, value) in [
             (

@@ -11,9 +11,11 @@ use crate::places::canonical;
 /// The caller, as far as the connection tells.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Its address.
+    /// Its address, by the PROXY header where there is one.
     pub(crate) address: SocketAddr,
-    /// Ours.
+    /// That of the socket.
+    pub(crate) direct: SocketAddr,
+    /// Ours, by the PROXY header where there is one.
     pub(crate) local: Option<SocketAddr>,
     /// What the TLS handshake said; absent without TLS.
     pub(crate) tls: Option<Session>,
@@ -23,15 +25,43 @@ pub(crate) struct Peer {
     pub(crate) source: Source,
 }
 
+/// Both ends of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// The caller's.
+    pub(crate) peer: SocketAddr,
+    /// That of the socket: the caller's, or that of a proxy that has told of the caller.
+    pub(crate) direct: SocketAddr,
+    /// Ours.
+    pub(crate) local: Option<SocketAddr>,
+}
+
+impl Ends {
+    /// Those of a socket.
+    pub(crate) fn of(peer: SocketAddr, local: Option<SocketAddr>) -> Self {
+        let peer = SocketAddr::new(canonical(peer.ip()), peer.port());
+        Self {
+            peer,
+            direct: peer,
+            local,
+        }
+    }
+}
+
 impl Peer {
-    /// A caller at `address`, on a connection of its own.
-    pub(crate) fn new(address: SocketAddr, local: Option<SocketAddr>, tls: Option<Session>) -> Self {
+    /// The caller at one end of a connection.
+    pub(crate) fn new(ends: Ends, tls: Option<Session>) -> Self {
         static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
-        let address = SocketAddr::new(canonical(address.ip()), address.port());
+        let Ends {
+            peer: address,
+            direct,
+            local,
+        } = ends;
         let certificate = tls.as_ref().and_then(|session| session.certificate.as_ref());
         let certificate = certificate.map(|certificate| url_encoded(&certificate_pem(certificate)));
         Self {
             address,
+            direct,
             local,
             source: Source::new(address, certificate.as_deref().unwrap_or_default()),
             tls,

@@ -12,6 +12,7 @@
 //! | upgrade not allowed | 403 | – | empty |
 //! | body too large for the enforcer | 413 | – | plain text |
 //! | local limit | 429 | – | plain text |
+//! | too much under way, of one address or for the enforcer | 503 | 102518 | JSON, with `Retry-After` |
 //! | request not complete in time | 408 | – | plain text |
 //! | everything else | spec/adapter.md 5.14 | | JSON |
 //!
@@ -23,7 +24,7 @@
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
-    TRANSFER_ENCODING,
+    RETRY_AFTER, TRANSFER_ENCODING,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -33,7 +34,7 @@ use trireme_routing::snapshot::Cors;
 use crate::downstream::body::Body;
 use crate::edge;
 use crate::enforcer::Denial;
-use crate::error::{DownstreamError, InternalError, ProxyError, UpstreamError};
+use crate::error::{CheckError, DownstreamError, InternalError, ProxyError, UpstreamError};
 use crate::filters::Answer;
 
 /// What a caller expects an error to look like.
@@ -56,6 +57,8 @@ struct Reply {
     status: StatusCode,
     text: Text,
     close: bool,
+    /// Seconds until the caller may try again.
+    retry_after: Option<u16>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -87,8 +90,12 @@ macro_rules! reset {
 /// Answers `error`.
 pub(crate) fn local(error: &ProxyError, speech: Speech) -> Response<Body> {
     let reply = reply(error);
-    let close = reply.close;
+    let (close, retry_after) = (reply.close, reply.retry_after);
     let mut response = reply.render(speech);
+    if let Some(seconds) = retry_after {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
     if close {
         response
             .headers_mut()
@@ -159,6 +166,9 @@ fn preflight(cors: &Cors) -> Response<Body> {
 fn reply(error: &ProxyError) -> Reply {
     match error {
         ProxyError::Downstream(error) => downstream(*error),
+        ProxyError::Internal(InternalError::Check(CheckError::Overloaded)) => {
+            overload("Too many requests wait to be checked.")
+        }
         ProxyError::Internal(InternalError::Check(_)) => json(
             500,
             "102500",
@@ -177,6 +187,7 @@ fn downstream(error: DownstreamError) -> Reply {
         DownstreamError::AmbiguousTarget(reason) => ambiguous(reason),
         DownstreamError::BodyBroken | DownstreamError::Framing => plain(400, "Bad Request").closing(),
         DownstreamError::BodyTooLarge => plain(413, "Payload Too Large"),
+        DownstreamError::Crowded => overload("Too many requests of this address are under way."),
         // What follows it on the connection is not looked at any more.
         DownstreamError::Fragment => ambiguous("fragment").closing(),
         DownstreamError::HeadersTooLarge => plain(431, "").closing(),
@@ -255,6 +266,14 @@ fn upstream(error: UpstreamError) -> Reply {
     }
 }
 
+/// It may be otherwise in a moment.
+fn overload(description: &'static str) -> Reply {
+    Reply {
+        retry_after: Some(1),
+        ..json(503, "102518", "Gateway overloaded", description)
+    }
+}
+
 fn ambiguous(reason: &'static str) -> Reply {
     Reply {
         status: StatusCode::BAD_REQUEST,
@@ -264,6 +283,7 @@ fn ambiguous(reason: &'static str) -> Reply {
             description: Description::Ambiguous(reason),
         },
         close: false,
+        retry_after: None,
     }
 }
 
@@ -276,6 +296,7 @@ fn json(status: u16, code: &'static str, message: &'static str, description: &'s
             description: Description::Fixed(description),
         },
         close: false,
+        retry_after: None,
     }
 }
 
@@ -284,6 +305,7 @@ fn plain(status: u16, text: &'static str) -> Reply {
         status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         text: Text::Plain(text),
         close: false,
+        retry_after: None,
     }
 }
 

@@ -63,9 +63,9 @@ pub struct Edge {
     pub succession_time: Duration,
     /// Connections of all listeners together; more are closed as they come.
     pub max_connections: usize,
-    /// Connections of all listeners from one address (of one /64 network for IPv6); more are closed as they come.
-    pub max_connections_per_address: usize,
-    /// Time to receive a request head, and to finish a TLS handshake, where the listener sets none.
+    /// Checks of one worker that may be under way; requests that would need more are answered with 503.
+    pub max_checks: usize,
+    /// Time to receive a request head, and for what comes before it: a PROXY header, a TLS handshake.
     pub header_time: Duration,
     /// Time without the enforcer until `/ready` says so; at start, until connections are taken all the same.
     pub enforcer_grace: Duration,
@@ -78,8 +78,8 @@ impl Default for Edge {
             // Nobody waits for the end of the old one.
             succession_time: Duration::from_secs(600),
             max_connections: 50_000,
-            // A load balancer in front of us is one address.
-            max_connections_per_address: 10_000,
+            // Who comes after as many would wait for seconds: it is better to hear so at once.
+            max_checks: 8_192,
             header_time: Duration::from_secs(10),
             enforcer_grace: Duration::from_secs(5),
         }

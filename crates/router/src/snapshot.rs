@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
 use trireme_routing::RouteTable;
-use trireme_routing::snapshot::{CheckSettings, HttpSettings};
+use trireme_routing::snapshot::{Caps, CheckSettings, HttpSettings};
 
 use crate::cluster::Cluster;
 use crate::event::Sinks;
@@ -29,6 +29,10 @@ pub(crate) struct Snapshot {
 pub(crate) struct Listener {
     /// Resource name.
     pub(crate) name: String,
+    /// Connections begin with a PROXY header.
+    pub(crate) proxy_protocol: bool,
+    /// What one address may take.
+    pub(crate) caps: Caps,
     /// HTTP settings.
     pub(crate) http: HttpSettings,
     /// How the enforcer is asked.

@@ -32,8 +32,11 @@ pub const ROUTER_REQUESTS_ACTIVE: &str = "trireme_router_requests_active";
 pub const ROUTER_CONNECTIONS_ACTIVE: &str = "trireme_router_connections_active";
 /// Downstream connections accepted; label `listener`.
 pub const ROUTER_CONNECTIONS: &str = "trireme_router_connections_total";
-/// Downstream connections refused; label `reason`.
+/// Downstream connections refused; label `reason` (`address`: too many of one, `limit`: too many in all, `proxy_protocol`: without a
+/// good PROXY header).
 pub const ROUTER_CONNECTIONS_REFUSED: &str = "trireme_router_connections_refused_total";
+/// Requests answered with 503 because too many were under way; label `reason` (`address`: of one, `checks`: for the enforcer).
+pub const ROUTER_REQUESTS_SHED: &str = "trireme_router_requests_shed_total";
 /// Bytes of request bodies received.
 pub const ROUTER_RECEIVED_BYTES: &str = "trireme_router_received_bytes_total";
 /// Bytes of response bodies sent.

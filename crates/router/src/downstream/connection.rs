@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,13 +24,14 @@ use trireme_tls::{Acceptor, Session};
 
 use super::body::Body;
 use super::io::Io;
+use super::proxy;
 use super::streams::{Exec, Looks, Streams, Untaken};
 use super::worker::Worker;
 use crate::error::DownstreamError;
 use crate::event::active::{Active, Activity};
-use crate::peer::Peer;
-use crate::places::{Cap, Place};
-use crate::snapshot::Snapshot;
+use crate::peer::{Ends, Peer};
+use crate::places::{Counted, Place, Refusal};
+use crate::snapshot::{Listener, Snapshot};
 
 /// A connection, as its exchanges and its worker see it.
 #[derive(Debug)]
@@ -94,6 +95,11 @@ enum Doom {
 pub(crate) struct Open {
     worker: Rc<Worker>,
     _place: Place,
+    ends: Ends,
+    /// Its place among those of its address.
+    counted: Option<Counted>,
+    /// It begins with a PROXY header.
+    proxied: bool,
 }
 
 /// Window of one stream, and of a connection; streams at once.
@@ -109,17 +115,21 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Serves a connection until it ends.
 pub(crate) async fn serve<E: Serve>(
     worker: Rc<Worker>,
-    stream: TcpStream,
-    address: SocketAddr,
+    mut stream: TcpStream,
     listener: Arc<str>,
     acceptor: Option<Acceptor>,
     exchange: E,
-    _open: Open,
+    mut open: Open,
 ) {
-    let local = stream.local_addr().ok();
     let header_time = worker.shared.edge.header_time;
+    if open.proxied
+        && let Err(refusal) = open.read_proxy(&mut stream, &listener, header_time).await
+    {
+        return worker.tally.refuse(refusal);
+    }
+    let ends = open.ends;
     let Some(acceptor) = acceptor else {
-        let conn = Registered::new(&worker, Peer::new(address, local, None), listener);
+        let conn = Registered::new(&worker, Peer::new(ends, None), listener);
         if let Some(http2) = detect(&stream, &conn.conn, header_time).await {
             let io = Io::new(stream, Rc::clone(&conn.conn), http2, E::unread);
             run(io, &conn.conn, http2, exchange).await;
@@ -128,12 +138,12 @@ pub(crate) async fn serve<E: Serve>(
     };
     let tls = match timeout(header_time, acceptor.accept(stream)).await {
         Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => return debug!(%error, peer = %address, "TLS handshake failed"),
-        Err(_) => return debug!(peer = %address, "TLS handshake not finished in time"),
+        Ok(Err(error)) => return debug!(%error, peer = %ends.peer, "TLS handshake failed"),
+        Err(_) => return debug!(peer = %ends.peer, "TLS handshake not finished in time"),
     };
     let session = tls.get_ref().1;
     let http2 = session.alpn_protocol() == Some(b"h2");
-    let peer = Peer::new(address, local, Some(Session::of(session)));
+    let peer = Peer::new(ends, Some(Session::of(session)));
     let conn = Registered::new(&worker, peer, listener);
     let io = Io::new(tls, Rc::clone(&conn.conn), http2, E::unread);
     run(io, &conn.conn, http2, exchange).await;
@@ -428,14 +438,63 @@ impl Drop for Registered {
 }
 
 impl Open {
-    /// Counts one from `peer`; which cap it hits when there are as many as may be.
-    pub(crate) fn count(worker: &Rc<Worker>, peer: IpAddr) -> Result<Self, Cap> {
-        let place = worker.shared.open.take(peer, &worker.shared.edge)?;
+    /// Counts one from `peer`; why not when there are as many as may be. Where a PROXY header is to name the caller, its address is
+    /// counted when that has come.
+    pub(crate) fn count(
+        worker: &Rc<Worker>,
+        stream: &TcpStream,
+        peer: SocketAddr,
+        listener: &str,
+    ) -> Result<Self, Refusal> {
+        let place = worker.shared.open.take(worker.shared.edge.max_connections)?;
+        let snapshot = worker.snapshot();
+        let listener = snapshot.listener(listener);
         worker.open.set(worker.open.get() + 1);
-        Ok(Self {
+        let mut open = Self {
             worker: Rc::clone(worker),
             _place: place,
-        })
+            ends: Ends::of(peer, stream.local_addr().ok()),
+            counted: None,
+            proxied: listener.is_some_and(|listener| listener.proxy_protocol),
+        };
+        if !open.proxied {
+            open.count_address(listener)?;
+        }
+        Ok(open)
+    }
+
+    /// Counts it among those of its address. Proxies are not held to what one caller may have.
+    fn count_address(&mut self, listener: Option<&Arc<Listener>>) -> Result<(), Refusal> {
+        let Some(listener) = listener.filter(|listener| listener.caps.connections > 0) else {
+            return Ok(());
+        };
+        let address = self.ends.peer.ip();
+        if !listener.http.proxies.hold(address) {
+            let most = listener.caps.connections;
+            self.counted = Some(self.worker.shared.open.connection(address, most)?);
+        }
+        Ok(())
+    }
+
+    /// Reads the PROXY header, within `bound`, and counts the connection as one of the caller's.
+    async fn read_proxy(
+        &mut self,
+        stream: &mut TcpStream,
+        listener: &str,
+        bound: Duration,
+    ) -> Result<(), Refusal> {
+        let socket = self.ends;
+        let reason = match timeout(bound, proxy::read(stream, socket)).await {
+            Ok(Ok(ends)) => {
+                self.ends = ends;
+                let snapshot = self.worker.snapshot();
+                return self.count_address(snapshot.listener(listener));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "not there in time".to_owned(),
+        };
+        self.worker.unproxied(socket.direct, &reason);
+        Err(Refusal::Header)
     }
 }
 

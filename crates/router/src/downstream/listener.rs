@@ -165,9 +165,9 @@ fn start(
     acceptor: Option<&Acceptor>,
     exchange: impl Serve,
 ) {
-    let open = match connection::Open::count(worker, peer.ip()) {
+    let open = match connection::Open::count(worker, &stream, peer, name) {
         Ok(open) => open,
-        Err(cap) => return worker.tally.refuse(cap),
+        Err(refusal) => return worker.tally.refuse(refusal),
     };
     worker.tally.connection(acceptor.is_some());
     if let Err(error) = stream.set_nodelay(true) {
@@ -176,7 +176,6 @@ fn start(
     tokio::task::spawn_local(connection::serve(
         Rc::clone(worker),
         stream,
-        peer,
         Arc::clone(name),
         acceptor.cloned(),
         exchange,

@@ -8,5 +8,6 @@ mod heads;
 mod io;
 pub(crate) mod listener;
 pub(crate) mod ports;
+mod proxy;
 pub(crate) mod streams;
 pub(crate) mod worker;

@@ -2,6 +2,7 @@
 //! with the others on the way of a request but the snapshot and the circuit breakers.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use slab::Slab;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, interval};
-use tracing::error;
+use tracing::{debug, error, warn};
 use trireme_shell::{Condition, Readiness};
 
 use super::connection::{Conn, Serve};
@@ -91,6 +92,8 @@ pub(crate) struct Worker {
     pub(crate) open: Cell<usize>,
     /// A clock that is good enough for idle times and costs nothing to read.
     pub(crate) clock: Clock,
+    /// When the log last told of a connection without its PROXY header.
+    told: Cell<Option<Instant>>,
     view: RefCell<View>,
     /// Since when, and for how long.
     draining: Cell<Option<(Instant, Duration)>>,
@@ -101,6 +104,8 @@ pub(crate) type View = Rc<Arc<Snapshot>>;
 
 /// How often idle connections are looked for.
 const TICK: Duration = Duration::from_millis(100);
+/// Between two lines of the log about the same fault of callers.
+const TELLING: Duration = Duration::from_secs(60);
 /// Ticks between two looks at the upstream pools.
 const SWEEP: u64 = 50;
 
@@ -156,6 +161,20 @@ impl Worker {
         self.draining.get().is_some()
     }
 
+    /// Tells of a connection without the PROXY header that its listener wants; of one in a minute aloud.
+    pub(super) fn unproxied(&self, peer: SocketAddr, reason: &str) {
+        let now = Instant::now();
+        if self
+            .told
+            .get()
+            .is_some_and(|told| now.duration_since(told) < TELLING)
+        {
+            return debug!(%peer, reason, "no PROXY header");
+        }
+        self.told.set(Some(now));
+        warn!(%peer, reason, "connections without a good PROXY header are closed");
+    }
+
     /// Starts the thread, which answers requests by `exchange`. It ends after
     /// [`Command::Drain`], when the last connection is gone, or when all senders are.
     pub(crate) fn spawn(
@@ -181,6 +200,7 @@ impl Worker {
                 local.block_on(&runtime, async move {
                     let worker = Rc::new(Self {
                         index,
+                        told: Cell::new(None),
                         view: RefCell::new(Rc::new(Arc::clone(&shared.store.load()))),
                         shared,
                         check: Client::new(enforcer, reachable),

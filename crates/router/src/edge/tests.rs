@@ -2,9 +2,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::*;
+use crate::peer::Ends;
 
 fn peer(address: &str) -> Peer {
-    Peer::new(SocketAddr::new(address.parse().unwrap(), 4711), None, None)
+    Peer::new(
+        Ends::of(SocketAddr::new(address.parse().unwrap(), 4711), None),
+        None,
+    )
 }
 
 fn map(fields: &[(&str, &str)]) -> HeaderMap {
@@ -25,7 +29,7 @@ fn enter_http1(uri: &str, headers: &mut HeaderMap, remote: bool) -> Result<Entry
         &uri,
         Version::HTTP_11,
         headers,
-        &peer("203.0.113.9"),
+        (&peer("203.0.113.9"), &Client::of(&peer("203.0.113.9"))),
         remote,
     )
 }
@@ -120,6 +124,38 @@ fn at_the_edge_the_connection_decides() {
 }
 
 #[test]
+fn behind_a_proxy_its_word_on_the_scheme_counts() {
+    let here = peer("10.0.0.1");
+    let told = |sent: &str, proxied: bool, address: &str| {
+        let mut headers = map(&[
+            ("host", "a"),
+            ("x-request-id", "mine"),
+            ("x-forwarded-proto", sent),
+        ]);
+        let client = Client {
+            address: SocketAddr::new(address.parse().unwrap(), 0),
+            proxied,
+        };
+        let uri = Uri::from_static("/");
+        enter(
+            &Method::GET,
+            &uri,
+            Version::HTTP_11,
+            &mut headers,
+            (&here, &client),
+            true,
+        )
+        .unwrap();
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.1");
+        let kept = headers["x-request-id"] == "mine";
+        (headers["x-forwarded-proto"].to_str().unwrap().to_owned(), kept)
+    };
+    assert_eq!(told("https", false, "10.0.0.1"), ("http".to_owned(), true));
+    assert_eq!(told("https", true, "203.0.113.9"), ("https".to_owned(), false));
+    assert_eq!(told("gopher", true, "10.0.0.9"), ("http".to_owned(), true));
+}
+
+#[test]
 fn old_protocols_and_too_many_fields_are_refused() {
     let uri = Uri::from_static("/");
     let got = enter(
@@ -127,7 +163,7 @@ fn old_protocols_and_too_many_fields_are_refused() {
         &uri,
         Version::HTTP_10,
         &mut map(&[("host", "a")]),
-        &peer("10.0.0.1"),
+        (&peer("10.0.0.1"), &Client::of(&peer("10.0.0.1"))),
         false,
     );
     assert_eq!(got.unwrap_err(), DownstreamError::Version);
@@ -140,7 +176,7 @@ fn old_protocols_and_too_many_fields_are_refused() {
         &uri,
         Version::HTTP_2,
         &mut many,
-        &peer("10.0.0.1"),
+        (&peer("10.0.0.1"), &Client::of(&peer("10.0.0.1"))),
         false,
     );
     assert_eq!(got.unwrap_err(), DownstreamError::HeadersTooLarge);
@@ -149,7 +185,7 @@ fn old_protocols_and_too_many_fields_are_refused() {
         &Uri::from_static("a:1"),
         Version::HTTP_11,
         &mut HeaderMap::new(),
-        &peer("::1"),
+        (&peer("::1"), &Client::of(&peer("::1"))),
         false,
     );
     assert_eq!(got.unwrap_err(), DownstreamError::NoRoute);
@@ -158,7 +194,7 @@ fn old_protocols_and_too_many_fields_are_refused() {
         &Uri::from_static("*"),
         Version::HTTP_11,
         &mut map(&[("host", "a")]),
-        &peer("::1"),
+        (&peer("::1"), &Client::of(&peer("::1"))),
         false,
     );
     assert_eq!(got.unwrap_err(), DownstreamError::NoPath);
@@ -245,7 +281,7 @@ fn what_is_taken_out_of_every_head_or_set_in_it_stands_in_no_trailers() {
                 &uri,
                 version,
                 &mut headers,
-                &peer("203.0.113.9"),
+                (&peer("203.0.113.9"), &Client::of(&peer("203.0.113.9"))),
                 remote,
             );
             if entry.is_err() {
@@ -301,7 +337,7 @@ fn cookies_of_http2_are_joined() {
         &uri,
         Version::HTTP_2,
         &mut headers,
-        &peer("10.0.0.1"),
+        (&peer("10.0.0.1"), &Client::of(&peer("10.0.0.1"))),
         false,
     )
     .unwrap();

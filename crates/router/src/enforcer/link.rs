@@ -48,6 +48,8 @@ pub(crate) struct Enforcer {
     pub(crate) peer: Peer,
     /// Our identity, and the trust it is verified against.
     pub(crate) connector: trireme_tls::Connector,
+    /// Checks that may be under way.
+    pub(crate) most: usize,
     /// Bound on making a connection.
     pub(crate) connect_timeout: Duration,
     /// Told by every worker that has made a connection, to all.
@@ -151,7 +153,8 @@ impl Client {
 
     async fn ask(&self, facts: &Facts<'_>) -> Result<Answer, CheckError> {
         let inner = &self.0;
-        let id = inner.slots.borrow_mut().open().ok_or(CheckError::Unreachable)?;
+        let id = inner.slots.borrow_mut().open(inner.enforcer.most);
+        let id = id.ok_or(CheckError::Overloaded)?;
         let waiting = Waiting { inner, id };
         let unary = match &*inner.link.borrow() {
             Link::Stream => None,

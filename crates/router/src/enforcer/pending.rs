@@ -29,9 +29,12 @@ impl Pending {
     /// Where to write one more check of `length` bytes, in a message that is begun for it when need be.
     ///
     /// # Errors
-    /// `Overloaded` when the check is too large, or too much waits already.
+    /// `TooLarge`, or `Overloaded` when too much waits already.
     pub(super) fn begin(&mut self, length: usize) -> Result<&mut BytesMut, CheckError> {
-        if length > CHECK || self.bytes.len() + length > LIMIT {
+        if length > CHECK {
+            return Err(CheckError::TooLarge);
+        }
+        if self.bytes.len() + length > LIMIT {
             return Err(CheckError::Overloaded);
         }
         if self.bytes.is_empty() || self.bytes.len() - self.last + length > BATCH {
@@ -119,9 +122,10 @@ mod tests {
     #[test]
     fn what_waits_is_bounded() {
         let mut pending = Pending::default();
-        assert_eq!(put(&mut pending, CHECK + 1), Err(CheckError::Overloaded));
+        assert_eq!(put(&mut pending, CHECK + 1), Err(CheckError::TooLarge));
         let taken = (0..100).filter(|_| put(&mut pending, 1 << 20).is_ok()).count();
         assert_eq!(taken, 63, "64 MiB with the prefixes");
+        assert_eq!(put(&mut pending, 1 << 20), Err(CheckError::Overloaded));
         pending.clear();
         put(&mut pending, 1).unwrap();
         assert_eq!(messages(&mut pending), [1 + STEERING.len()]);

@@ -9,9 +9,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::wire::{field, field_len, number, number_len, open};
 
-/// `AttributeContext.source` of a connection, encoded once: it is the same for all its requests.
+/// `AttributeContext.source` of a connection, encoded once: it is the same for all its requests, unless a proxy sends them.
 #[derive(Debug, Clone)]
-pub(crate) struct Source(Bytes);
+pub(crate) struct Source {
+    message: Bytes,
+    /// Where the certificate begins in it.
+    certificate: usize,
+}
 
 /// What the enforcer is told of a request.
 #[derive(Debug)]
@@ -70,29 +74,40 @@ mod tag {
 impl Source {
     /// For a caller at `peer` whose TLS certificate is `certificate` (URL-encoded PEM, may be empty).
     pub(crate) fn new(peer: SocketAddr, certificate: &str) -> Self {
+        let mut field_of_it = BytesMut::new();
+        if !certificate.is_empty() {
+            field(tag::PEER_CERTIFICATE, certificate.as_bytes(), &mut field_of_it);
+        }
+        Self::with(peer, &field_of_it)
+    }
+
+    /// The same for a caller elsewhere, of whom a proxy on this connection tells.
+    pub(crate) fn moved(&self, peer: SocketAddr) -> Self {
+        let certificate = self.message.get(self.certificate..).unwrap_or_default();
+        Self::with(peer, certificate)
+    }
+
+    fn with(peer: SocketAddr, certificate: &[u8]) -> Self {
         let ip = peer.ip().to_string();
         let port = u64::from(peer.port());
         let socket = field_len(tag::SOCKET_ADDRESS, ip.len()) + number_len(tag::SOCKET_PORT, port);
         let address = field_len(tag::ADDRESS_SOCKET, socket);
-        let certificate_len = if certificate.is_empty() {
-            0
-        } else {
-            field_len(tag::PEER_CERTIFICATE, certificate.len())
-        };
         let mut out = BytesMut::new();
         open(
             tag::ATTRIBUTES_SOURCE,
-            field_len(tag::PEER_ADDRESS, address) + certificate_len,
+            field_len(tag::PEER_ADDRESS, address) + certificate.len(),
             &mut out,
         );
         open(tag::PEER_ADDRESS, address, &mut out);
         open(tag::ADDRESS_SOCKET, socket, &mut out);
         field(tag::SOCKET_ADDRESS, ip.as_bytes(), &mut out);
         number(tag::SOCKET_PORT, port, &mut out);
-        if !certificate.is_empty() {
-            field(tag::PEER_CERTIFICATE, certificate.as_bytes(), &mut out);
+        let begin = out.len();
+        out.put_slice(certificate);
+        Self {
+            message: out.freeze(),
+            certificate: begin,
         }
-        Self(out.freeze())
     }
 }
 
@@ -131,7 +146,7 @@ impl<'a> Prepared<'a> {
     /// Appends the message to `out`.
     pub(super) fn write(&self, out: &mut BytesMut) {
         open(tag::CHECK_REQUEST_ATTRIBUTES, self.attributes_len(), out);
-        out.put_slice(&self.facts.source.0);
+        out.put_slice(&self.facts.source.message);
         open(tag::ATTRIBUTES_REQUEST, self.request_len(), out);
         open(tag::REQUEST_TIME, self.time_len(), out);
         number(tag::TIME_SECONDS, self.seconds, out);
@@ -149,7 +164,7 @@ impl<'a> Prepared<'a> {
     }
 
     fn attributes_len(&self) -> usize {
-        self.facts.source.0.len()
+        self.facts.source.message.len()
             + field_len(tag::ATTRIBUTES_REQUEST, self.request_len())
             + self.facts.context.len()
     }
@@ -244,7 +259,8 @@ mod tests {
     use super::*;
 
     fn decoded(headers: &HeaderMap, body: &[u8], size: Option<u64>) -> CheckRequest {
-        let source = Source::new("192.0.2.7:4711".parse().unwrap(), "-----BEGIN%20");
+        let source = Source::new("[2001:db8::1]:1".parse().unwrap(), "-----BEGIN%20");
+        let source = source.moved("192.0.2.7:4711".parse().unwrap());
         let context = AttributeContext {
             context_extensions: [("path", "/a/{b}"), ("vHost", "")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))

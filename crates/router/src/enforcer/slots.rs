@@ -8,9 +8,6 @@ use slab::Slab;
 use super::verdict::Answer;
 use crate::error::CheckError;
 
-/// Checks that may wait at once on one worker.
-const LIMIT: usize = 65_536;
-
 /// Slots that are used again when none is open.
 const KEPT: usize = 256;
 
@@ -54,9 +51,9 @@ impl Id {
 }
 
 impl Slots {
-    /// Opens a check; none when too many wait already.
-    pub(super) fn open(&mut self) -> Option<Id> {
-        if self.slab.len() >= LIMIT {
+    /// Opens a check; none when `most` wait already.
+    pub(super) fn open(&mut self, most: usize) -> Option<Id> {
+        if self.slab.len() >= most {
             return None;
         }
         self.generation = self.generation.wrapping_add(1);
@@ -167,9 +164,9 @@ mod tests {
     #[test]
     fn a_late_verdict_does_not_reach_the_next_check_of_the_slot() {
         let mut slots = Slots::default();
-        let first = slots.open().unwrap();
+        let first = slots.open(2).unwrap();
         slots.close(first);
-        let second = slots.open().unwrap();
+        let second = slots.open(2).unwrap();
         assert_eq!(first.index, second.index);
         slots.answer(Id::from_wire(first.wire()).unwrap(), Ok(answer(b"late")));
         assert!(slots.poll(second, Waker::noop()).is_none());
@@ -180,7 +177,8 @@ mod tests {
     #[test]
     fn failing_all_spares_what_is_answered() {
         let mut slots = Slots::default();
-        let (a, b) = (slots.open().unwrap(), slots.open().unwrap());
+        let (a, b) = (slots.open(2).unwrap(), slots.open(2).unwrap());
+        assert!(slots.open(2).is_none(), "there are as many as may be");
         slots.answer(a, Ok(Answer::default()));
         slots.fail_all(&CheckError::Unreachable);
         assert_eq!(slots.poll(a, Waker::noop()), Some(Ok(Answer::default())));

@@ -216,12 +216,11 @@ impl Record for Line<'_> {
             // Envoy has it for connections that end without a request, which have no line here; without a tracer, and without
             // virtual clusters.
             Field::ConnectionTerminationDetails | Field::TraceId | Field::VirtualClusterName => Value::Absent,
-            Field::DownstreamDirectRemoteAddress | Field::DownstreamRemoteAddress => {
-                Value::Address(facts.peer.address)
-            }
+            Field::DownstreamDirectRemoteAddress => Value::Address(facts.peer.direct),
             Field::DownstreamLocalAddress => facts.peer.local.into(),
             Field::DownstreamPeerIssuer => self.issuer.as_deref().into(),
             Field::DownstreamPeerSubject => self.subject.as_deref().into(),
+            Field::DownstreamRemoteAddress => Value::Address(facts.client),
             Field::DownstreamTlsCipher => session.map(|session| session.cipher).into(),
             Field::DownstreamTlsVersion => session.map(|session| session.version).into(),
             Field::Duration => Value::Duration(self.took),

@@ -19,8 +19,10 @@ use crate::peer::Peer;
 pub(crate) struct Facts {
     /// Shared with the bodies.
     pub(crate) live: Rc<Live>,
-    /// The caller.
+    /// The other end of the connection.
     pub(crate) peer: Rc<Peer>,
+    /// Where the caller is, which may be behind it.
+    pub(crate) client: SocketAddr,
     /// The request is its head alone.
     pub(crate) bodiless: bool,
     /// Status of the answer; 0 until there is one.

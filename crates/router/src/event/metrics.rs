@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cluster::usage::CLASSES;
 use crate::error::Flag;
-use crate::places::Cap;
+use crate::places::Refusal;
 
 /// Counters of one worker.
 #[derive(Debug, Default)]
@@ -17,8 +17,10 @@ pub(crate) struct Tally {
     pub(crate) replies: [AtomicU64; Flag::ALL.len()],
     /// By listener.
     pub(crate) connections: [AtomicU64; LISTENERS.len()],
-    /// By cap.
-    pub(crate) refused: [AtomicU64; CAPS.len()],
+    /// Connections by [`Refusal`].
+    pub(crate) refused: [AtomicU64; REFUSALS.len()],
+    /// Requests by [`Shed`].
+    pub(crate) shed: [AtomicU64; SHED.len()],
     /// By outcome.
     pub(crate) checks: [AtomicU64; CHECKS.len()],
     /// Bytes of request bodies.
@@ -50,12 +52,23 @@ pub(crate) enum Check {
     Failed,
 }
 
+/// Why a request is turned away that would be served at another time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shed {
+    /// Too many of its address are under way.
+    Address,
+    /// Too many wait for the enforcer.
+    Checks,
+}
+
 /// Labels of listeners.
 pub(crate) const LISTENERS: [&str; 2] = ["http", "https"];
 /// Labels of [`Check`].
 pub(crate) const CHECKS: [&str; 3] = ["allowed", "denied", "failed"];
-/// Labels of [`Cap`].
-pub(crate) const CAPS: [&str; 2] = ["address", "limit"];
+/// Labels of [`Refusal`].
+pub(crate) const REFUSALS: [&str; 3] = ["address", "limit", "proxy_protocol"];
+/// Labels of [`Shed`].
+pub(crate) const SHED: [&str; 2] = ["address", "checks"];
 /// Labels of tried connections.
 pub(crate) const CONNECTS: [&str; 2] = ["connected", "failed"];
 /// Upper bounds in microseconds.
@@ -119,12 +132,24 @@ impl Tally {
     }
 
     /// A connection was refused.
-    pub(crate) fn refuse(&self, cap: Cap) {
+    pub(crate) fn refuse(&self, refusal: Refusal) {
         bump(
             &self.refused,
-            match cap {
-                Cap::Address => 0,
-                Cap::All => 1,
+            match refusal {
+                Refusal::Address => 0,
+                Refusal::All => 1,
+                Refusal::Header => 2,
+            },
+        );
+    }
+
+    /// A request was turned away for there being too many.
+    pub(crate) fn shed(&self, shed: Shed) {
+        bump(
+            &self.shed,
+            match shed {
+                Shed::Address => 0,
+                Shed::Checks => 1,
             },
         );
     }

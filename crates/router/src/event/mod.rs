@@ -23,10 +23,11 @@ use self::active::Active;
 pub(crate) use self::facts::{Facts, Wants};
 use self::facts::{Fields, Kept};
 use self::live::Live;
-use self::metrics::Tally;
+use self::metrics::{Shed, Tally};
 use crate::enforcer::Metadata;
-use crate::error::Flag;
+use crate::error::{DownstreamError, Flag};
 use crate::peer::Peer;
+use crate::places::{Counted, Places};
 
 /// Where the requests of a listener are recorded, beside the counters.
 #[derive(Debug, Default)]
@@ -45,6 +46,8 @@ pub(crate) struct Completed {
     /// Its body came to an end, be it by a fault.
     ended: bool,
     active: Active,
+    /// Its place among those of its address, where these are counted.
+    counted: Option<Counted>,
 }
 
 /// The head of a request, as far as it is recorded.
@@ -96,7 +99,7 @@ impl Completed {
     pub(crate) fn begin(
         live: &Rc<Live>,
         tally: &Arc<Tally>,
-        peer: &Rc<Peer>,
+        (peer, client): (&Rc<Peer>, SocketAddr),
         sinks: &Arc<Sinks>,
         head: &Head<'_>,
         active: Active,
@@ -124,6 +127,7 @@ impl Completed {
             facts: Facts {
                 live: Rc::clone(live),
                 peer: Rc::clone(peer),
+                client,
                 bodiless: false,
                 status: 0,
                 local: "",
@@ -143,6 +147,7 @@ impl Completed {
             sinks: Arc::clone(sinks),
             ended: false,
             active,
+            counted: None,
         }
     }
 
@@ -234,6 +239,21 @@ impl Completed {
     /// It may wait that long for something to move; zero is for ever.
     pub(crate) fn allow(&self, idle: Duration) {
         self.active.allow(idle);
+    }
+
+    /// It takes a place among the requests of its address until it is over.
+    ///
+    /// # Errors
+    /// There are `most` under way.
+    pub(crate) fn count(&mut self, places: &Places, most: u32) -> Result<(), DownstreamError> {
+        match places.request(self.facts.client.ip(), most) {
+            Some(counted) => self.counted = Some(counted),
+            None => {
+                self.tally.shed(Shed::Address);
+                return Err(DownstreamError::Crowded);
+            }
+        }
+        Ok(())
     }
 
     /// For the counters of checks.

@@ -1,5 +1,6 @@
 //! A request on its way through the filters.
 
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use http::uri::PathAndQuery;
@@ -22,8 +23,10 @@ pub(crate) struct Call<'a> {
     pub(crate) snapshot: &'a Snapshot,
     /// Settings of its listener.
     pub(crate) listener: &'a Listener,
-    /// The caller.
+    /// The other end of the connection.
     pub(crate) peer: &'a Peer,
+    /// Where the caller is, which may be behind it.
+    pub(crate) client: SocketAddr,
     /// The route that its own host, path, method and headers lead to.
     pub(crate) matched: Matched<'a>,
     /// Host and path, read once.

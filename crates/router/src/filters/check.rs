@@ -12,7 +12,7 @@ use super::call::Call;
 use super::payload::Payload;
 use crate::edge;
 use crate::enforcer::{Admission, Changes, Denial, Facts, Steering, Verdict};
-use crate::error::{Flag, InternalError, ProxyError};
+use crate::error::{CheckError, Flag, InternalError, ProxyError};
 use crate::event::{Completed, metrics};
 
 /// Proof that the enforcer said yes, or that the route asks for no check.
@@ -98,8 +98,15 @@ async fn ask(call: &Call<'_>, payload: &Payload, event: &Completed) -> Result<Ve
         }
         Payload::Streamed(body) => (Bytes::new(), body.size_hint().exact()),
     };
+    let moved;
+    let source = if call.client == call.peer.address {
+        &call.peer.source
+    } else {
+        moved = call.peer.source.moved(call.client);
+        &moved
+    };
     let facts = Facts {
-        source: &call.peer.source,
+        source,
         context: call.matched.context(),
         id: call
             .headers
@@ -123,6 +130,9 @@ async fn ask(call: &Call<'_>, payload: &Payload, event: &Completed) -> Result<Ve
         Err(_) => metrics::Check::Failed,
     };
     event.tally().check(outcome, started.elapsed());
+    if matches!(verdict, Err(CheckError::Overloaded)) {
+        event.tally().shed(metrics::Shed::Checks);
+    }
     Ok(verdict.map_err(InternalError::Check)?)
 }
 

@@ -48,6 +48,17 @@ async fn every_error_has_its_answer() {
             false,
         ),
         (
+            down(DownstreamError::Crowded),
+            Flag::Overload,
+            503,
+            body(
+                "102518",
+                "Gateway overloaded",
+                "Too many requests of this address are under way.",
+            ),
+            false,
+        ),
+        (
             down(DownstreamError::Fragment),
             Flag::InvalidHeader,
             400,
@@ -141,6 +152,28 @@ async fn every_error_has_its_answer() {
             426,
             plain("Upgrade Required"),
             true,
+        ),
+        (
+            internal(InternalError::Check(CheckError::Overloaded)),
+            Flag::Overload,
+            503,
+            body(
+                "102518",
+                "Gateway overloaded",
+                "Too many requests wait to be checked.",
+            ),
+            false,
+        ),
+        (
+            internal(InternalError::Check(CheckError::TooLarge)),
+            Flag::Unauthorized,
+            500,
+            body(
+                "102500",
+                "Unclassified Validation Failure",
+                "Error during validating the request",
+            ),
+            false,
         ),
         (
             internal(InternalError::Check(CheckError::TimedOut)),

@@ -158,10 +158,10 @@ impl Call<'_> {
         let host = balance::pick(&self.cluster.hosts(), &pool.cursor, &self.tried);
         let host = host.ok_or(UpstreamError::NoEndpoint)?;
         self.event.facts.host = Some(host.address);
-        let peer = &self.event.facts.peer;
+        let facts = &self.event.facts;
         let origin = Origin {
-            network: network(peer.address.ip()),
-            connection: peer.connection,
+            network: network(facts.client.ip()),
+            connection: facts.peer.connection,
         };
         let mut lease = match pool
             .host(&host)

@@ -209,7 +209,7 @@ async fn idle_connections_are_closed_and_busy_ones_are_not() {
 async fn one_address_has_so_many_connections_and_no_more() {
     let upstream = Upstream::echo().await;
     let mut setup = Setup::to(upstream.address);
-    setup.edge.max_connections_per_address = 2;
+    setup.caps.connections = 2;
     let gateway = setup.start().await;
     let mut held = Vec::new();
     for _ in 0..2 {

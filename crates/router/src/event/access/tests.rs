@@ -8,7 +8,7 @@ use super::super::facts::Fields;
 use super::super::live::Live;
 use super::*;
 use crate::enforcer::Metadata;
-use crate::peer::Peer;
+use crate::peer::{Ends, Peer};
 
 fn facts(request: &[(&'static str, &'static str)], trailers: &[(&'static str, &'static str)]) -> Facts {
     let wants = Wants {
@@ -41,7 +41,11 @@ fn facts(request: &[(&'static str, &'static str)], trailers: &[(&'static str, &'
     };
     Facts {
         live: Rc::new(Live::new(Instant::now())),
-        peer: Rc::new(Peer::new(SocketAddr::from(([192, 0, 2, 1], 1)), None, None)),
+        peer: Rc::new(Peer::new(
+            Ends::of(SocketAddr::from(([192, 0, 2, 1], 1)), None),
+            None,
+        )),
+        client: SocketAddr::from(([192, 0, 2, 1], 1)),
         bodiless: true,
         status: 200,
         local: "",
