@@ -22,12 +22,13 @@ use trireme_routing::snapshot::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn listener(name: &str, port: u16, tls: Option<ListenerTls>, format: AccessLogFormat) -> Listener {
+    let secured = tls.is_some();
     Listener {
         name: name.to_owned(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port,
         tls,
-        proxy_protocol: false,
+        proxy_protocol: secured,
         caps: Caps::default(),
         http: HttpSettings {
             request_timeout: Duration::ZERO,
@@ -36,7 +37,10 @@ fn listener(name: &str, port: u16, tls: Option<ListenerTls>, format: AccessLogFo
             idle_timeout: 3600 * SECOND,
             max_head_kib: 96,
             use_remote_address: false,
-            proxies: Proxies::None,
+            proxies: match secured {
+                true => Proxies::Ranges(vec!["10.0.0.0/8".parse().expect("a range")]),
+                false => Proxies::None,
+            },
             server_name: "envoy".to_owned(),
             soap_errors: name == "HTTPSListener",
         },
@@ -365,6 +369,51 @@ impl Drop for Running {
     }
 }
 
+/// Runs it with all listeners on free ports; their addresses by name once there are `count`.
+fn run(folder: &Path, mut bootstrap: Bootstrap, count: usize) -> Option<(Running, BTreeMap<String, String>)> {
+    let any_port = Some(Address {
+        address: Some(address::Address::SocketAddress(SocketAddress {
+            address: Ipv4Addr::LOCALHOST.to_string(),
+            port_specifier: Some(PortSpecifier::PortValue(0)),
+            ..Default::default()
+        })),
+    });
+    let resources = bootstrap.static_resources.as_mut().expect("resources");
+    for listener in &mut resources.listeners {
+        listener.address.clone_from(&any_port);
+    }
+    bootstrap.admin = Some(Admin {
+        address: any_port,
+        ..Default::default()
+    });
+    let mut command = envoy(folder, &bootstrap)?;
+    let admin = folder.join("admin");
+    let child = command
+        .arg("--admin-address-path")
+        .arg(&admin)
+        .args(["--file-flush-interval-msec", "10"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let running = Running(child.expect("envoy starts"));
+    let listeners = (0..500)
+        .find_map(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            let address = std::fs::read_to_string(&admin)
+                .ok()
+                .filter(|address| !address.is_empty())?;
+            ask(&address, "GET", "h", "/ready", "").filter(|answer| answer.starts_with("HTTP/1.1 200"))?;
+            let listeners = ask(&address, "GET", "h", "/listeners", "")?;
+            let named = listeners.lines().filter_map(|line| line.split_once("::"));
+            let named: BTreeMap<_, _> = named
+                .map(|(name, address)| (name.to_owned(), address.to_owned()))
+                .collect();
+            (named.len() == count).then_some(named)
+        })
+        .expect("envoy listens within 10 s");
+    Some((running, listeners))
+}
+
 #[test]
 fn answers_as_the_specification_says() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -375,43 +424,10 @@ fn answers_as_the_specification_says() {
     resources
         .clusters
         .retain(|cluster| !["failover", "balanced"].contains(&cluster.name.as_str()));
-    let any_port = Some(Address {
-        address: Some(address::Address::SocketAddress(SocketAddress {
-            address: Ipv4Addr::LOCALHOST.to_string(),
-            port_specifier: Some(PortSpecifier::PortValue(0)),
-            ..Default::default()
-        })),
-    });
-    resources.listeners[0].address.clone_from(&any_port);
-    bootstrap.admin = Some(Admin {
-        address: any_port,
-        ..Default::default()
-    });
-    let Some(mut command) = envoy(folder.path(), &bootstrap) else {
+    let Some((running, listeners)) = run(folder.path(), bootstrap, 1) else {
         return;
     };
-    let admin = folder.path().join("admin");
-    let child = command
-        .arg("--admin-address-path")
-        .arg(&admin)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let running = Running(child.expect("envoy starts"));
-    let listener = (0..500)
-        .find_map(|_| {
-            std::thread::sleep(Duration::from_millis(20));
-            let address = std::fs::read_to_string(&admin)
-                .ok()
-                .filter(|address| !address.is_empty())?;
-            ask(&address, "GET", "h", "/ready", "").filter(|answer| answer.starts_with("HTTP/1.1 200"))?;
-            let listeners = ask(&address, "GET", "h", "/listeners", "")?;
-            listeners
-                .lines()
-                .find_map(|line| line.strip_prefix("HTTPListener::"))
-                .map(str::to_owned)
-        })
-        .expect("envoy listens within 10 s");
+    let listener = &listeners["HTTPListener"];
     let not_found =
         r#"{"code":"404","description":"The requested resource is not available.","message":"Not Found"}"#;
     let unchecked = concat!(
@@ -432,7 +448,7 @@ fn answers_as_the_specification_says() {
         ("PUT", "localhost", "/pets/1.0.0/pet/1/x", 500, unchecked),
         ("OPTIONS", "localhost", "/pets/1.0.0/pet/1/x", 500, unchecked),
     ] {
-        let answer = ask(&listener, method, host, path, "").expect("an answer");
+        let answer = ask(listener, method, host, path, "").expect("an answer");
         assert!(
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{method} {host}{path}: {answer}"
@@ -441,7 +457,7 @@ fn answers_as_the_specification_says() {
         assert_eq!(got, Some(body), "{method} {host}{path}");
     }
     let preflight = "origin: https://a.example.com\r\naccess-control-request-method: PUT\r\n";
-    let answer = ask(&listener, "OPTIONS", "localhost", "/pets/pet/1", preflight).expect("an answer");
+    let answer = ask(listener, "OPTIONS", "localhost", "/pets/pet/1", preflight).expect("an answer");
     for line in [
         "HTTP/1.1 200 OK\r\n",
         "access-control-allow-origin: https://a.example.com\r\n",
@@ -450,6 +466,80 @@ fn answers_as_the_specification_says() {
         "access-control-allow-credentials: true\r\n",
     ] {
         assert!(answer.contains(line), "{line}{answer}");
+    }
+    drop(running);
+}
+
+/// The address that Envoy decides on, by what the listener is told of proxies.
+#[test]
+fn finds_the_caller_where_we_say() {
+    let count = |count| Proxies::Count(std::num::NonZeroU32::new(count).expect("not 0"));
+    let ranges =
+        |list: &[&str]| Proxies::Ranges(list.iter().map(|range| range.parse().expect("a range")).collect());
+    let here = ranges(&["127.0.0.0/8", "10.0.0.0/8"]);
+    let cases = [
+        (Proxies::None, false, "198.51.100.1", "127.0.0.1"),
+        (Proxies::None, true, "198.51.100.1", "127.0.0.1"),
+        (count(1), false, "192.0.2.66, 198.51.100.1", "198.51.100.1"),
+        (count(1), true, "192.0.2.66, 198.51.100.1", "198.51.100.1"),
+        (count(2), false, "198.51.100.1, 10.0.0.7", "198.51.100.1"),
+        (count(2), true, "198.51.100.1, 10.0.0.7", "198.51.100.1"),
+        (count(2), false, "198.51.100.1", "127.0.0.1"),
+        (count(2), true, "198.51.100.1", "127.0.0.1"),
+        (count(2), false, "198.51.100.1, unknown", "198.51.100.1"),
+        (count(1), true, "198.51.100.1, unknown", "127.0.0.1"),
+        (ranges(&["10.0.0.0/8"]), false, "198.51.100.1", "127.0.0.1"),
+        (
+            here.clone(),
+            false,
+            "192.0.2.66, 198.51.100.1, 10.0.0.7",
+            "198.51.100.1",
+        ),
+        (here.clone(), false, "198.51.100.1, unknown", "127.0.0.1"),
+        (here.clone(), false, "10.0.0.8, 10.0.0.7", "10.0.0.8"),
+        // Ours passes over what is empty (RFC 9110 section 5.6.1), and takes the last address that it could read; Envoy none.
+        (here.clone(), false, "198.51.100.1,,10.0.0.7", "127.0.0.1"),
+        (here, false, "198.51.100.1, unknown, 10.0.0.7", "127.0.0.1"),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = |at: usize| folder.path().join(format!("{at}.log"));
+    let routes = encode::assembled(&[system()]);
+    let format = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\n";
+    let listeners = cases.iter().enumerate().map(|(at, (proxies, remote, ..))| {
+        let mut listener = listener(&at.to_string(), 1, None, AccessLogFormat::Text(format.to_owned()));
+        listener.http.proxies = proxies.clone();
+        listener.http.use_remote_address = *remote;
+        if let Some(access_log) = &mut listener.access_log {
+            access_log.path = log(at).display().to_string();
+        }
+        with_routes(&listener, &routes)
+    });
+    let mut bootstrap = bootstrap();
+    let resources = bootstrap.static_resources.as_mut().expect("resources");
+    resources
+        .clusters
+        .retain(|cluster| !["failover", "balanced"].contains(&cluster.name.as_str()));
+    resources.listeners = listeners.collect();
+    let Some((running, addresses)) = run(folder.path(), bootstrap, cases.len()) else {
+        return;
+    };
+    for (at, (proxies, remote, header, want)) in cases.iter().enumerate() {
+        let header = format!("x-forwarded-for: {header}\r\n");
+        let answer = ask(
+            &addresses[&at.to_string()],
+            "GET",
+            "localhost",
+            "/health",
+            &header,
+        );
+        assert!(answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")));
+        let line = (0..500).find_map(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            let line = std::fs::read_to_string(log(at)).ok()?;
+            line.ends_with('\n').then_some(line)
+        });
+        let line = line.expect("a line of the log within 5 s");
+        assert_eq!(line.trim_end(), *want, "{header} by {proxies:?} {remote}");
     }
     drop(running);
 }

@@ -102,6 +102,15 @@ fn rules() {
             "router.connection.maxRequestHeadInKiB = 0".to_owned(),
             "config.toml:1: router.connection.maxRequestHeadInKiB: must be 1 to 8192".to_owned(),
         ),
+        (
+            "router.clientAddress = { trustedHops = 1, trustedRanges = [\"10.0.0.0/8\"] }".to_owned(),
+            "config.toml:1: router.clientAddress.trustedRanges: cannot stand beside trustedHops".to_owned(),
+        ),
+        (
+            "router.clientAddress.trustedRanges = [\"10.0.0.1\", \"10.0.0.0/33\"]".to_owned(),
+            "config.toml:1: router.clientAddress.trustedRanges: element 1: \"10.0.0.0/33\" is not a range of addresses such as 10.0.0.0/8"
+                .to_owned(),
+        ),
     ];
     for (text, want) in cases {
         assert_eq!(errors(&text, &[]), [want], "{text}");

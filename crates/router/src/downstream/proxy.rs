@@ -192,14 +192,17 @@ mod tests {
         [SIGNATURE.as_slice(), &[command, family], &length, body].concat()
     }
 
-    fn ends(from: &str, to: &str) -> Option<(SocketAddr, SocketAddr)> {
+    /// Both ends, where a header names them.
+    type Named = Option<(SocketAddr, SocketAddr)>;
+
+    fn ends(from: &str, to: &str) -> Named {
         Some((from.parse().unwrap(), to.parse().unwrap()))
     }
 
     const FOUR: [u8; 12] = [192, 0, 2, 1, 198, 51, 100, 2, 0x12, 0x67, 0, 80];
 
     /// Whole headers, and what they say.
-    fn good() -> Vec<(Vec<u8>, Option<(SocketAddr, SocketAddr)>)> {
+    fn good() -> Vec<(Vec<u8>, Named)> {
         let four = ends("192.0.2.1:4711", "198.51.100.2:80");
         let mut six = [0; 36];
         (six[0], six[15], six[16], six[31]) = (0x20, 1, 0x20, 2);
