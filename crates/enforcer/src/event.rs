@@ -1,6 +1,7 @@
 //! What happened. Each event writes its log line and moves its metric, so the two can't disagree.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -494,4 +495,9 @@ impl WorkerFailed<'_> {
     pub(crate) fn emit(&self) {
         error!(error = %chain(self.error), "worker stopped");
     }
+}
+
+/// An address has given so many wrong passwords that it has to wait. Told once until it has stopped for a while.
+pub(crate) fn guessing(client: IpAddr) {
+    warn!(%client, "too many wrong passwords for test tokens, this address is slowed down");
 }

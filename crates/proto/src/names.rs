@@ -72,6 +72,8 @@ pub mod context {
 
 /// Request header by which the enforcer chooses the cluster.
 pub const CLUSTER_HEADER: &str = "x-wso2-cluster-header";
+/// Request header by which the router tells the enforcer's REST server where the caller is.
+pub const CLIENT_ADDRESS_HEADER: &str = "x-trireme-client-address";
 /// Dynamic metadata namespace of ext_authz.
 pub const EXT_AUTHZ_NAMESPACE: &str = "envoy.filters.http.ext_authz";
 /// Dynamic metadata key that marks an answer as the enforcer's own.

@@ -22,6 +22,7 @@
 pub mod admin;
 mod arguments;
 pub mod bound;
+mod guesses;
 pub mod listen;
 mod memory;
 mod probe;
@@ -31,6 +32,7 @@ mod signals;
 pub mod state;
 mod termination;
 
+pub use guesses::Guesses;
 pub use process::{Process, Settings, Threads, run};
 pub use ready::{Condition, Readiness};
 

@@ -1,12 +1,14 @@
 //! Routes that every label has (spec/adapter.md 5.2).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use trireme_proto::names::{ENFORCER_REST_CLUSTER, SYSTEM_FRAGMENT};
+use http::HeaderName;
+use trireme_proto::names::{CLIENT_ADDRESS_HEADER, ENFORCER_REST_CLUSTER, SYSTEM_FRAGMENT};
 use trireme_routing::RouteTable;
 use trireme_routing::snapshot::{
-    Action, Check, ClusterRef, Filters, Forward, Fragment, LocalLimit, PathMatch, Position, Revision,
-    Rewrite, Route, VirtualHost,
+    Action, Change, Changes, Check, ClusterRef, Filters, Forward, Fragment, Headers, LocalLimit, Mode,
+    PathMatch, Position, Revision, Rewrite, Route, Text, VirtualHost,
 };
 
 use crate::{Settings, template};
@@ -17,7 +19,9 @@ pub fn fragment(settings: &Settings) -> Fragment {
     let system = &settings.system;
     let mut routes = Vec::with_capacity(4);
     if system.testkey {
-        routes.push(utility("/testkey", "/testkey", None, settings));
+        let mut route = utility("/testkey", "/testkey", None, settings);
+        route.filters.headers = Some(Arc::new(telling_the_address()));
+        routes.push(route);
     }
     if let Some(limit) = system.jwks {
         routes.push(utility("/.wellknown/jwks", "/jwks", Some(limit), settings));
@@ -32,6 +36,21 @@ pub fn fragment(settings: &Settings) -> Fragment {
             name: system.host.to_ascii_lowercase(),
             routes,
         }],
+    }
+}
+
+/// Passwords are guessed at the server behind it, which slows down who does: it must know who that is, whatever the caller says.
+fn telling_the_address() -> Headers {
+    Headers {
+        request: Changes {
+            set: vec![Change {
+                name: HeaderName::from_static(CLIENT_ADDRESS_HEADER),
+                value: Text::ClientAddress,
+                mode: Mode::Overwrite,
+            }],
+            ..Changes::default()
+        },
+        ..Headers::default()
     }
 }
 

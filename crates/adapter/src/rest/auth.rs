@@ -10,11 +10,12 @@ use http::request::Parts;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use trireme_config::{Secret, is_default_login};
+use trireme_shell::Guesses;
 use trireme_tls::serve::Peer;
 
-use super::guesses::Guesses;
 use super::query::Query;
 use super::token::Tokens;
+use crate::event;
 use crate::respond::RestError;
 
 /// Query parameter or form field that may carry the token.
@@ -43,7 +44,7 @@ impl Auth {
         Self {
             users,
             tokens,
-            guesses: Guesses::default(),
+            guesses: Guesses::new(event::guessing),
             refuses_defaults: false,
         }
     }

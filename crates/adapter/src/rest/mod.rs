@@ -10,7 +10,6 @@ mod apis;
 mod auth;
 mod extract;
 mod frame;
-mod guesses;
 mod oauth2;
 mod pages;
 mod query;

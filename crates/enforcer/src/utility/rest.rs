@@ -2,6 +2,7 @@
 //! `/.wellknown/jwks`), so a client certificate is required.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +24,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use trireme_proto::names::CLIENT_ADDRESS_HEADER;
+use trireme_shell::Guesses;
 use trireme_tls::Acceptor;
 use trireme_tls::serve::incoming;
 
@@ -36,6 +39,7 @@ const WRONG: &str = "Wrong username or password. Please provide valid credential
 const DEFAULT: &str = "The default password of the user admin is refused on an address that is not loopback. Please set another \
                        one in enforcer.jwtIssuer.jwtUser, or TRIREME_ALLOW_DEFAULT_CREDENTIALS=true for a trial.";
 const CROWDED: &str = "Too many requests. Please try again.";
+const SLOWED: &str = "Too many wrong passwords. Please try again later.";
 const UNREADABLE: &str = "Error occurred while processing the request.";
 
 /// Protocols offered in the handshake.
@@ -55,15 +59,12 @@ struct Rest {
     utility: Arc<Utility>,
     places: Semaphore,
     attempts: Semaphore,
+    guesses: Guesses,
 }
 
 /// Routes of the server.
 pub(crate) fn router(utility: Arc<Utility>) -> Router {
-    let rest = Arc::new(Rest {
-        utility,
-        places: Semaphore::new(ATTEMPTS + MAX_WAITING),
-        attempts: Semaphore::new(ATTEMPTS),
-    });
+    let rest = Arc::new(Rest::new(utility, ATTEMPTS, MAX_WAITING));
     Router::new()
         .route("/jwks", get(jwks))
         .route("/testkey", any(test_token))
@@ -94,7 +95,8 @@ async fn test_token(State(rest): State<Arc<Rest>>, request: Request) -> Response
         Ok(credentials) => credentials,
         Err(refusal) => return refuse(refusal),
     };
-    if let Err(refusal) = rest.admit(issuer, &user, &password).await {
+    let client = client(&head.headers);
+    if let Err(refusal) = rest.admit(issuer, client, (&user, &password)).await {
         return refuse(refusal);
     }
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
@@ -120,11 +122,37 @@ async fn test_token(State(rest): State<Arc<Rest>>, request: Request) -> Response
 }
 
 impl Rest {
-    /// Looks at a password when it is its turn.
-    async fn admit(&self, issuer: &TestIssuer, user: &str, password: &str) -> Result<(), Refusal> {
+    fn new(utility: Arc<Utility>, attempts: usize, waiting: usize) -> Self {
+        Self {
+            utility,
+            places: Semaphore::new(attempts + waiting),
+            attempts: Semaphore::new(attempts),
+            guesses: Guesses::new(event::guessing),
+        }
+    }
+
+    /// Looks at a password when it is its turn, unless it comes from an address that has guessed too often. Where the router tells
+    /// no address, all are slowed down alike.
+    async fn admit(
+        &self,
+        issuer: &TestIssuer,
+        client: Option<IpAddr>,
+        (user, password): (&str, &str),
+    ) -> Result<(), Refusal> {
+        if let Some(wait) = client
+            .map(|client| self.guesses.wait(client))
+            .filter(|wait| !wait.is_zero())
+        {
+            return Err(Refusal::Slowed(wait));
+        }
         let _place = self.places.try_acquire().map_err(|_| Refusal::Crowded)?;
         let _attempt = self.attempts.acquire().await.map_err(|_| Refusal::Crowded)?;
-        if issuer.knows(user, password) {
+        let knows = || issuer.knows(user, password);
+        let known = match client {
+            Some(client) => self.guesses.attempt(client, knows).map_err(Refusal::Slowed)?,
+            None => knows(),
+        };
+        if known {
             return match issuer.refuses(user, password) {
                 true => Err(Refusal::Default),
                 false => Ok(()),
@@ -141,8 +169,15 @@ enum Refusal {
     Crowded,
     Default,
     NoHeader,
+    /// Its address has guessed too often; until then.
+    Slowed(Duration),
     Unreadable,
     Wrong,
+}
+
+/// Where the caller is, as the router tells, which alone can reach this server.
+fn client(headers: &HeaderMap) -> Option<IpAddr> {
+    headers.get(CLIENT_ADDRESS_HEADER)?.to_str().ok()?.parse().ok()
 }
 
 /// User and password of a Basic header.
@@ -173,6 +208,7 @@ fn refuse(refusal: Refusal) -> Response {
         Refusal::Crowded => (StatusCode::TOO_MANY_REQUESTS, CROWDED),
         Refusal::Default => (StatusCode::FORBIDDEN, DEFAULT),
         Refusal::NoHeader => (StatusCode::UNAUTHORIZED, NO_HEADER),
+        Refusal::Slowed(_) => (StatusCode::TOO_MANY_REQUESTS, SLOWED),
         Refusal::Unreadable => (StatusCode::BAD_REQUEST, UNREADABLE),
         Refusal::Wrong => (StatusCode::UNAUTHORIZED, WRONG),
     };
@@ -185,10 +221,14 @@ fn refuse(refusal: Refusal) -> Response {
         let challenge = HeaderValue::from_static("Basic realm=\"Choreo Connect\"");
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
-    if refusal == Refusal::Crowded {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    let wait = match refusal {
+        Refusal::Crowded => Some(1),
+        // To the next whole second, or who comes then is early.
+        Refusal::Slowed(wait) => Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+        Refusal::Default | Refusal::NoHeader | Refusal::Unreadable | Refusal::Wrong => None,
+    };
+    if let Some(seconds) = wait {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     response
 }
@@ -256,23 +296,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn passwords_are_guessed_slowly_whatever_is_guessed() {
         let issuer = TestIssuer::new(&settings().test_issuer).unwrap();
-        let rest = Rest {
-            utility: Arc::default(),
-            places: Semaphore::new(ATTEMPTS + MAX_WAITING),
-            attempts: Semaphore::new(ATTEMPTS),
-        };
+        let rest = Rest::new(Arc::default(), ATTEMPTS, MAX_WAITING);
         let begun = tokio::time::Instant::now();
         let wrong = ATTEMPTS + MAX_WAITING - 1;
         let guesses =
-            futures_util::future::join_all((0..wrong).map(|_| rest.admit(&issuer, "admin", "guess")));
+            futures_util::future::join_all((0..wrong).map(|_| rest.admit(&issuer, None, ("admin", "guess"))));
         // Behind all the wrong ones it waits for its turn; when there is no place left it is not even looked at.
         let good = async {
-            let admitted = rest.admit(&issuer, "admin", "secret").await;
+            let admitted = rest.admit(&issuer, None, ("admin", "secret")).await;
             (admitted, begun.elapsed())
         };
         let late = async {
-            let good = rest.admit(&issuer, "admin", "secret").await;
-            (good, rest.admit(&issuer, "admin", "guess").await, begun.elapsed())
+            let good = rest.admit(&issuer, None, ("admin", "secret")).await;
+            (
+                good,
+                rest.admit(&issuer, None, ("admin", "guess")).await,
+                begun.elapsed(),
+            )
         };
         let (guesses, (admitted, waited), late) = tokio::join!(guesses, good, late);
         assert!(guesses.iter().all(|outcome| *outcome == Err(Refusal::Wrong)));
@@ -282,7 +322,47 @@ mod tests {
             late,
             (Err(Refusal::Crowded), Err(Refusal::Crowded), Duration::ZERO)
         );
-        assert_eq!(rest.admit(&issuer, "admin", "secret").await, Ok(()));
+        assert_eq!(rest.admit(&issuer, None, ("admin", "secret")).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_is_slowed_down_and_nobody_else() {
+        let issuer = TestIssuer::new(&settings().test_issuer).unwrap();
+        let rest = Rest::new(Arc::default(), ATTEMPTS, MAX_WAITING);
+        let told = |address: &'static str| {
+            client(&HeaderMap::from_iter([(
+                CLIENT_ADDRESS_HEADER.parse().unwrap(),
+                HeaderValue::from_static(address),
+            )]))
+        };
+        let here = told("2001:db8::1");
+        assert!(here.is_some());
+        let admit = |client, password: &'static str| rest.admit(&issuer, client, ("admin", password));
+        let slowed = loop {
+            match admit(here, "guess").await {
+                Err(Refusal::Wrong) => {}
+                other => break other,
+            }
+        };
+        let Err(Refusal::Slowed(wait)) = slowed else {
+            panic!("{slowed:?}")
+        };
+        assert_eq!(
+            admit(told("2001:db8::2"), "secret").await,
+            slowed,
+            "the same network, not looked at"
+        );
+        assert_eq!(admit(told("192.0.2.1"), "secret").await, Ok(()));
+        assert_eq!(
+            admit(told("nowhere"), "secret").await,
+            Ok(()),
+            "as if nothing was told"
+        );
+        let answer = refuse(Refusal::Slowed(wait));
+        assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+        let after: u64 = answer.headers()[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+        tokio::time::advance(Duration::from_secs(after)).await;
+        assert_eq!(admit(here, "secret").await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -296,13 +376,16 @@ mod tests {
         ] {
             settings.users[0].password = password.to_owned();
             let issuer = TestIssuer::new(&settings).unwrap().refusing_defaults(refuses);
-            let rest = Rest {
-                utility: Arc::default(),
-                places: Semaphore::new(1),
-                attempts: Semaphore::new(1),
-            };
-            assert_eq!(rest.admit(&issuer, "admin", password).await, want, "{password}");
-            assert_eq!(rest.admit(&issuer, "admin", "guess").await, Err(Refusal::Wrong));
+            let rest = Rest::new(Arc::default(), 1, 0);
+            assert_eq!(
+                rest.admit(&issuer, None, ("admin", password)).await,
+                want,
+                "{password}"
+            );
+            assert_eq!(
+                rest.admit(&issuer, None, ("admin", "guess")).await,
+                Err(Refusal::Wrong)
+            );
         }
         assert_eq!(refuse(Refusal::Default).status(), StatusCode::FORBIDDEN);
     }

@@ -136,7 +136,12 @@ pub(crate) async fn request<'a>(
     let matched = route::on_request(&mut call, &mut checked.steering)?;
     trail.headers = matched.route().filters.headers.as_deref();
     if let Some(headers) = trail.headers {
-        headers::on_request(headers, &mut call.headers, checked.barred.as_mut());
+        headers::on_request(
+            headers,
+            call.client.ip(),
+            &mut call.headers,
+            checked.barred.as_mut(),
+        );
     }
     match &matched.route().action {
         Action::Direct { status, body: text } => {

@@ -14,7 +14,7 @@ use crate::support::{Reply, Setup, Upstream, allow, api, cluster, deny, full, ge
 fn change(name: &'static str, value: &'static str, mode: How) -> Change {
     Change {
         name: HeaderName::from_static(name),
-        value: HeaderValue::from_static(value),
+        value: HeaderValue::from_static(value).into(),
         mode,
     }
 }

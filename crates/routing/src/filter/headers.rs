@@ -38,10 +38,25 @@ pub struct Changes {
 pub struct Change {
     /// Which.
     pub name: HeaderName,
-    /// Value.
-    pub value: HeaderValue,
+    /// To what.
+    pub value: Text,
     /// How it meets what is there.
     pub mode: Mode,
+}
+
+/// What a header is set to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// The address of the caller, without a port. Requests alone have it.
+    ClientAddress,
+    /// Said outright.
+    Fixed(HeaderValue),
+}
+
+impl From<HeaderValue> for Text {
+    fn from(value: HeaderValue) -> Self {
+        Self::Fixed(value)
+    }
 }
 
 /// How a value meets what is there. Wire: `HeaderAppendAction`.
@@ -60,6 +75,9 @@ pub enum Mode {
 /// Headers that are set in one direction at most, as Envoy's own rules for these fields have it. A header map has a bound of
 /// its own, at which it panics.
 const MAX_SET: usize = 1000;
+
+/// The operator of Envoy's log format for [`Text::ClientAddress`].
+const CLIENT_ADDRESS: &str = "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%";
 
 /// What frames a message or belongs to one connection.
 const UNTOUCHABLE: [HeaderName; 14] = [
@@ -119,6 +137,7 @@ impl PerRoute for Option<Arc<Headers>> {
                 )?,
                 set: changes(
                     take(&mut route.request_headers_to_add),
+                    true,
                     &path.field("request_headers_to_add"),
                 )?,
             },
@@ -129,6 +148,7 @@ impl PerRoute for Option<Arc<Headers>> {
                 )?,
                 set: changes(
                     take(&mut route.response_headers_to_add),
+                    false,
                     &path.field("response_headers_to_add"),
                 )?,
             },
@@ -140,8 +160,11 @@ impl PerRoute for Option<Arc<Headers>> {
 fn write(changes: &Changes) -> (Vec<String>, Vec<core::HeaderValueOption>) {
     let remove = changes.remove.iter().map(|name| name.as_str().to_owned());
     let set = changes.set.iter().map(|change| {
-        // Envoy would else read operators of its log format.
-        let value = String::from_utf8_lossy(change.value.as_bytes()).replace('%', "%%");
+        let value = match &change.value {
+            Text::ClientAddress => CLIENT_ADDRESS.to_owned(),
+            // Envoy would else read operators of its log format.
+            Text::Fixed(value) => String::from_utf8_lossy(value.as_bytes()).replace('%', "%%"),
+        };
         core::HeaderValueOption {
             // And leave out what is empty.
             keep_empty_value: value.is_empty(),
@@ -179,17 +202,21 @@ fn name(text: &str, path: &Path<'_>) -> Result<HeaderName, Invalid> {
     }
 }
 
-fn changes(list: Vec<core::HeaderValueOption>, path: &Path<'_>) -> Result<Vec<Change>, Invalid> {
+fn changes(
+    list: Vec<core::HeaderValueOption>,
+    request: bool,
+    path: &Path<'_>,
+) -> Result<Vec<Change>, Invalid> {
     if list.len() > MAX_SET {
         return Err(path.invalid(format!("more than {MAX_SET}")));
     }
     list.into_iter()
         .enumerate()
-        .map(|(index, option)| change(option, &path.index(index)))
+        .map(|(index, option)| change(option, request, &path.index(index)))
         .collect()
 }
 
-fn change(mut option: core::HeaderValueOption, path: &Path<'_>) -> Result<Change, Invalid> {
+fn change(mut option: core::HeaderValueOption, request: bool, path: &Path<'_>) -> Result<Change, Invalid> {
     let field = &path.field("header");
     let mut header = option.header.take().ok_or_else(|| field.invalid("missing"))?;
     let (key, text) = (take(&mut header.key), take(&mut header.value));
@@ -200,8 +227,14 @@ fn change(mut option: core::HeaderValueOption, path: &Path<'_>) -> Result<Change
     if text.is_empty() && !kept {
         return Err(field.invalid("must not be empty without keep_empty_value"));
     }
-    let text = literal(&text).ok_or_else(|| field.invalid("must be literal, with %% for a percent sign"))?;
-    let value = HeaderValue::try_from(text).map_err(|_| field.invalid("not the value of a header"))?;
+    let value = if request && text == CLIENT_ADDRESS {
+        Text::ClientAddress
+    } else {
+        let text =
+            literal(&text).ok_or_else(|| field.invalid("must be literal, with %% for a percent sign"))?;
+        let value = HeaderValue::try_from(text).map_err(|_| field.invalid("not the value of a header"))?;
+        Text::Fixed(value)
+    };
     let action = take(&mut option.append_action);
     let mode = match HeaderAppendAction::try_from(action) {
         Ok(HeaderAppendAction::AddIfAbsent) => Mode::AddIfAbsent,
@@ -242,7 +275,7 @@ mod tests {
     fn set(name: &'static str, value: &'static str, mode: Mode) -> Change {
         Change {
             name: HeaderName::from_static(name),
-            value: HeaderValue::from_static(value),
+            value: HeaderValue::from_static(value).into(),
             mode,
         }
     }
@@ -255,6 +288,11 @@ mod tests {
                 set: vec![
                     set("x-a", "50% of %START_TIME%", Mode::Overwrite),
                     set("x-a", "", Mode::Append),
+                    Change {
+                        value: Text::ClientAddress,
+                        ..set("x-c", "", Mode::Overwrite)
+                    },
+                    set("x-c", CLIENT_ADDRESS, Mode::Overwrite),
                 ],
             },
             response: Changes {

@@ -26,7 +26,7 @@ mod seam;
 
 pub use self::check::Check;
 pub use self::cors::Cors;
-pub use self::headers::{Change, Changes, Headers, Mode};
+pub use self::headers::{Change, Changes, Headers, Mode, Text};
 pub use self::limit::LocalLimit;
 pub use self::request::Guard;
 pub(crate) use self::request::Rules;

@@ -9,7 +9,7 @@ use trireme_policy::api::{
 use trireme_routing::Ambiguity;
 use trireme_routing::snapshot::{
     Action, Changes, Check, Cluster, ClusterRef, Cors, Endpoint, Forward, Headers, PathMatch, Pem, Position,
-    Rewrite, Route, Trust, UpstreamProtocol,
+    Rewrite, Route, Text, Trust, UpstreamProtocol,
 };
 use trireme_translate::{Api, Settings};
 
@@ -170,7 +170,10 @@ fn changes(headers: &Headers) -> Value {
                     "{:?} {}: {}",
                     change.mode,
                     change.name,
-                    change.value.to_str().unwrap_or("?")
+                    match &change.value {
+                        Text::ClientAddress => "(the address of the caller)",
+                        Text::Fixed(value) => value.to_str().unwrap_or("?"),
+                    }
                 )
             })
             .collect();

@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event;
-
 /// Wrong passwords that an address may give one after the other: more than anybody mistypes.
 const BURST: u32 = 10;
 /// Time that takes one of them back. A limit of ten a minute leaves a guesser 14,400 a day.
@@ -17,9 +15,10 @@ const PACE: Duration = Duration::from_secs(6);
 const MAX_ADDRESSES: usize = 4_096;
 
 /// What each address has guessed. One that hasn't, or not for a minute, takes no room.
-#[derive(Debug, Default)]
-pub(super) struct Guesses {
+#[derive(Debug)]
+pub struct Guesses {
     debts: Mutex<HashMap<IpAddr, Debt>>,
+    tell: fn(IpAddr),
 }
 
 /// What an address has to wait for.
@@ -32,17 +31,31 @@ struct Debt {
 }
 
 impl Guesses {
+    /// Nobody has guessed yet. `tell` is called with an address that is slowed down, once until it has stopped for a while.
+    #[must_use]
+    pub fn new(tell: fn(IpAddr)) -> Self {
+        Self {
+            debts: Mutex::default(),
+            tell,
+        }
+    }
+
+    /// How long `peer` has to wait until it may try a password; zero for who may.
+    #[must_use]
+    pub fn wait(&self, peer: IpAddr) -> Duration {
+        let debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
+        owed(&debts, place(peer), Instant::now()).saturating_sub(PACE * (BURST - 1))
+    }
+
     /// Lets `peer` try a password: whether it is `right`, which is only asked while the address may guess. A right one costs
     /// nothing. Attempts are made one at a time, so that many at once are no more than one after the other.
     ///
     /// # Errors
     /// The time until the address may try again. Not even the right password is taken before, for it would tell.
-    pub(super) fn attempt(&self, peer: IpAddr, right: impl FnOnce() -> bool) -> Result<bool, Duration> {
+    pub fn attempt(&self, peer: IpAddr, right: impl FnOnce() -> bool) -> Result<bool, Duration> {
         let (place, now) = (place(peer), Instant::now());
         let mut debts = self.debts.lock().unwrap_or_else(PoisonError::into_inner);
-        let owed = debts
-            .get(&place)
-            .map_or(Duration::ZERO, |debt| debt.paid.saturating_duration_since(now));
+        let owed = owed(&debts, place, now);
         let wait = owed.saturating_sub(PACE * (BURST - 1));
         if !wait.is_zero() {
             return Err(wait);
@@ -61,10 +74,16 @@ impl Guesses {
         debt.paid = now + owed + PACE;
         if owed + PACE >= PACE * BURST && !debt.told {
             debt.told = true;
-            event::guessing(place);
+            (self.tell)(place);
         }
         Ok(false)
     }
+}
+
+fn owed(debts: &HashMap<IpAddr, Debt>, place: IpAddr, now: Instant) -> Duration {
+    debts
+        .get(&place)
+        .map_or(Duration::ZERO, |debt| debt.paid.saturating_duration_since(now))
 }
 
 /// Who is counted as one: an address of IPv4, however it is written, or what one site has of IPv6 (RFC 4291 2.5.1: the second half
@@ -101,7 +120,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_then_one_at_a_time() {
-        let guesses = Guesses::default();
+        let guesses = Guesses::new(|_| ());
         let peer = address(1);
         let wrong = || guesses.attempt(peer, || false);
         for number in 0..BURST {
@@ -110,6 +129,8 @@ mod tests {
         }
         let asked = || -> bool { panic!("not looked at") };
         assert_eq!(guesses.attempt(peer, asked), Err(PACE));
+        assert_eq!(guesses.wait(peer), PACE);
+        assert_eq!(guesses.wait(address(2)), Duration::ZERO);
         assert_eq!(guesses.attempt(address(2), || true), Ok(true), "somebody else");
         tokio::time::advance(PACE / 2).await;
         assert_eq!(wrong(), Err(PACE / 2), "what isn't looked at costs nothing");
@@ -138,7 +159,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_so_many_addresses_are_remembered() {
-        let guesses = Guesses::default();
+        let guesses = Guesses::new(|_| ());
         let wrong = |peer| guesses.attempt(peer, || false);
         let held = || guesses.debts.lock().unwrap().len();
         let busy = address(0);
