@@ -35,7 +35,7 @@ section! {
         /// Host name of the gateway's own paths: /health, /ready, /testkey and /.wellknown/jwks.
         system_host["systemHost"]: String = "localhost".to_owned(),
         /// Every connection to the plain listener begins with a PROXY header (version 1 or 2), which names the caller; one
-        /// without it is closed. Whoever reaches the port can name anybody, so only the balancer should.
+        /// without it is closed. Whoever reaches the port can name anybody, so only the balancer should; probes need another.
         listener_proxy_protocol["listenerProxyProtocol"]: bool = false,
         /// The same for the TLS listener, where it comes before the handshake.
         secured_listener_proxy_protocol["securedListenerProxyProtocol"]: bool = false,

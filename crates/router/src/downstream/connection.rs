@@ -122,10 +122,12 @@ pub(crate) async fn serve<E: Serve>(
     mut open: Open,
 ) {
     let header_time = worker.shared.edge.header_time;
-    if open.proxied
-        && let Err(refusal) = open.read_proxy(&mut stream, &listener, header_time).await
-    {
-        return worker.tally.refuse(refusal);
+    if open.proxied {
+        match open.read_proxy(&mut stream, &listener, header_time).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(refusal) => return worker.tally.refuse(refusal),
+        }
     }
     let ends = open.ends;
     let Some(acceptor) = acceptor else {
@@ -476,19 +478,21 @@ impl Open {
         Ok(())
     }
 
-    /// Reads the PROXY header, within `bound`, and counts the connection as one of the caller's.
+    /// Reads the PROXY header, within `bound`, and counts the connection as one of the caller's. False when nothing came at all.
     async fn read_proxy(
         &mut self,
         stream: &mut TcpStream,
         listener: &str,
         bound: Duration,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let socket = self.ends;
         let reason = match timeout(bound, proxy::read(stream, socket)).await {
-            Ok(Ok(ends)) => {
+            Ok(Ok(None)) => return Ok(false),
+            Ok(Ok(Some(ends))) => {
                 self.ends = ends;
                 let snapshot = self.worker.snapshot();
-                return self.count_address(snapshot.listener(listener));
+                self.count_address(snapshot.listener(listener))?;
+                return Ok(true);
             }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "not there in time".to_owned(),

@@ -40,26 +40,30 @@ enum Parsed {
 }
 
 /// Reads the header, and nothing beyond it, and gives the ends that it names. They are those of the socket where it names none.
+/// None when the connection ends without a byte, as those do that only look whether the port is open.
 ///
 /// # Errors
 /// What is not a header, and the end of the connection. It takes as long as the bytes take to come.
-pub(super) async fn read(stream: &mut TcpStream, socket: Ends) -> Result<Ends, ProxyError> {
+pub(super) async fn read(stream: &mut TcpStream, socket: Ends) -> Result<Option<Ends>, ProxyError> {
     let mut header = Vec::with_capacity(FIXED);
     loop {
         let more = match parse(&header).map_err(ProxyError::Malformed)? {
-            Parsed::Header(None) => return Ok(socket),
+            Parsed::Header(None) => return Ok(Some(socket)),
             Parsed::Header(Some((peer, local))) => {
-                return Ok(Ends {
+                return Ok(Some(Ends {
                     peer,
                     local: Some(local),
                     ..socket
-                });
+                }));
             }
             Parsed::AtLeast(least) => least - header.len(),
             Parsed::Line => to_line_feed(stream, LONGEST - header.len()).await?,
         };
-        if (&mut *stream).take(more as u64).read_buf(&mut header).await? == 0 {
-            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+        let mut limited = (&mut *stream).take(more as u64);
+        match limited.read_buf(&mut header).await? {
+            0 if header.is_empty() => return Ok(None),
+            0 => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+            _ => {}
         }
     }
 }
@@ -305,7 +309,7 @@ mod tests {
         caller.set_nodelay(true).unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         let send = async {
-            for piece in bytes.chunks(if one_by_one { 1 } else { bytes.len() }) {
+            for piece in bytes.chunks(if one_by_one { 1 } else { bytes.len().max(1) }) {
                 caller.write_all(piece).await.unwrap();
                 tokio::task::yield_now().await;
             }
@@ -313,7 +317,10 @@ mod tests {
         };
         let read = async {
             let socket = Ends::of("10.0.0.9:9".parse().unwrap(), None);
-            let ends = read(&mut stream, socket).await.map_err(|error| error.to_string());
+            let ends = read(&mut stream, socket).await;
+            let ends = ends
+                .map_err(|error| error.to_string())
+                .and_then(|ends| ends.ok_or_else(|| "nothing".to_owned()));
             let mut rest = Vec::new();
             if ends.is_ok() {
                 stream.read_to_end(&mut rest).await.unwrap();
@@ -342,9 +349,14 @@ mod tests {
     #[tokio::test]
     async fn a_header_that_ends_early_is_none() {
         for (header, _) in good() {
+            assert_eq!(through(b"", false).await.0, Err("nothing".to_owned()));
             for end in [1, 6, 14, header.len() - 1] {
                 let (ends, _) = through(&header[..end], false).await;
-                assert!(ends.is_err(), "{} at {end}", String::from_utf8_lossy(&header));
+                assert!(
+                    ends.is_err_and(|error| error != "nothing"),
+                    "{} at {end}",
+                    String::from_utf8_lossy(&header)
+                );
             }
         }
     }
