@@ -13,6 +13,19 @@ fn wrong() -> Vec<(String, &'static str)> {
         (adapter("replicaCount=two"), "replicaCount"),
         (adapter("ingress.enabled=1"), "enabled"),
         (adapter("ingress.hostname=a_b"), "hostname"),
+        (adapter("ingress.hostname=Adapter.example.com"), "hostname"),
+        (adapter("ingress.tlsSecretName=a: b"), "tlsSecretName"),
+        (adapter("imageTag=1.2\\, x"), "imageTag"),
+        (adapter("imageName=Adapter"), "imageName"),
+        (adapter("dockerRegistry=my registry"), "dockerRegistry"),
+        (adapter("security.keystore.key.secretName=A_b"), "secretName"),
+        (runtime("router.debug.heapProfile.mountPath=var"), "mountPath"),
+        (
+            runtime("podDisruptionBudget.maxUnavailable=150%"),
+            "maxUnavailable",
+        ),
+        ("kubernetes.serviceAccount.name=- a".to_owned(), "name"),
+        ("fullnameOverride=a.b".to_owned(), "fullnameOverride"),
         (adapter("ingress.annotations.a=1"), "annotations"),
         (adapter("envOverride=x"), "envOverride"),
         (adapter("envOverride[0].name=x"), "envOverride"),
@@ -80,6 +93,18 @@ fn wrong_types_and_unknown_keys_are_named() {
     }
 }
 
+/// An entry of `volumeConfigs`.
+fn volume(at: usize, name: &str, container: &str, path: &str) -> Vec<String> {
+    let entry = format!("wso2.deployment.volumeConfigs[{at}]");
+    vec![
+        format!("{entry}.name={name}"),
+        format!("{entry}.mount.container={container}"),
+        format!("{entry}.mount.path={path}"),
+        format!("{entry}.resource.kind=ConfigMap"),
+        format!("{entry}.resource.name=c{at}"),
+    ]
+}
+
 /// What goes together is looked at by the templates, whose messages only `template` and `install` give.
 #[test]
 fn values_that_do_not_go_together_are_named() {
@@ -142,6 +167,76 @@ fn values_that_do_not_go_together_are_named() {
             vec![eu.into(), "wso2.deployment.gatewayEnvironments[1].name=us".into()],
             "environment us: ingress.hostname: gw.wso2.com is taken already",
         ),
+        (
+            vec![
+                eu.into(),
+                "wso2.deployment.gatewayEnvironments[1].name=us".into(),
+                "wso2.deployment.gatewayEnvironments[1].labelName=eu".into(),
+            ],
+            "environment us: labelName: eu is another environment's already",
+        ),
+        (
+            vec![
+                format!("{ADAPTER}.envOverride[0].name=A"),
+                format!("{ADAPTER}.envOverride[0].value=x"),
+                format!("{ADAPTER}.envOverride[1].name=A"),
+                format!("{ADAPTER}.envOverride[1].value=x"),
+            ],
+            "adapter.envOverride: A is there twice",
+        ),
+        (
+            [
+                volume(0, "a", "router", "/a"),
+                volume(1, "b", "choreo-connect-router", "/a/"),
+            ]
+            .concat(),
+            "wso2.deployment.volumeConfigs: two are mounted at /a in router",
+        ),
+        (
+            [volume(0, "a", "router", "/a"), volume(1, "a", "router", "/b")].concat(),
+            "wso2.deployment.volumeConfigs: a is ConfigMap c0 and ConfigMap c1",
+        ),
+        (
+            volume(0, "state", "adapter", "/a"),
+            "wso2.deployment.volumeConfigs: the chart has a volume called state",
+        ),
+        (
+            ["s-a", "s"]
+                .iter()
+                .zip(["b.pem", "a-b.pem"])
+                .enumerate()
+                .flat_map(|(at, (secret, file))| {
+                    let entry = format!("{ADAPTER}.security.truststore[{at}]");
+                    [
+                        format!("{entry}.secretName={secret}"),
+                        format!("{entry}.subPath={file}"),
+                    ]
+                })
+                .collect(),
+            "adapter.security.truststore: two would be the file s-a-b-pem.pem",
+        ),
+        (
+            vec![format!("{RUNTIME}.terminationGracePeriodSeconds=17")],
+            "gatewayRuntime.enforcer.preStopSleepSeconds: leaves nothing of terminationGracePeriodSeconds, 17",
+        ),
+        (
+            vec![format!("{RUNTIME}.router.httpRoute.enabled=true")],
+            "gatewayRuntime.router.httpRoute.parentRefs: needed",
+        ),
+        (
+            vec![
+                "kubernetes.certManager.renewBefore=90h60m".into(),
+                "kubernetes.certManager.duration=91h".into(),
+            ],
+            "kubernetes.certManager.renewBefore: 90h60m is not shorter than duration, 91h",
+        ),
+        (
+            vec![
+                "nameOverride=".to_owned() + &"a".repeat(60),
+                "fullnameOverride=9a".into(),
+            ],
+            "fullnameOverride",
+        ),
     ];
     for helm in Helm::ALL {
         let Some(program) = helm.program() else { continue };
@@ -179,7 +274,7 @@ fn it_works_as_a_part_of_another_chart() {
             String::from_utf8_lossy(&output.stderr)
         );
         assert!(
-            out.contains("value: \"Parent\"") && out.contains("name: r-choreo-connect-router"),
+            out.contains("value: \"Parent\"") && out.contains("name: r-choreo-connect-router\n"),
             "{helm:?}"
         );
     }
@@ -197,4 +292,73 @@ fn no_default_is_null() {
         }
     }
     look("", &values);
+}
+
+/// Null takes a default away: either there is another one, or the key is named.
+#[test]
+fn no_value_is_missed_without_its_name() {
+    let Some(program) = Helm::Four.program() else {
+        return;
+    };
+    let text = std::fs::read_to_string(trireme_charts::chart().join("values.yaml")).unwrap();
+    let values: serde_json::Value = yaml_serde::from_str(&text).unwrap();
+    let mut paths = Vec::new();
+    let mut rest = vec![(String::new(), &values)];
+    while let Some((path, value)) = rest.pop() {
+        for (key, value) in value.as_object().into_iter().flatten() {
+            // Annotations are the user's own.
+            if !key.contains('/') {
+                let path = format!("{path}.{key}");
+                paths.push(path.trim_start_matches('.').to_owned());
+                rest.push((path, value));
+            }
+        }
+    }
+    assert!(paths.len() > 200, "{}", paths.len());
+    for path in paths {
+        let Err(error) = template(&program, &["--set", &format!("{path}=null")]) else {
+            continue;
+        };
+        let (error, key) = (error.to_string(), path.rsplit('.').next().unwrap());
+        assert!(
+            error.contains(key) && !error.contains("nil pointer"),
+            "{path}: {error}"
+        );
+    }
+}
+
+/// Names that look like something else in YAML, and an address that nothing is exposed at.
+#[test]
+fn texts_stay_texts() {
+    for helm in Helm::ALL {
+        let Some(program) = helm.program() else { continue };
+        let out = template(
+            &program,
+            &[
+                "--set-string",
+                "wso2.deployment.adapter.imageTag=12",
+                "--set-string",
+                "wso2.deployment.gatewayRuntime.priorityClassName=true",
+                "--set-string",
+                "wso2.deployment.adapter.ingress.tlsSecretName=1e3",
+                "--set",
+                "wso2.deployment.gatewayEnvironments[0].name=eu",
+                "--set-string",
+                "wso2.deployment.gatewayEnvironments[1].name=12",
+                "--set",
+                "wso2.deployment.gatewayEnvironments[1].gatewayRuntime.router.ingress.enabled=false",
+                "--set",
+                "wso2.deployment.gatewayEnvironments[1].adapter.ingress.enabled=false",
+            ],
+        )
+        .unwrap();
+        for line in [
+            "image: \"trireme-adapter:12\"",
+            "priorityClassName: \"true\"",
+            "secretName: \"1e3\"",
+            "gateway-environment: \"12\"",
+        ] {
+            assert!(out.contains(line), "{helm:?}: {line}");
+        }
+    }
 }

@@ -29,6 +29,17 @@
 {{- include "choreo-connect.object" (list (dict "env" dict "Chart" (index . 0).Chart "Release" (index . 0).Release "Values" (index . 0).Values) (index . 1)) -}}
 {{- end -}}
 
+{{/* Gives a map the keys that somebody set to null: (list MAP "key" VALUE …). */}}
+{{- define "choreo-connect.complete" -}}
+{{- $map := index . 0 -}}
+{{- $rest := rest . -}}
+{{- range $at, $key := $rest -}}
+{{- if and (eq 0 (mod $at 2)) (not (get $map $key)) -}}
+{{- $_ := set $map $key (index $rest (add1 $at | int)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 Puts the contexts of the environments into `list` of the argument, {root, list}. A context is the root's with `env`: {name, label,
 adapter, runtime}, the values of the environment.
@@ -41,6 +52,13 @@ adapter, runtime}, the values of the environment.
 {{- range $entries -}}
 {{- $adapter := mergeOverwrite (deepCopy $d.adapter) (deepCopy (default dict .adapter)) -}}
 {{- $runtime := mergeOverwrite (deepCopy $d.gatewayRuntime) (deepCopy (default dict .gatewayRuntime)) -}}
+{{- include "choreo-connect.complete" (list $adapter "envOverride" list) -}}
+{{- include "choreo-connect.complete" (list $adapter.security "keystore" dict "truststore" list "consul" dict) -}}
+{{- include "choreo-connect.complete" (list $runtime.enforcer "envOverride" list) -}}
+{{- include "choreo-connect.complete" (list $runtime.enforcer.security "keystore" dict "truststore" list) -}}
+{{- include "choreo-connect.complete" (list $runtime.enforcer.security.backendJWT "keystore" dict) -}}
+{{- include "choreo-connect.complete" (list $runtime.router "envOverride" list) -}}
+{{- include "choreo-connect.complete" (list $runtime.router.security "keystore" dict "listenerKeystore" dict "backendCaCerts" dict) -}}
 {{- $env := dict "name" .name "label" (default .name .labelName) "adapter" $adapter "runtime" $runtime -}}
 {{- $list = append $list (dict "env" $env "Values" $root.Values "Chart" $root.Chart "Release" $root.Release "Capabilities" $root.Capabilities "Files" $root.Files "Template" $root.Template) -}}
 {{- end -}}
@@ -50,11 +68,11 @@ adapter, runtime}, the values of the environment.
 {{/* Labels that select the pods of a component: (list CONTEXT "component"). */}}
 {{- define "choreo-connect.selector" -}}
 {{- $c := index . 0 -}}
-app.kubernetes.io/name: {{ include "choreo-connect.name" $c }}
-app.kubernetes.io/instance: {{ $c.Release.Name }}
+app.kubernetes.io/name: {{ include "choreo-connect.name" $c | quote }}
+app.kubernetes.io/instance: {{ $c.Release.Name | quote }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- if $c.env.name }}
-gateway-environment: {{ $c.env.name }}
+gateway-environment: {{ $c.env.name | quote }}
 {{- end }}
 {{- end -}}
 
@@ -101,7 +119,7 @@ app.kubernetes.io/managed-by: {{ $c.Release.Service }}
 {{- $names = append $names (include "choreo-connect.shared" (list . "wso2-subscription")) -}}
 {{- end -}}
 {{- range $names }}
-- name: {{ . }}
+- name: {{ . | quote }}
 {{- end }}
 {{- end -}}
 
@@ -117,12 +135,13 @@ app.kubernetes.io/managed-by: {{ $c.Release.Service }}
 {{/* Variables of a container: (list DEFAULTS OVERRIDES). An override takes the place of a default. */}}
 {{- define "choreo-connect.variables" -}}
 {{- $taken := dict -}}
-{{- range index . 1 -}}
+{{- $own := default list (index . 1) -}}
+{{- range $own -}}
 {{- $_ := set $taken .name true -}}
 {{- end -}}
-{{- range concat (index . 0) (index . 1) }}
+{{- range concat (index . 0) $own }}
 {{- if or (not (hasKey $taken .name)) (not .default) }}
-- name: {{ .name }}
+- name: {{ .name | quote }}
   {{- if hasKey . "valueFrom" }}
   valueFrom: {{- toYaml .valueFrom | nindent 4 }}
   {{- else }}
@@ -195,7 +214,7 @@ lifecycle:
 {{- define "choreo-connect.pod" -}}
 {{- $c := index . 0 -}}
 {{- $v := index . 2 -}}
-serviceAccountName: {{ include "choreo-connect.serviceAccount" $c }}
+serviceAccountName: {{ include "choreo-connect.serviceAccount" $c | quote }}
 automountServiceAccountToken: {{ $v.automountServiceAccountToken }}
 # Variables of services would be read as settings: CC_… overrides the configuration.
 enableServiceLinks: false
@@ -204,7 +223,7 @@ imagePullSecrets: {{- . | nindent 2 }}
 {{- end }}
 securityContext: {{- toYaml $v.podSecurityContext | nindent 2 }}
 {{- with $v.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $v.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -223,5 +242,5 @@ topologySpreadConstraints: {{- . | nindent 2 }}
 {{/* Pod labels of a component, those of the user included: (list CONTEXT "component" VALUES). */}}
 {{- define "choreo-connect.podLabels" -}}
 {{- $own := include "choreo-connect.labels" (list (index . 0) (index . 1)) | fromYaml -}}
-{{- toYaml (merge $own (deepCopy (index . 2).podLabels)) -}}
+{{- toYaml (merge $own (deepCopy (default dict (index . 2).podLabels))) -}}
 {{- end -}}

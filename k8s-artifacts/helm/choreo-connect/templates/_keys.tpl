@@ -30,7 +30,7 @@ Where keys, certificates and trust come from, in order: a secret that the values
 {{- include "choreo-connect.item" (list $own.cert "mg.pem") }}
 {{- else if $c.Values.kubernetes.certManager.enabled }}
 - secret:
-    name: {{ include "choreo-connect.certificate" . }}
+    name: {{ include "choreo-connect.certificate" . | quote }}
     items:
       - {key: tls.key, path: mg.key}
       - {key: tls.crt, path: mg.pem}
@@ -53,7 +53,7 @@ Where keys, certificates and trust come from, in order: a secret that the values
 {{- include "choreo-connect.item" (list (default $own.cert $own.ca) $file) }}
 {{- else if $c.Values.kubernetes.certManager.enabled }}
 - secret:
-    name: {{ include "choreo-connect.certificate" . }}
+    name: {{ include "choreo-connect.certificate" . | quote }}
     items:
       - {key: ca.crt, path: {{ $file }}}
 {{- else }}
@@ -67,9 +67,14 @@ Where keys, certificates and trust come from, in order: a secret that the values
 {{/* One file of a secret: (list {secretName, subPath} "path"). */}}
 {{- define "choreo-connect.item" }}
 - secret:
-    name: {{ (index . 0).secretName }}
+    name: {{ (index . 0).secretName | quote }}
     items:
       - {key: {{ (index . 0).subPath | quote }}, path: {{ index . 1 | quote }}}
+{{- end -}}
+
+{{/* File name of an entry of a truststore. */}}
+{{- define "choreo-connect.trustFile" -}}
+{{- default (printf "%s-%s.pem" .secretName (.subPath | replace "." "-")) .mountAs -}}
 {{- end -}}
 
 {{/* Sources of a truststore: (list CONTEXT (list "component" …) ENTRIES). */}}
@@ -79,8 +84,7 @@ Where keys, certificates and trust come from, in order: a secret that the values
 {{- include "choreo-connect.trustIn" (list $c . (printf "%s-ca-cert.pem" .)) }}
 {{- end }}
 {{- range index . 2 }}
-{{- $usual := printf "%s-%s.pem" .secretName (.subPath | replace "." "-") }}
-{{- include "choreo-connect.item" (list . (default $usual .mountAs)) }}
+{{- include "choreo-connect.item" (list . (include "choreo-connect.trustFile" .)) }}
 {{- end }}
 {{- end -}}
 
@@ -110,6 +114,25 @@ Where keys, certificates and trust come from, in order: a secret that the values
 {{- $hosts := list .env.runtime.router.ingress.hostname -}}
 {{- if include "choreo-connect.adapterIngress" . -}}
 {{- $hosts = append $hosts .env.adapter.ingress.hostname -}}
+{{- end -}}
+{{- join "," $hosts -}}
+{{- end -}}
+
+{{/* Those of them that are exposed. */}}
+{{- define "choreo-connect.exposedHosts" -}}
+{{- $router := .env.runtime.router -}}
+{{- $hosts := list -}}
+{{- if $router.ingress.enabled -}}
+{{- $hosts = append $hosts $router.ingress.hostname -}}
+{{- end -}}
+{{- if $router.httpRoute.enabled -}}
+{{- $hosts = concat $hosts (default (list $router.ingress.hostname) $router.httpRoute.hostnames) -}}
+{{- end -}}
+{{- $adapter := .env.adapter -}}
+{{- $exposed := or $adapter.ingress.enabled $adapter.httpRoute.enabled -}}
+{{- $hosts = $hosts | uniq -}}
+{{- if and $exposed (include "choreo-connect.adapterIngress" .) -}}
+{{- $hosts = append $hosts $adapter.ingress.hostname -}}
 {{- end -}}
 {{- join "," $hosts -}}
 {{- end -}}

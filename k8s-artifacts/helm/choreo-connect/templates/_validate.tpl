@@ -9,8 +9,18 @@
 {{- end -}}
 {{- $all := dict "root" . -}}
 {{- include "choreo-connect.environments" $all -}}
+{{- $full := include "choreo-connect.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([a-z0-9-]*[a-z0-9])?$" $full) -}}
+{{- fail (printf "fullnameOverride: %s cannot begin the names of Services, which are small letters, digits and inner hyphens and begin with a letter; set one that can" $full) -}}
+{{- end -}}
+{{- include "choreo-connect.validateVolumes" . -}}
+{{- $cm := .Values.kubernetes.certManager -}}
+{{- if le (include "choreo-connect.durationOf" $cm.duration | int) (include "choreo-connect.durationOf" $cm.renewBefore | int) -}}
+{{- fail (printf "kubernetes.certManager.renewBefore: %s is not shorter than duration, %s" $cm.renewBefore $cm.duration) -}}
+{{- end -}}
 {{- $hosts := dict -}}
 {{- $names := dict -}}
+{{- $labels := dict -}}
 {{- range $all.list -}}
 {{- $c := . -}}
 {{- $where := ternary (printf "environment %s: " .env.name) "" (not (empty .env.name)) -}}
@@ -18,10 +28,24 @@
 {{- fail (printf "wso2.deployment.gatewayEnvironments: two are called %s" .env.name) -}}
 {{- end -}}
 {{- $_ := set $names (toString .env.name) true -}}
+{{- if hasKey $labels (toString .env.label) -}}
+{{- fail (printf "%slabelName: %s is another environment's already" $where .env.label) -}}
+{{- end -}}
+{{- $_ := set $labels (toString .env.label) true -}}
+{{- include "choreo-connect.validateVariables" (list (printf "%sadapter.envOverride" $where) .env.adapter.envOverride) -}}
+{{- include "choreo-connect.validateVariables" (list (printf "%sgatewayRuntime.enforcer.envOverride" $where) .env.runtime.enforcer.envOverride) -}}
+{{- include "choreo-connect.validateVariables" (list (printf "%sgatewayRuntime.router.envOverride" $where) .env.runtime.router.envOverride) -}}
+{{- include "choreo-connect.validateTrust" (list (printf "%sadapter.security.truststore" $where) (list "enforcer" "router") .env.adapter.security.truststore) -}}
+{{- include "choreo-connect.validateTrust" (list (printf "%sgatewayRuntime.enforcer.security.truststore" $where) (list "adapter" "router") .env.runtime.enforcer.security.truststore) -}}
+{{- range $container, $v := dict "enforcer" .env.runtime.enforcer "router" .env.runtime.router -}}
+{{- if ge (int $v.preStopSleepSeconds) (int $c.env.runtime.terminationGracePeriodSeconds) -}}
+{{- fail (printf "%sgatewayRuntime.%s.preStopSleepSeconds: leaves nothing of terminationGracePeriodSeconds, %d" $where $container (int $c.env.runtime.terminationGracePeriodSeconds)) -}}
+{{- end -}}
+{{- end -}}
 {{- if gt (int .env.adapter.replicaCount) 1 -}}
 {{- fail (printf "%sadapter.replicaCount: what is deployed lies in one file, so there is one adapter; it is not on the path of requests" $where) -}}
 {{- end -}}
-{{- range splitList "," (include "choreo-connect.hosts" .) -}}
+{{- range include "choreo-connect.exposedHosts" . | splitList "," | compact -}}
 {{- if hasKey $hosts . -}}
 {{- fail (printf "%singress.hostname: %s is taken already; each environment, router and adapter, needs a name of its own" $where .) -}}
 {{- end -}}
@@ -39,6 +63,11 @@
 {{- end -}}
 {{- if and .env.adapter.httpRoute.enabled (not .env.adapter.httpRoute.caConfigMap) -}}
 {{- fail (printf "%sadapter.httpRoute.caConfigMap: the adapter speaks TLS, and the Gateway needs to know the CA" $where) -}}
+{{- end -}}
+{{- range $route, $v := dict "gatewayRuntime.router.httpRoute" .env.runtime.router.httpRoute "adapter.httpRoute" .env.adapter.httpRoute -}}
+{{- if and $v.enabled (not $v.parentRefs) -}}
+{{- fail (printf "%s%s.parentRefs: needed when it is enabled: the Gateway that the route belongs to" $where $route) -}}
+{{- end -}}
 {{- end -}}
 {{- if and .env.runtime.enforcer.security.backendJWT.enabled (not .env.runtime.enforcer.security.backendJWT.keystore.key) -}}
 {{- fail (printf "%sgatewayRuntime.enforcer.security.backendJWT.keystore: needed when it is enabled" $where) -}}
@@ -61,6 +90,67 @@
 {{- fail (printf "%sgatewayRuntime.enforcer.envOverride: enforcer_admin_pwd is needed when generateSecrets is off" $where) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Seconds of a duration such as 1h30m. */}}
+{{- define "choreo-connect.durationOf" -}}
+{{- $total := 0 -}}
+{{- range regexFindAll "[0-9]+[hms]" . -1 -}}
+{{- $factor := ternary 3600 (ternary 60 1 (hasSuffix "m" .)) (hasSuffix "h" .) -}}
+{{- $total = add $total (mul (regexFind "[0-9]+" . | int64) $factor) -}}
+{{- end -}}
+{{- $total -}}
+{{- end -}}
+
+{{/* Variables that are named twice: (list "where" OVERRIDES). */}}
+{{- define "choreo-connect.validateVariables" -}}
+{{- $where := index . 0 -}}
+{{- $seen := dict -}}
+{{- range index . 1 -}}
+{{- if hasKey $seen .name -}}
+{{- fail (printf "%s: %s is there twice" $where .name) -}}
+{{- end -}}
+{{- $_ := set $seen .name true -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Files of a truststore that have one name: (list "where" (list "component" …) ENTRIES). */}}
+{{- define "choreo-connect.validateTrust" -}}
+{{- $where := index . 0 -}}
+{{- $seen := dict -}}
+{{- range index . 1 -}}
+{{- $_ := set $seen (printf "%s-ca-cert.pem" .) true -}}
+{{- end -}}
+{{- range index . 2 -}}
+{{- $file := include "choreo-connect.trustFile" . -}}
+{{- if hasKey $seen $file -}}
+{{- fail (printf "%s: two would be the file %s; give one another mountAs" $where $file) -}}
+{{- end -}}
+{{- $_ := set $seen $file true -}}
+{{- end -}}
+{{- end -}}
+
+{{/* `volumeConfigs` that Kubernetes would refuse. */}}
+{{- define "choreo-connect.validateVolumes" -}}
+{{- $own := list "config" "keystore" "truststore" "listener" "state" "logs" "tmp" "apis" "enforcer-keystore" "enforcer-truststore" "router-keystore" "router-truststore" "backend-jwt" "backend-ca" "enforcer-state" "enforcer-logs" "enforcer-tmp" "router-state" "router-tmp" "log4j2" "dropins" "heap-profile" -}}
+{{- $resources := dict -}}
+{{- $paths := dict -}}
+{{- range .Values.wso2.deployment.volumeConfigs -}}
+{{- if has .name $own -}}
+{{- fail (printf "wso2.deployment.volumeConfigs: the chart has a volume called %s; choose another name" .name) -}}
+{{- end -}}
+{{- $resource := printf "%s %s" .resource.kind .resource.name -}}
+{{- if ne $resource (get $resources .name | default $resource) -}}
+{{- fail (printf "wso2.deployment.volumeConfigs: %s is %s and %s" .name (get $resources .name) $resource) -}}
+{{- end -}}
+{{- $_ := set $resources .name $resource -}}
+{{- $container := trimPrefix "choreo-connect-" .mount.container -}}
+{{- $path := printf "%s in %s" (clean .mount.path) $container -}}
+{{- if hasKey $paths $path -}}
+{{- fail (printf "wso2.deployment.volumeConfigs: two are mounted at %s" $path) -}}
+{{- end -}}
+{{- $_ := set $paths $path true -}}
 {{- end -}}
 {{- end -}}
 

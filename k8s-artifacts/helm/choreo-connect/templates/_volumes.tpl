@@ -21,13 +21,13 @@
 {{- range (index . 0).Values.wso2.deployment.volumeConfigs }}
 {{- if and (has (trimPrefix "choreo-connect-" .mount.container) $containers) (not (hasKey $seen .name)) }}
 {{- $_ := set $seen .name true }}
-- name: {{ .name }}
+- name: {{ .name | quote }}
   {{- if eq .resource.kind "Secret" }}
   secret:
-    secretName: {{ .resource.name }}
+    secretName: {{ .resource.name | quote }}
   {{- else }}
   configMap:
-    name: {{ .resource.name }}
+    name: {{ .resource.name | quote }}
   {{- end }}
 {{- end }}
 {{- end }}
@@ -38,11 +38,11 @@
 {{- $container := index . 1 -}}
 {{- range (index . 0).Values.wso2.deployment.volumeConfigs }}
 {{- if eq (trimPrefix "choreo-connect-" .mount.container) $container }}
-- name: {{ .name }}
-  mountPath: {{ .mount.path }}
+- name: {{ .name | quote }}
+  mountPath: {{ .mount.path | quote }}
   readOnly: {{ ternary .mount.readOnly true (hasKey .mount "readOnly") }}
   {{- with .mount.subPath }}
-  subPath: {{ . }}
+  subPath: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- end }}
