@@ -2,6 +2,11 @@
 //!
 //! A reader goes some of the [`STEPS`] in some order. Each path that comes of that is found, whatever the order, so that the
 //! routes can be asked what it is there ([`crate::RouteTable::admit`]).
+//!
+//! `%3F` and `%23` are no steps: they end a path only where it is decoded before it is split, which the standard forbids (RFC 3986,
+//! 2.4 and 7.3) and servers don't do: they split at the first `?` of what they get, and decode names afterwards. They are what ids and
+//! titles with a question mark look like, so they pass without permission and go upstream escaped, as they came. A proxy behind this
+//! gateway that decodes a path and sends it on is to be kept from that by its own settings.
 
 use super::{Scan, Target, escape, is_delimiter, normal_path};
 use crate::{Ambiguity, Permitted};

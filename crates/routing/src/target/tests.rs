@@ -124,6 +124,18 @@ fn other_readings_decode_delimiters_and_cut_parameters() {
     );
 }
 
+/// They are part of a name, and stay so.
+#[test]
+fn escaped_ends_of_a_path_go_on_as_sent() {
+    for path in ["/what%3F", "/a%3Fb=c%23d/e", "/%23%3F/admin"] {
+        let target = Target::parse(path, "h").expect(path);
+        assert_eq!((&*target.path, target.query), (path, None));
+        assert!(target.ambiguities.iter().next().is_none(), "{path}");
+        assert_eq!(target.admit(crate::Permitted::NONE), Ok(()), "{path}");
+        assert_eq!(target.readings(), Ok(Vec::new()), "{path}");
+    }
+}
+
 #[test]
 fn two_readings_are_named() {
     use Ambiguity::*;
