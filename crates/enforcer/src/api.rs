@@ -1,6 +1,6 @@
 //! A policy made ready for checks: everything that doesn't depend on the request is worked out when it arrives.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use base64::Engine;
@@ -33,6 +33,8 @@ pub(crate) struct Api {
     pub(crate) policy: ApiPolicy,
     /// Operations by template, in the order of the definition.
     resources: HashMap<Box<str>, Box<[Operation]>>,
+    /// Methods of templates that match the same requests as others, by template: those of all of them.
+    twins: HashMap<Box<str>, Arc<[Method]>>,
     /// Lower-case name of the header with the access token; `None` for the configured one.
     pub(crate) authorization: Option<String>,
     /// Lower-case headers that carry API keys.
@@ -61,7 +63,7 @@ pub(crate) struct Pinned {
     pub(crate) key_type: Option<KeyType>,
     /// Tier of its bearer's subscription; may be empty.
     pub(crate) tier: Box<str>,
-    /// Distinguished name of its bearer; empty where it can't be read.
+    /// Distinguished name of its bearer.
     pub(crate) subject: Box<str>,
 }
 
@@ -155,8 +157,13 @@ impl Api {
             let der = CertificateDer::from_pem_slice(&certificate.pem).map_err(|error| {
                 unservable(format!("clientCertificates[{index}].content"), error.to_string())
             })?;
-            let subject = x509_parser::parse_x509_certificate(&der)
-                .map_or_else(|_| String::new(), |(_, parsed)| parsed.subject().to_string());
+            let subject = match x509_parser::parse_x509_certificate(&der) {
+                Ok((_, parsed)) => parsed.subject().to_string(),
+                Err(error) => {
+                    let path = format!("clientCertificates[{index}].content");
+                    return Err(unservable(path, error.to_string()));
+                }
+            };
             certificates.push(Pinned {
                 der,
                 key_type: certificate.key_type,
@@ -166,6 +173,7 @@ impl Api {
         }
         let security = &policy.endpoint_security;
         let mut api = Self {
+            twins: twins(&policy),
             resources: resources
                 .into_iter()
                 .map(|(path, list)| (path, list.into_boxed_slice()))
@@ -207,10 +215,54 @@ impl Api {
         self.resources.get(template).map_or(&[], |operations| operations)
     }
 
+    /// Methods of the operations that requests for a template may have.
+    pub(crate) fn methods(&self, template: &str) -> Vec<Method> {
+        match self.twins.get(template) {
+            Some(methods) => methods.to_vec(),
+            None => self
+                .operations(template)
+                .iter()
+                .map(|operation| operation.method)
+                .collect(),
+        }
+    }
+
     /// Value of the `Authorization` header towards the endpoints of an environment.
     pub(crate) fn basic(&self, key_type: KeyType) -> Option<&str> {
         self.basic.get(index(key_type)).and_then(Option::as_deref)
     }
+}
+
+/// See [`Api::twins`].
+fn twins(policy: &ApiPolicy) -> HashMap<Box<str>, Arc<[Method]>> {
+    let mut shapes: HashMap<String, (BTreeSet<&str>, Vec<Method>)> = HashMap::new();
+    for resource in &policy.resources {
+        let (paths, methods) = shapes.entry(shape(&resource.path)).or_default();
+        paths.insert(&resource.path);
+        for operation in &resource.operations {
+            if !methods.contains(&operation.method) {
+                methods.push(operation.method);
+            }
+        }
+    }
+    let mut twins = HashMap::new();
+    for (paths, methods) in shapes.into_values().filter(|(paths, _)| paths.len() > 1) {
+        let methods: Arc<[Method]> = methods.into();
+        twins.extend(paths.into_iter().map(|path| (path.into(), Arc::clone(&methods))));
+    }
+    twins
+}
+
+/// A template without the names of its parameters, its query and the slash at its end.
+fn shape(template: &str) -> String {
+    let path = template.split('?').next().unwrap_or_default();
+    let mut pieces = path.trim_end_matches('/').split('{');
+    let mut shape = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        shape.push_str("{}");
+        shape.push_str(piece.split_once('}').map_or(piece, |(_, rest)| rest));
+    }
+    shape
 }
 
 /// Refuses what guards or answers requests in a way that isn't built.

@@ -21,7 +21,7 @@ pub(super) fn find_api<'a>(route: &Route<'_>, snapshot: &'a Snapshot) -> Option<
 }
 
 /// The operation, by the route's template and the method. `OPTIONS` on a resource that doesn't define it is answered with
-/// the methods that it does define.
+/// the methods that it and other paths for the same requests define.
 pub(super) fn find_operation<'a>(attributes: &Attributes<'_>, api: &'a Api) -> Result<&'a Operation, Reason> {
     let operations = api.operations(attributes.route.template);
     let method = Method::parse(attributes.method).ok_or(Reason::Unknown)?;
@@ -32,9 +32,9 @@ pub(super) fn find_operation<'a>(attributes: &Attributes<'_>, api: &'a Api) -> R
         return Err(Reason::Unknown);
     }
     let mut allow = "OPTIONS".to_owned();
-    for operation in operations {
+    for method in api.methods(attributes.route.template) {
         allow.push_str(", ");
-        allow.push_str(operation.method.as_str());
+        allow.push_str(method.as_str());
     }
     Err(Reason::Preflight(allow))
 }

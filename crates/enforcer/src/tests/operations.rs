@@ -556,7 +556,7 @@ async fn what_no_check_asks_for_is_not_held() {
 #[test]
 fn what_is_not_built_is_refused_by_path() {
     type Change = fn(&mut trireme_policy::ApiPolicy);
-    let cases: [(Change, &str); 4] = [
+    let cases: [(Change, &str); 5] = [
         (|policy| policy.kind = ApiKind::GraphQl, "apiType"),
         (|policy| policy.mocked = true, "isMockedApi"),
         (
@@ -567,6 +567,18 @@ fn what_is_not_built_is_refused_by_path() {
                 }];
             },
             "resources[1].methods[0].policies.request[0].action",
+        ),
+        (
+            |policy| {
+                let pem = b"-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n";
+                policy.client_certificates = vec![ClientCertificate {
+                    alias: "a".to_owned(),
+                    key_type: None,
+                    tier: String::new(),
+                    pem: pem.to_vec(),
+                }];
+            },
+            "clientCertificates[0].content",
         ),
         (
             |policy| {
@@ -664,4 +676,24 @@ async fn nobody_else_makes_the_token_for_the_upstream() {
     // Where none is made, the header is the upstream's own.
     let world = World::new(policy(), settings());
     assert!(!world.admitted(&attributes).remove.contains(&"x-jwt-assertion"));
+}
+
+/// The router tells the first of several paths with the same requests, whatever the method.
+#[tokio::test]
+async fn a_preflight_names_the_methods_of_twin_paths() {
+    let policy = policy_with(|policy| {
+        let mut twin = policy.resources[0].clone();
+        twin.path = format!("{}/", twin.path);
+        twin.operations = vec![Operation::new(Method::Delete)];
+        policy.resources.push(twin);
+    });
+    let options = Attributes {
+        method: "OPTIONS",
+        ..get(&[])
+    };
+    let world = World::new(policy, settings());
+    assert_eq!(
+        world.denied(&options),
+        Reason::Preflight("OPTIONS, GET, POST, DELETE".to_owned())
+    );
 }
