@@ -48,6 +48,8 @@ enum Task {
     Secrets(secrets::Options),
     /// Kubernetes manifests on this machine's Docker Engine: measured, replaced under load, or left running
     Pods(pods::Options),
+    /// Limits under load, through whole gateways and a real Redis: minutes
+    Limits,
     /// Write the golden files and the configuration template anew
     Golden,
 }
@@ -71,6 +73,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Images(options) => images::build(root(), &options),
         Task::Secrets(options) => secrets::write(root(), &options),
         Task::Pods(options) => pods::run(root(), &options),
+        Task::Limits => limits(),
         Task::Golden => golden(),
     }
 }
@@ -99,6 +102,21 @@ fn check() -> anyhow::Result<()> {
     )?;
     cargo(&["test", "--quiet", "--workspace", "--doc"])?;
     test(&[])
+}
+
+/// The rows of `tests/e2e/tests/limits` that CI has no time for, one after the other.
+fn limits() -> anyhow::Result<()> {
+    cargo(&["build", "--workspace", "--bins"])?;
+    let words = [
+        "test",
+        "--workspace",
+        "--test",
+        "limits",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ];
+    cargo(&[&words[..], &["--test-threads", "1"]].concat())
 }
 
 fn test(rest: &[String]) -> anyhow::Result<()> {

@@ -303,8 +303,8 @@ async fn what_the_enforcer_has_no_room_for_is_told_so_at_once() {
     .await;
     let metrics = gateway.admin("/metrics").await.body;
     for name in [
-        "trireme_router_requests_shed",
-        "trireme_router_connections_refused",
+        "trireme_router_requests_shed_total",
+        "trireme_router_connections_refused_total",
     ] {
         assert!(
             metrics.contains(&format!("# HELP {name} ")),

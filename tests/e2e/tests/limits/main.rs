@@ -1,11 +1,14 @@
 //! Limits that projects name, through all three processes.
 
-use std::io::{BufRead as _, BufReader};
+mod load;
+mod redis;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use trireme_harness::{Answer, Gateway, Upstream};
+
+use self::redis::Redis;
 
 const BOUND: Duration = Duration::from_secs(30);
 /// Exit status of a command whose input is refused.
@@ -105,56 +108,6 @@ async fn a_tier_of_five_admits_five_and_refuses_the_sixth() -> anyhow::Result<()
     Ok(())
 }
 
-/// A Redis server that wants a password; killed with the value.
-struct Redis {
-    child: Child,
-    port: u16,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // It may have ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-impl Redis {
-    /// `None`, said loudly, where the program is missing.
-    fn start(password: &str) -> anyhow::Result<Option<Self>> {
-        let Some(program) = trireme_harness::required("redis-server", "Debian's package redis-server") else {
-            return Ok(None);
-        };
-        // It takes no port 0: one that was free a moment ago may be taken by now, and then it is another.
-        for _ in 0..5 {
-            let folder = tempfile::tempdir()?;
-            let port = std::net::TcpListener::bind(("127.0.0.1", 0))?
-                .local_addr()?
-                .port();
-            let mut child = Command::new(&program)
-                .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-                .args(["--requirepass", password])
-                .current_dir(folder.path())
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .spawn()?;
-            let lines = child.stdout.take().map(BufReader::new);
-            let mut lines = lines.into_iter().flat_map(BufReader::lines).map_while(Result::ok);
-            let ready = lines.any(|line| line.contains("eady to accept connections"));
-            let redis = Self {
-                child,
-                port,
-                _folder: folder,
-            };
-            if ready {
-                return Ok(Some(redis));
-            }
-        }
-        anyhow::bail!("redis-server does not start")
-    }
-}
-
 #[tokio::test]
 async fn counters_in_redis_outlive_the_gateway_and_refuse_without_it() -> anyhow::Result<()> {
     let Some(redis) = Redis::start("hunter2")? else {
@@ -165,7 +118,7 @@ async fn counters_in_redis_outlive_the_gateway_and_refuse_without_it() -> anyhow
     let store = format!(
         "{POLICIES}[enforcer.throttling.store]\ntype = 'redis'\nurl = 'redis://127.0.0.1:{}'\npassword = 'hunter2'\n\
          onFailure = 'closed'\ntimeoutInMillis = 5000\n",
-        redis.port
+        redis.port()
     );
     let gateway = start(&store).await?;
     let limited = definition(&upstream.url(), "x-wso2-throttling-tier: Five", "");
