@@ -171,6 +171,9 @@ impl Paths<'_> {
         pointer: &Pointer<'_>,
         findings: &mut Findings,
     ) -> Vec<Resource> {
+        if item.is_null() {
+            findings.warning(self.file, pointer, "ignored: nothing is said of the path");
+        }
         let Some(item) = self.resolved(item, pointer, findings) else {
             return Vec::new();
         };

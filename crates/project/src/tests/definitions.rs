@@ -67,6 +67,7 @@ fn path_items() {
         lines(&reading.warnings),
         [
             "warning: my api.yaml#/paths/~1b/trace: ignored: this method is not routed",
+            "warning: my api.yaml#/paths/~1null: ignored: nothing is said of the path",
             "warning: my api.yaml#/paths/c: ignored: a path must start with /",
             "warning: my api.yaml: no endpoint is given: calls will be refused until there is one",
         ]

@@ -461,7 +461,7 @@ fn ambiguous_paths_among_the_properties_of_api_yaml() {
 
 #[test]
 fn an_operation_of_which_nothing_is_said_is_told() {
-    let definition = openapi("paths:\n  /a:\n    get:\n    put: {}\n");
+    let definition = openapi("paths:\n  /a:\n    get:\n    put: {}\n  /b:\n");
     let reading = pets(ENDPOINT, &definition);
     let api = accepted(reading);
     let methods: Vec<_> = api.resources[0]
@@ -472,5 +472,7 @@ fn an_operation_of_which_nothing_is_said_is_told() {
     assert_eq!(methods, ["PUT"]);
     let told = warnings(pets(ENDPOINT, &definition));
     let want = "warning: p/Definitions/swagger.yaml#/paths/~1a/get: ignored: nothing is said of the operation; {} would be one";
+    assert!(told.iter().any(|line| line == want), "{told:?}");
+    let want = "warning: p/Definitions/swagger.yaml#/paths/~1b: ignored: nothing is said of the path";
     assert!(told.iter().any(|line| line == want), "{told:?}");
 }
