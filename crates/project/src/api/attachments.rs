@@ -309,6 +309,10 @@ pub(crate) fn client_certificates(
         let mut files: BTreeMap<&str, &[u8]> = BTreeMap::new();
         for (file, content) in layout.all(Role::ClientCertificate(folder)) {
             if let Some(pem) = pem(file, content, findings) {
+                if CertificateDer::pem_slice_iter(pem).nth(1).is_some() {
+                    let message = "the first certificate lets its bearer in, the others nobody";
+                    findings.push(Diagnostic::warning(*file, "", message));
+                }
                 files.entry(file_name(file)).or_insert(pem);
             }
         }

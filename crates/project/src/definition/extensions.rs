@@ -25,6 +25,14 @@ pub(crate) fn tier(section: &Section<'_>, findings: &mut Findings) -> Option<Str
 
 /// [`AMBIGUOUS_PATHS`] at the root. An empty list is none at all, whatever others may say.
 pub(crate) fn ambiguous_paths(top: &Section<'_>, findings: &mut Findings) -> Option<BTreeSet<AmbiguousPath>> {
+    let alike = |key: &&String| {
+        let key = key.to_ascii_lowercase();
+        key.starts_with("x-wso2-allow-ambig") && key != AMBIGUOUS_PATHS
+    };
+    for key in top.map.keys().filter(alike) {
+        let message = format!("ignored: {AMBIGUOUS_PATHS} may be meant");
+        findings.warning(top.file, &top.pointer.key(key), message);
+    }
     if top.map.get(AMBIGUOUS_PATHS).is_some_and(Value::is_null) {
         let message = "ignored: nothing is said; [] takes no such path";
         findings.warning(top.file, &top.pointer.key(AMBIGUOUS_PATHS), message);

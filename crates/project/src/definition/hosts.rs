@@ -4,7 +4,7 @@ use crate::api::cluster::Addresses;
 use crate::document::diagnostic::{Diagnostic, Findings, Pointer};
 use crate::document::tree::{self, Section};
 use crate::document::value::Value;
-use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, Scheme};
+use crate::model::endpoint::{Balance, Endpoint, EndpointCluster, Scheme, is_cut_short};
 use crate::model::endpoint_config::EndpointConfig;
 
 /// Addresses from `servers`, or `schemes`, `host` and `basePath`.
@@ -31,6 +31,7 @@ fn group(endpoints: Vec<Endpoint>) -> Option<EndpointCluster> {
 /// `schemes`, `host` and `basePath`.
 pub(crate) fn of_2(top: &Section<'_>, addresses: Addresses, findings: &mut Findings) -> Hosts {
     let secure = is_secure(top, findings);
+    tell_schemes(top, findings);
     let endpoint = address_2(top, secure, addresses, findings);
     Hosts {
         production: group(endpoint.into_iter().collect()),
@@ -70,6 +71,19 @@ pub(crate) fn of_operation_2(
     group(address_2(top, secure, addresses, &mut told).into_iter().collect())
 }
 
+/// Says which schemes of the root name nothing that is called.
+fn tell_schemes(top: &Section<'_>, findings: &mut Findings) {
+    let known = ["http", "https", "ws", "wss"];
+    let schemes = top.list("schemes", &mut Findings::default());
+    for (at, scheme) in schemes.iter().enumerate() {
+        let scheme = scheme.as_str().unwrap_or_default().trim().to_ascii_lowercase();
+        if !known.contains(&&*scheme) {
+            let message = "ignored: none of http, https, ws, wss";
+            findings.warning(top.file, &top.pointer.key("schemes").index(at), message);
+        }
+    }
+}
+
 /// Whether HTTPS, which goes before HTTP, is among the schemes.
 fn is_secure(section: &Section<'_>, findings: &mut Findings) -> bool {
     let schemes = section.list("schemes", findings);
@@ -104,7 +118,7 @@ fn address_2(
         .map(str::trim)
         .filter(|host| !host.is_empty())?;
     let pointer = top.pointer.key("host");
-    if host.contains("://") {
+    if host.contains("://") || is_cut_short(host) {
         findings.warning(
             top.file,
             &pointer,

@@ -114,14 +114,19 @@ fn tell_foreign(top: &Section<'_>, format: Format, findings: &mut Findings) {
     for key in keys.iter().filter(|key| top.get(key).is_some()) {
         findings.warning(top.file, &top.pointer.key(key), message);
     }
-    let version = top.get("openapi").and_then(Value::text).unwrap_or_default();
-    if format == Format::OpenApi3
-        && !["3.0", "3.1", "3.2"]
-            .iter()
-            .any(|known| version.starts_with(known))
-    {
+    let (key, known): (_, &[&str]) = match format {
+        Format::OpenApi2 => ("swagger", &["2.0"]),
+        Format::OpenApi3 => ("openapi", &["3.0", "3.1", "3.2"]),
+        Format::AsyncApi2 => return,
+    };
+    let version = top.get(key).and_then(Value::text).unwrap_or_default();
+    let is_known = |known: &&str| {
+        let rest = version.trim().strip_prefix(known);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+    };
+    if !known.iter().any(is_known) {
         let message = "not known here: what is new in this version has no effect";
-        findings.warning(top.file, &top.pointer.key("openapi"), message);
+        findings.warning(top.file, &top.pointer.key(key), message);
     }
 }
 

@@ -56,8 +56,6 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    const ALL: [Self; 4] = [Self::Http, Self::Https, Self::Ws, Self::Wss];
-
     /// The upstream connection uses TLS.
     #[must_use]
     pub fn is_tls(self) -> bool {
@@ -127,14 +125,17 @@ pub(crate) enum HostNames {
     Contract,
 }
 
-/// Whether a text begins with a scheme and one slash, which would make a host of the scheme.
-fn is_cut_short(text: &str, scheme: Scheme) -> bool {
-    let scheme = scheme.as_str();
-    text.get(..scheme.len())
-        .is_some_and(|head| head.eq_ignore_ascii_case(scheme))
-        && text
-            .get(scheme.len()..)
-            .is_some_and(|rest| rest.starts_with(":/"))
+/// Whether a text begins with what may be a scheme (RFC 3986 section 3.1) and a single slash, which would make a host of the scheme.
+pub(crate) fn is_cut_short(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
+    rest.starts_with('/')
+        && !rest.starts_with("//")
+        && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
 impl Endpoint {
@@ -167,7 +168,7 @@ impl Endpoint {
         }
         let url = if text.contains("://") {
             text.to_owned()
-        } else if Scheme::ALL.iter().any(|scheme| is_cut_short(text, *scheme)) {
+        } else if is_cut_short(text) {
             return Err(InvalidEndpoint::Slash(text.to_owned()));
         } else {
             format!("{}://{text}", default.as_str())

@@ -760,6 +760,18 @@ fn what_belongs_to_another_version_is_told() {
             vec!["/openapi: not known here: what is new in this version has no effect"],
         ),
         (
+            format!("openapi: 3.10.0\n{servers}"),
+            vec!["/openapi: not known here: what is new in this version has no effect"],
+        ),
+        (
+            format!("swagger: '3.0'\n{host}"),
+            vec!["/swagger: not known here: what is new in this version has no effect"],
+        ),
+        (
+            format!("openapi: 3.1.0\n{servers}x-wso2-allow-ambiguous-paths: [encoded_slash]\n"),
+            vec!["/x-wso2-allow-ambiguous-paths: ignored: x-wso2-allow-ambiguous-path may be meant"],
+        ),
+        (
             format!("openapi: 3.1.0\n{servers}x-wso2-allow-ambiguous-path:\n"),
             vec!["/x-wso2-allow-ambiguous-path: ignored: nothing is said; [] takes no such path"],
         ),

@@ -409,6 +409,28 @@ fn what_is_left_out_of_an_address_is_told() {
             [format!("warning: my api.yaml#/servers/0/url: {told}")]
         );
     }
+    for url in ["ftp:/h.example/v1", "htps:/h.example"] {
+        let want = format!("ignored: endpoint \"{url}\" lacks a slash after its scheme");
+        assert!(
+            warnings(of(url)).iter().any(|line| line.ends_with(&want)),
+            "{url}"
+        );
+    }
+    let two = |root: &str| {
+        alone(&format!(
+            "swagger: '2.0'\ninfo: {{title: t, version: v}}\n{root}{PATHS}"
+        ))
+    };
+    let got = warnings(two("host: 'https:/h.example'\n"));
+    assert!(
+        got.iter()
+            .any(|line| line.contains("#/host: ignored: a host has no scheme")),
+        "{got:?}"
+    );
+    assert_eq!(
+        warnings(two("host: h.example\nschemes: [gopher, HTTP]\n")),
+        ["warning: my api.yaml#/schemes/0: ignored: none of http, https, ws, wss"]
+    );
     let got = warnings(of("https:/h.example/v1"));
     let want = "ignored: endpoint \"https:/h.example/v1\" lacks a slash after its scheme";
     assert!(got.iter().any(|line| line.ends_with(want)), "{got:?}");

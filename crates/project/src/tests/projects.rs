@@ -542,6 +542,11 @@ fn client_certificates_stay_with_their_key_type() {
             "warning: Client-certificates/client_certificates.yaml#/data/0: ignored: no certificate file \"p.crt\""
         ]
     );
+    let chain = format!("{PEM}{two}");
+    files[3].1 = &chain;
+    let told = lines(&project(&files).unwrap().warnings);
+    let want = "warning: Client-certificates/PRODUCTION/p.crt: the first certificate lets its bearer in, the others nobody";
+    assert!(told.iter().any(|line| line == want), "{told:?}");
     files.push(("Client-certificates/PROD/c.crt", PEM));
     files.push(("Client-certificates/old/client_certificates.json", "{}"));
     assert_eq!(
