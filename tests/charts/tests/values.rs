@@ -27,6 +27,17 @@ fn wrong() -> Vec<(String, &'static str)> {
         ("kubernetes.serviceAccount.name=- a".to_owned(), "name"),
         ("fullnameOverride=a.b".to_owned(), "fullnameOverride"),
         (adapter("ingress.annotations.a=1"), "annotations"),
+        (adapter("podLabels.team=a b"), "podLabels"),
+        (adapter("podAnnotations.a b=x"), "podAnnotations"),
+        (runtime("nodeSelector.-zone=a"), "nodeSelector"),
+        (
+            runtime("router.livenessProbe.successThreshold=2"),
+            "livenessProbe",
+        ),
+        (
+            "wso2.choreoAnalytics.onpremKeySecret.name=A_b".to_owned(),
+            "onpremKeySecret",
+        ),
         (adapter("envOverride=x"), "envOverride"),
         (adapter("envOverride[0].name=x"), "envOverride"),
         (adapter("security.keystore.key.secretName=x"), "keystore"),
@@ -190,7 +201,26 @@ fn values_that_do_not_go_together_are_named() {
                 volume(1, "b", "choreo-connect-router", "/a/"),
             ]
             .concat(),
-            "wso2.deployment.volumeConfigs: two are mounted at /a in router",
+            "wso2.deployment.volumeConfigs: another one is already mounted at /a/ in router",
+        ),
+        (
+            volume(0, "a", "router", "/home/wso2/security//keystore/"),
+            "wso2.deployment.volumeConfigs: a folder of the chart is already mounted at",
+        ),
+        (
+            volume(0, "a", "enforcer", "/tmp"),
+            "wso2.deployment.volumeConfigs: a folder of the chart is already mounted at /tmp in enforcer",
+        ),
+        (
+            volume(0, "a", "adapter", "/home/wso2/conf"),
+            "wso2.deployment.volumeConfigs: a folder of the chart is already mounted at /home/wso2/conf in adapter",
+        ),
+        (
+            vec![
+                format!("{RUNTIME}.router.debug.heapProfile.mountEmptyDir=true"),
+                format!("{RUNTIME}.router.debug.heapProfile.mountPath=/tmp/"),
+            ],
+            "gatewayRuntime.router.debug.heapProfile.mountPath: /tmp/ is a folder of the chart",
         ),
         (
             [volume(0, "a", "router", "/a"), volume(1, "a", "router", "/b")].concat(),
@@ -247,6 +277,26 @@ fn values_that_do_not_go_together_are_named() {
                 Err(error) => assert!(error.to_string().contains(text), "{helm:?} {sets:?}: {error}"),
             }
         }
+    }
+}
+
+/// The folders that the chart leaves empty are there to be mounted over.
+#[test]
+fn volumes_take_the_place_of_empty_folders() {
+    let sets = [
+        volume(0, "a", "adapter", "/home/wso2/artifacts//apis/"),
+        volume(1, "b", "enforcer", "/home/wso2/lib/dropins/"),
+        volume(2, "c", "router", "/etc/ssl/certs"),
+    ]
+    .concat();
+    let words: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    for helm in Helm::ALL {
+        let Some(program) = helm.program() else { continue };
+        let out = template(&program, &words).unwrap();
+        assert!(
+            !out.contains("name: apis") && !out.contains("name: dropins"),
+            "{helm:?}"
+        );
     }
 }
 

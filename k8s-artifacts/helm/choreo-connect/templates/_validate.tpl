@@ -131,11 +131,10 @@
 {{- end -}}
 {{- end -}}
 
-{{/* `volumeConfigs` that Kubernetes would refuse. */}}
+{{/* Volumes of `volumeConfigs` that Kubernetes would refuse; where they are mounted, `mounts` looks at. */}}
 {{- define "choreo-connect.validateVolumes" -}}
 {{- $own := list "config" "keystore" "truststore" "listener" "state" "logs" "tmp" "apis" "enforcer-keystore" "enforcer-truststore" "router-keystore" "router-truststore" "backend-jwt" "backend-ca" "enforcer-state" "enforcer-logs" "enforcer-tmp" "router-state" "router-tmp" "log4j2" "dropins" "heap-profile" -}}
 {{- $resources := dict -}}
-{{- $paths := dict -}}
 {{- range .Values.wso2.deployment.volumeConfigs -}}
 {{- if has .name $own -}}
 {{- fail (printf "wso2.deployment.volumeConfigs: the chart has a volume called %s; choose another name" .name) -}}
@@ -145,12 +144,6 @@
 {{- fail (printf "wso2.deployment.volumeConfigs: %s is %s and %s" .name (get $resources .name) $resource) -}}
 {{- end -}}
 {{- $_ := set $resources .name $resource -}}
-{{- $container := trimPrefix "choreo-connect-" .mount.container -}}
-{{- $path := printf "%s in %s" (clean .mount.path) $container -}}
-{{- if hasKey $paths $path -}}
-{{- fail (printf "wso2.deployment.volumeConfigs: two are mounted at %s" $path) -}}
-{{- end -}}
-{{- $_ := set $paths $path true -}}
 {{- end -}}
 {{- end -}}
 

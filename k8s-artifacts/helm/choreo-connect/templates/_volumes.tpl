@@ -33,11 +33,34 @@
 {{- end }}
 {{- end -}}
 
-{{/* Mounts of `volumeConfigs` for one container: (list CONTEXT "adapter"). */}}
-{{- define "choreo-connect.configMounts" -}}
+{{/*
+Mounts of a container: (list CONTEXT "adapter" MOUNTS), those of the chart and then those of `volumeConfigs`.
+
+A mount of the chart is {name, mountPath, writable, key}: `key` is that of the values which say where. Two at one path are
+refused, as Kubernetes does.
+*/}}
+{{- define "choreo-connect.mounts" -}}
+{{- $c := index . 0 -}}
 {{- $container := index . 1 -}}
-{{- range (index . 0).Values.wso2.deployment.volumeConfigs }}
+{{- $where := ternary (printf "environment %s: " $c.env.name) "" (not (empty $c.env.name)) -}}
+{{- $taken := dict -}}
+{{- range index . 2 }}
+{{- if hasKey $taken (clean .mountPath) -}}
+{{- fail (printf "%s%s: %s is a folder of the chart in %s; choose another path" $where .key .mountPath $container) -}}
+{{- end -}}
+{{- $_ := set $taken (clean .mountPath) "a folder of the chart is" }}
+- name: {{ .name }}
+  mountPath: {{ .mountPath | quote }}
+  {{- if not .writable }}
+  readOnly: true
+  {{- end }}
+{{- end }}
+{{- range $v := $c.Values.wso2.deployment.volumeConfigs }}
 {{- if eq (trimPrefix "choreo-connect-" .mount.container) $container }}
+{{- with get $taken (clean .mount.path) -}}
+{{- fail (printf "wso2.deployment.volumeConfigs: %s already mounted at %s in %s; choose another path for %s" . $v.mount.path $container $v.name) -}}
+{{- end -}}
+{{- $_ := set $taken (clean .mount.path) "another one is" }}
 - name: {{ .name | quote }}
   mountPath: {{ .mount.path | quote }}
   readOnly: {{ ternary .mount.readOnly true (hasKey .mount "readOnly") }}
@@ -53,6 +76,6 @@
 {{- $container := index . 1 -}}
 {{- $folder := index . 2 -}}
 {{- range (index . 0).Values.wso2.deployment.volumeConfigs -}}
-{{- if and (eq (trimPrefix "choreo-connect-" .mount.container) $container) (eq (trimSuffix "/" .mount.path) $folder) }}true{{ end -}}
+{{- if and (eq (trimPrefix "choreo-connect-" .mount.container) $container) (eq (clean .mount.path) $folder) }}true{{ end -}}
 {{- end -}}
 {{- end -}}
