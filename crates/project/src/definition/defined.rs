@@ -21,6 +21,8 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) prototyped: bool,
     /// Examples are needed.
     pub(crate) mocked: bool,
+    /// Paths with two readings that the project allows, where the definition says nothing.
+    pub(crate) ambiguous_paths: Option<&'a BTreeSet<AmbiguousPath>>,
 }
 
 /// What a definition says.

@@ -115,7 +115,7 @@ pub(crate) fn read(
     }
     // Its faults are told where it is read.
     let allowed = extensions::ambiguous_paths(top, &mut Findings::default());
-    let empty_segments = allowed.is_some_and(|allowed| allowed.contains(&AmbiguousPath::EmptySegment));
+    let allowed = allowed.as_ref().or(circumstances.ambiguous_paths);
     let mut resources: Vec<Resource> = Vec::new();
     for (path, item) in paths.map {
         let pointer = paths.pointer.key(path);
@@ -130,8 +130,12 @@ pub(crate) fn read(
             findings.refusal(top.file, &pointer, fault);
         } else if is_unreachable(path) {
             findings.warning(top.file, &pointer, "no request can have this path");
-        } else if path.contains("//") && !empty_segments {
-            let message = "no request can have this path unless the API allows empty_segment";
+        } else if let Some(kind) = ambiguity(path).find(|kind| allowed.is_none_or(|all| !all.contains(kind)))
+        {
+            let message = format!(
+                "no request can have this path unless the API allows {}",
+                kind.as_str()
+            );
             findings.warning(top.file, &pointer, message);
         }
         if let Some(escape) = normal::delimiter(path) {
@@ -561,6 +565,28 @@ impl Paths<'_> {
             cluster
         })
     }
+}
+
+/// What makes requests for a path ones that have two readings.
+fn ambiguity(path: &str) -> impl Iterator<Item = AmbiguousPath> {
+    let path = path.split('?').next().unwrap_or_default().to_ascii_lowercase();
+    let kinds = [
+        (AmbiguousPath::EmptySegment, "//"),
+        (AmbiguousPath::EncodedSlash, "%2f"),
+        (AmbiguousPath::EncodedBackslash, "%5c"),
+        (AmbiguousPath::DoubleEncoding, "%25"),
+    ];
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    kinds.into_iter().filter_map(move |(kind, mark)| {
+        let mut found = path.match_indices(mark);
+        let counts = |(at, _): (usize, &str)| {
+            kind != AmbiguousPath::DoubleEncoding || path.get(at + 3..).is_some_and(is_escape)
+        };
+        found.any(counts).then_some(kind)
+    })
 }
 
 /// A server with more than a path of its own.

@@ -137,6 +137,7 @@ fn assemble(
         alone: is_alone,
         prototyped: api.is_some_and(|api| api.prototyped),
         mocked: api.is_some_and(|api| api.implementation == Implementation::Mocked),
+        ambiguous_paths: api.and_then(|api| api.ambiguous_paths.as_ref()),
     };
     let mut defined = define(kind, file, root, format, api, circumstances, findings)?;
     let base_path = base_path(api, &defined, &identity, (file, root), findings).unwrap_or_default();

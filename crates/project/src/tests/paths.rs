@@ -122,7 +122,7 @@ fn paths_with_the_same_requests() {
         Case {
             name: "escape that is no equivalent",
             paths: [("/a%2Fb", READ), ("/a/b", ADMIN)],
-            want: "",
+            want: "warning: my api.yaml#/paths/~1a%2Fb: no request can have this path unless the API allows encoded_slash",
         },
         Case {
             name: "escape that some take for an equivalent",
@@ -370,6 +370,35 @@ fn ambiguous_paths_that_an_api_takes() {
             "warning: my api.yaml#/paths/~1pets~1~1dogs: no request can have this path unless the API allows empty_segment"
         ]
     );
+    for (path, kind) in [
+        ("/pets/a%2fb", Some("encoded_slash")),
+        ("/pets/a%5Cb", Some("encoded_backslash")),
+        ("/pets/a%252Fb", Some("double_encoding")),
+        ("/pets/a%25", None),
+        ("/pets/a%41", None),
+        ("/pets?x=%2F", None),
+    ] {
+        let definition = openapi(PATHS).replace("/pets", path);
+        let told = warnings(pets(ENDPOINT, &definition));
+        let end = kind.map(|kind| format!("no request can have this path unless the API allows {kind}"));
+        let found = told.iter().find(|line| line.contains("no request can"));
+        assert_eq!(found.is_some(), end.is_some(), "{path}: {told:?}");
+        assert!(
+            found
+                .zip(end.as_ref())
+                .is_none_or(|(line, end)| line.ends_with(end)),
+            "{path}: {told:?}"
+        );
+        let Some(kind) = kind else { continue };
+        let allowed = format!(
+            "  additionalProperties: [{{name: x-wso2-allow-ambiguous-path, value: {kind}}}]\n{ENDPOINT}"
+        );
+        assert_eq!(
+            warnings(pets(&allowed, &definition)),
+            Vec::<String>::new(),
+            "{path}"
+        );
+    }
 }
 
 /// Additional properties as releases of API Manager write them.
