@@ -105,17 +105,19 @@ pub(super) fn run(options: &Options, trireme: &Path, data: &Path) -> anyhow::Res
 
 /// Holds callers to limits and has every request logged, by both proxies.
 fn limit(data: &Path, definition: &Path) -> anyhow::Result<()> {
-    let add = |path: &Path, change: &dyn Fn(String) -> String| -> anyhow::Result<()> {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Ok(std::fs::write(path, change(text))?)
-    };
-    add(definition, &|text| text + TIER)?;
-    add(&data.join("conf/config.toml"), &|text| text + LIMITS)?;
+    let read = |path: &Path| std::fs::read_to_string(path).with_context(|| path.display().to_string());
+    std::fs::write(definition, read(definition)? + TIER)?;
+    let config = data.join("conf/config.toml");
+    std::fs::write(&config, read(&config)? + LIMITS)?;
+    let path = data.join("conf/log_config.toml");
+    let (off, on) = ("[accessLogs]\nenable = false", "[accessLogs]\nenable = true");
+    let text = read(&path)?;
+    if !text.contains(off) {
+        bail!("{}: no access log to turn on", path.display());
+    }
     let log = data.join("access.log").display().to_string();
-    add(&data.join("conf/log_config.toml"), &|text| {
-        let on = text.replace("[accessLogs]\nenable = false", "[accessLogs]\nenable = true");
-        on.replace("/tmp/envoy.access.log", &log)
-    })
+    let text = text.replace(off, on).replace("/tmp/envoy.access.log", &log);
+    Ok(std::fs::write(&path, text)?)
 }
 
 /// Envoy, fed by the running adapter, with the router's identity.
